@@ -1,0 +1,38 @@
+/**
+ * The face that an error shows to an OAuth client.
+ *
+ * Every error of this library has two faces. Its `message`, and the fields beside it, are for the operator. Its
+ * `oauthError` is what may leave the authorization server: one text whatever the cause, so that a stranger cannot use
+ * the server to learn what answers inside its network (FET-12).
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * The members of an OAuth error response (RFC 6749, sections 4.1.2.1 and 5.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OAuthError {
+  readonly error: "invalid_client" | "unauthorized_client"
+  readonly error_description: string
+}
+
+const error_description = "The client identifier could not be accepted."
+
+/**
+ * The client could not be identified.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const invalidClient: OAuthError = { error: "invalid_client", error_description }
+
+/**
+ * The client is known, and none of its authentication methods is one that this server supports (DOC-22).
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const unauthorizedClient: OAuthError = { error: "unauthorized_client", error_description }
