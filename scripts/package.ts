@@ -1,0 +1,81 @@
+/**
+ * Checks the package as it would be published: packs it once, lints the tarball, installs it in an empty folder with
+ * nothing but what it asks for, and uses it there.
+ */
+import { spawnSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const manifest: { readonly exports: Record<string, string> } = JSON.parse(
+  readFileSync(join(root, "package.json"), "utf8")
+)
+
+const fail = (message: string): never => {
+  console.error(`package: ${message}`)
+  process.exit(1)
+}
+
+const run = (command: ReadonlyArray<string>, options: { readonly cwd: string; readonly exit?: number }): string => {
+  const [file = "", ...args] = command
+  const { status, stderr, stdout } = spawnSync(file, args, { cwd: options.cwd, encoding: "utf8" })
+  if (status !== (options.exit ?? 0)) fail(`${command.join(" ")} exited ${status}\n${stdout}\n${stderr}`)
+  return stdout
+}
+
+const packs = join(root, ".cache/package")
+rmSync(packs, { recursive: true, force: true })
+mkdirSync(packs, { recursive: true })
+run(["npm", "pack", "--ignore-scripts", "--pack-destination", packs], { cwd: root })
+const tarball = join(packs, readdirSync(packs)[0] ?? fail("npm pack made no tarball"))
+
+const bin = (name: string) => join(root, "node_modules/.bin", name)
+run([bin("publint"), tarball, "--strict"], { cwd: root })
+run([bin("attw"), tarball, "--profile", "esm-only"], { cwd: root })
+
+const files = run(["tar", "-tzf", tarball], { cwd: root }).trim().split("\n").map((name) =>
+  name.slice("package/".length)
+)
+const allowed =
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cimd\.js|dist\/(src|migrations)\/.*|src\/.*|migrations\/.*|docs\/.*\.md)$/
+const unwanted = files.filter((name) => !allowed.test(name) || /\.(test|tst)\.|(^|\/)cli\//.test(name))
+if (unwanted.length > 0) fail(`not meant to be published: ${unwanted.join(", ")}`)
+
+const consumer = mkdtempSync(join(tmpdir(), "effect-cimd-package-"))
+try {
+  writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
+  run(["npm", "install", "--prefer-offline", "--no-audit", "--no-fund", tarball], { cwd: consumer })
+
+  // What the optional peers serve is not installed here, and the rest must do without.
+  const modules = Object.keys(manifest.exports)
+    .filter((name) => name !== "./package.json" && name !== "./testing")
+    .map((name) => `effect-cimd${name.slice(1)}`)
+  writeFileSync(join(consumer, "imports.js"), modules.map((name) => `import ${JSON.stringify(name)}\n`).join(""))
+  run([process.execPath, "imports.js"], { cwd: consumer })
+  for (
+    const closed of ["effect-cimd/internal/acceptedDocument", "effect-cimd/cli/main", "effect-cimd/dist/src/Cache.js"]
+  ) {
+    run([process.execPath, "--input-type=module", "--eval", `import ${JSON.stringify(closed)}`], {
+      cwd: consumer,
+      exit: 1
+    })
+  }
+
+  const clientId = "https://app.example/client.json"
+  const document = { client_id: clientId, client_name: "App", redirect_uris: ["https://app.example/callback"] }
+  writeFileSync(join(consumer, "client.json"), JSON.stringify(document))
+  const lint = ["npx", "--no-install", "cimd", "lint", "client.json", "--client-id"]
+  run([...lint, clientId], { cwd: consumer })
+  run([...lint, "https://other.example/client.json"], { cwd: consumer, exit: 1 })
+  run(["npx", "--no-install", "cimd", "lint", "missing.json", "--client-id", clientId], { cwd: consumer, exit: 2 })
+
+  const installed = readdirSync(join(consumer, "node_modules"), { recursive: true, encoding: "utf8" })
+    .filter((name) => /(^|\/)node_modules\/(@[^/]+\/)?[^/.]+$|^(@[^/]+\/)?[^@/.][^/]*$/.test(name)).length
+  console.log(
+    `${files.length} files packed, ${modules.length} modules import, ${installed} packages installed beside it`
+  )
+} finally {
+  rmSync(consumer, { recursive: true, force: true })
+}
