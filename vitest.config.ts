@@ -13,6 +13,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/globalSetup.ts"],
     reporters: ["default", ["json", { outputFile: ".cache/tests.json" }]],
     testTimeout: 30_000,
     hookTimeout: 60_000

@@ -6,13 +6,18 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
+import * as Lifetime from "./internal/lifetime.js"
+import { MemoryStore } from "./internal/memoryStore.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
@@ -79,6 +84,11 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   /** The instant by the cache's clock. Take it before a fetch begins, and give it to `put`. */
   readonly now: Effect.Effect<Instant, CacheError>
   /**
+   * What this process itself remembers, without asking anyone: the answer of `get` if that would not have to wait.
+   * `undefined` says nothing about whether `get` finds a document.
+   */
+  readonly peek: (clientId: string, ruleset: string) => Entry | undefined
+  /**
    * The document of a client that was accepted under this rule set and has not expired. Reading does not consume it, and
    * an expired row is a miss whether or not it was swept (CAC-03, CAC-04, CAC-11).
    */
@@ -100,3 +110,69 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
 }>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface MemoryOptions {
+  /** Clients remembered at most; 10,000 unless told. Those not read lately go first. */
+  readonly maxEntries?: number | undefined
+}
+
+const nanosOf = (millis: number): bigint => BigInt(millis) * 1_000_000n
+
+const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
+  Effect.map(Effect.clock, (clock) => {
+    const store = new MemoryStore(options?.maxEntries ?? 10_000)
+    const nanos = () => clock.unsafeCurrentTimeNanos()
+    let evictedAllAt = -1n
+
+    const peek = (clientId: string, ruleset: string): Entry | undefined => {
+      const remembered = store.get(clientId)
+      if (remembered?.document === undefined) return undefined
+      const remaining = remembered.expiresAt - nanos()
+      if (remaining <= 0n || remembered.document.ruleset !== ruleset) return undefined
+      return { document: remembered.document, tier: "memory", remainingMillis: Number(remaining / 1_000_000n) }
+    }
+
+    return Cache.of({
+      now: Effect.sync(() => nanos() / 1000n),
+      peek,
+      get: (clientId, ruleset) => Effect.sync(() => Option.fromNullable(peek(clientId, ruleset))),
+      put: (document, { fetchedAt, timeToLive }) =>
+        Effect.sync(() => {
+          if (fetchedAt <= evictedAllAt) return false
+          const expiresAt = nanos() + nanosOf(Lifetime.toMillis(timeToLive))
+          return store.set(document.clientId, { document, fetchedAt, expiresAt })
+        }),
+      evict: (clientId) =>
+        Effect.sync(() => {
+          const now = nanos()
+          store.set(clientId, { document: undefined, fetchedAt: now / 1000n, expiresAt: now + nanosOf(Lifetime.evictionMillis) })
+        }),
+      evictAll: Effect.sync(() => {
+        evictedAllAt = nanos() / 1000n
+        store.clear()
+      }),
+      sweep: () => Effect.sync(() => ({ documents: store.deleteExpired(nanos()) }))
+    })
+  })
+
+/**
+ * The cache of one process, in memory: for tests, and for a server that has one node and may fetch again after a
+ * restart. It keeps the same promises as the Postgres cache, but for being shared and being durable.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache> => Layer.effect(Cache, makeMemory(options))
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemoryConfig = (
+  options: Config.Config.Wrap<MemoryOptions>
+): Layer.Layer<Cache, ConfigError.ConfigError> =>
+  Layer.effect(Cache, Effect.flatMap(Config.unwrap(options), makeMemory))

@@ -1,0 +1,67 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import type * as Scope from "effect/Scope"
+import * as metrics from "./metrics.js"
+
+interface Flight<A, E> {
+  readonly landed: Deferred.Deferred<A, E>
+  fiber: Fiber.RuntimeFiber<A, E> | undefined
+  waiting: number
+}
+
+/**
+ * Runs one effect per key at a time; who asks meanwhile waits for its result. The effect runs in the scope of its maker
+ * and not in its first caller, so that an interrupted caller fails nobody else, and the last one to leave stops it
+ * (FET-11). Effect's own `Cache` interrupts all waiters together with the first one.
+ */
+export const make = <A, E>(): Effect.Effect<
+  (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
+  never,
+  Scope.Scope
+> =>
+  Effect.map(Effect.scope, (scope) => {
+    const flights = new Map<string, Flight<A, E>>()
+
+    const forget = (key: string, flight: Flight<A, E>) => {
+      if (flights.get(key) === flight) flights.delete(key)
+    }
+
+    const board = (
+      key: string,
+      flight: Flight<A, E>,
+      restore: <B, F, R>(effect: Effect.Effect<B, F, R>) => Effect.Effect<B, F, R>
+    ): Effect.Effect<A, E> => {
+      flight.waiting++
+      return Effect.onExit(restore(Deferred.await(flight.landed)), () =>
+        Effect.suspend(() => {
+          flight.waiting--
+          if (flight.waiting > 0 || flight.fiber === undefined || flights.get(key) !== flight) return Effect.void
+          forget(key, flight)
+          return Fiber.interruptFork(flight.fiber)
+        }))
+    }
+
+    const start = (key: string, effect: Effect.Effect<A, E>): Effect.Effect<Flight<A, E>> => {
+      const flight: Flight<A, E> = { landed: Deferred.unsafeMake(FiberId.none), fiber: undefined, waiting: 0 }
+      flights.set(key, flight)
+      return Effect.map(Effect.forkIn(Effect.interruptible(effect), scope), (fiber) => {
+        flight.fiber = fiber
+        // An observer runs even when the fiber was ended before its first step, as in a scope that is closed.
+        fiber.addObserver((exit) => {
+          forget(key, flight)
+          Deferred.unsafeDone(flight.landed, exit)
+        })
+        return flight
+      })
+    }
+
+    return (key, effect) =>
+      Effect.uninterruptibleMask((restore) => {
+        const flight = flights.get(key)
+        if (flight === undefined) return Effect.flatMap(start(key, effect), (started) => board(key, started, restore))
+        metrics.coalesced.unsafeUpdate(1, [])
+        return board(key, flight, restore)
+      })
+  })

@@ -1,0 +1,11 @@
+import * as Duration from "effect/Duration"
+
+// A year: what is longer is a mistake in the policy's bounds, and must not overflow a database's interval.
+const maxMillis = 31_536_000_000
+
+/** The lifetime in whole milliseconds, as caches count it. */
+export const toMillis = (timeToLive: Duration.DurationInput): number =>
+  Math.min(Math.max(Math.round(Duration.toMillis(timeToLive)), 0), maxMillis)
+
+/** How long an eviction is remembered: past the deadline of every fetch that had begun before it. */
+export const evictionMillis = 3_600_000

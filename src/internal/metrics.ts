@@ -1,0 +1,33 @@
+import * as Metric from "effect/Metric"
+
+const resolves = Metric.counter("cimd_resolves_total", {
+  description: "Resolved client identifiers, by where the answer came from",
+  incremental: true
+})
+
+export const memoryHits = Metric.tagged(resolves, "source", "memory")
+export const postgresHits = Metric.tagged(resolves, "source", "postgres")
+export const origins = Metric.tagged(resolves, "source", "origin")
+
+/** Callers that were answered by work another caller had begun. */
+export const coalesced = Metric.counter("cimd_coalesced_total", {
+  description: "Callers that waited for work which another caller had begun",
+  incremental: true
+})
+
+/** Rows that were there and could not be served (CAC-11). */
+export const unservable = Metric.counter("cimd_unservable_rows_total", {
+  description: "Rows that are a miss because they are damaged or were accepted under another rule set",
+  incremental: true
+})
+export const damagedRows = Metric.tagged(unservable, "reason", "damaged")
+export const otherRulesetRows = Metric.tagged(unservable, "reason", "ruleset")
+
+export const sweptRows = Metric.counter("cimd_swept_rows_total", {
+  description: "Rows that sweeps removed",
+  incremental: true
+})
+
+const sweeps = Metric.counter("cimd_sweeps_total", { description: "Sweeps, by outcome", incremental: true })
+export const sweepsDone = Metric.tagged(sweeps, "outcome", "done")
+export const sweepsFailed = Metric.tagged(sweeps, "outcome", "failed")

@@ -1,0 +1,210 @@
+import { expect, layer } from "@effect/vitest"
+import { Cache } from "effect-cimd"
+import type { ClientId } from "effect-cimd"
+import type * as ClientMetadata from "effect-cimd/ClientMetadata"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { accepted, ruleset } from "./documents.js"
+
+let next = 0
+/** A client that no other test uses. */
+const newClient = () => `https://app.example/client-${next++}.json`
+
+const put = (document: ClientMetadata.AcceptedDocument, timeToLive: number | "1 hour" = "1 hour") =>
+  Effect.gen(function*() {
+    const cache = yield* Cache.Cache
+    return yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive })
+  })
+
+const get = (url: string, under = ruleset) =>
+  Effect.flatMap(Cache.Cache, (cache) => cache.get(url as ClientId.ClientId, under))
+
+const nameOf = (entry: Option.Option<Cache.Entry>) => Option.map(entry, ({ document }) => document.json.client_name)
+
+/** What every cache promises, whatever it keeps its documents in. */
+export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) => {
+  layer(cache, { excludeTestServices: true })(name, (it) => {
+    it.effect("a client that was never put is a miss", () =>
+      Effect.gen(function*() {
+        expect(yield* get(newClient())).toEqual(Option.none())
+      }))
+
+    it.effect("CAC-06: what is read back is the JSON value that was put", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient(), {
+          client_name: "Ünïcode \u{1F600} \"quoted\" \\ \u2028",
+          "client_name#ja-Jpan-JP": "クライアント名",
+          custom: { list: [1, -0.5, 1e21, 1e-7, true, null, { deep: [] }], "": "empty name", "a.b": 9007199254740991 }
+        })
+        expect(yield* put(document)).toBe(true)
+        const entry = Option.getOrThrow(yield* get(document.clientId))
+        expect(entry.document.json).toEqual(document.json)
+        expect(entry.document.metadata).toEqual(document.json)
+        expect(entry.document).toMatchObject({ clientId: document.clientId, authMethods: ["none"], warnings: [], ruleset })
+      }))
+
+    it.effect("what is read back is frozen at every depth, as what the validator made", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient(), { custom: { list: [{}] } })
+        yield* put(document)
+        const { json } = Option.getOrThrow(yield* get(document.clientId)).document
+        for (const value of [json, json.redirect_uris, json.custom, (json.custom as { list: [object] }).list[0]]) {
+          expect(Object.isFrozen(value)).toBe(true)
+        }
+      }))
+
+    it.effect("CAC-03: an entry whose lifetime has ended is a miss though nothing swept it", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient())
+        yield* put(document, 150)
+        expect(Option.isSome(yield* get(document.clientId))).toBe(true)
+        yield* Effect.sleep(200)
+        expect(yield* get(document.clientId)).toEqual(Option.none())
+      }))
+
+    it.effect("CAC-03: the answer says how long it may still be kept", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient())
+        yield* put(document, 60_000)
+        yield* Effect.sleep(20)
+        const { remainingMillis } = Option.getOrThrow(yield* get(document.clientId))
+        expect(remainingMillis).toBeLessThanOrEqual(59_985)
+        expect(remainingMillis).toBeGreaterThan(50_000)
+      }))
+
+    it.effect("CAC-04: reading does not consume", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient())
+        yield* put(document)
+        for (let i = 0; i < 3; i++) expect(Option.isSome(yield* get(document.clientId))).toBe(true)
+      }))
+
+    it.effect("CAC-05: a later fetch replaces", () =>
+      Effect.gen(function*() {
+        const url = newClient()
+        yield* put(accepted(url, { client_name: "old" }))
+        expect(yield* put(accepted(url, { client_name: "new" }))).toBe(true)
+        expect(nameOf(yield* get(url))).toEqual(Option.some("new"))
+      }))
+
+    it.effect("CAC-05: a fetch that began earlier never replaces one that began later", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const url = newClient()
+        const earlier = yield* cache.now
+        yield* put(accepted(url, { client_name: "new" }))
+        const stored = yield* cache.put(accepted(url, { client_name: "old" }), { fetchedAt: earlier, timeToLive: "1 hour" })
+        expect(stored).toBe(false)
+        expect(nameOf(yield* get(url))).toEqual(Option.some("new"))
+      }))
+
+    it.effect("CAC-05: of many fetches put at once and in any order the one that began last stays", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const url = newClient()
+        const fetches: Array<{ name: string; fetchedAt: Cache.Instant }> = []
+        for (let i = 0; i < 20; i++) fetches.push({ name: `fetch ${i}`, fetchedAt: yield* cache.now })
+        const shuffled = fetches.map((_, i) => fetches[(i * 7) % 20]!)
+        yield* Effect.forEach(
+          shuffled,
+          ({ fetchedAt, name }) => cache.put(accepted(url, { client_name: name }), { fetchedAt, timeToLive: "1 hour" }),
+          { concurrency: "unbounded" }
+        )
+        expect(nameOf(yield* get(url))).toEqual(Option.some("fetch 19"))
+      }))
+
+    it.effect("CAC-11: a document accepted under another rule set is a miss, and is replaced", () =>
+      Effect.gen(function*() {
+        const url = newClient()
+        yield* put(accepted(url, { client_name: "other" }, "other-rules"))
+        expect(yield* get(url)).toEqual(Option.none())
+        expect(nameOf(yield* get(url, "other-rules"))).toEqual(Option.some("other"))
+        yield* put(accepted(url, { client_name: "ours" }))
+        expect(nameOf(yield* get(url))).toEqual(Option.some("ours"))
+      }))
+
+    it.effect("evict forgets one client and no other", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const [evicted, kept] = [accepted(newClient()), accepted(newClient())]
+        yield* put(evicted)
+        yield* put(kept)
+        yield* cache.evict(evicted.clientId)
+        expect(yield* get(evicted.clientId)).toEqual(Option.none())
+        expect(Option.isSome(yield* get(kept.clientId))).toBe(true)
+      }))
+
+    it.effect("CAC-10: a fetch that had begun before an evict does not bring the document back", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted(newClient())
+        const fetchedAt = yield* cache.now
+        yield* cache.evict(document.clientId)
+        expect(yield* cache.put(document, { fetchedAt, timeToLive: "1 hour" })).toBe(false)
+        expect(yield* get(document.clientId)).toEqual(Option.none())
+        expect(yield* put(document)).toBe(true)
+        expect(Option.isSome(yield* get(document.clientId))).toBe(true)
+      }))
+
+    it.effect("CAC-10: evictAll forgets every client, and fetches that had begun before", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const documents = [accepted(newClient()), accepted(newClient())]
+        yield* Effect.forEach(documents, (document) => put(document))
+        const fetchedAt = yield* cache.now
+        yield* cache.evictAll
+        for (const document of documents) expect(yield* get(document.clientId)).toEqual(Option.none())
+        expect(yield* cache.put(documents[0]!, { fetchedAt, timeToLive: "1 hour" })).toBe(false)
+        expect(yield* put(documents[0]!)).toBe(true)
+        expect(Option.isSome(yield* get(documents[0]!.clientId))).toBe(true)
+      }))
+
+    it.effect("SWP-01, SWP-07: a sweep removes what has expired, answers how many, and leaves the rest", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        yield* cache.sweep()
+        const kept = accepted(newClient())
+        yield* put(kept)
+        yield* Effect.forEach(Array.from({ length: 25 }, () => accepted(newClient())), (document) => put(document, 1))
+        yield* Effect.sleep(20)
+        expect(yield* cache.sweep({ batchSize: 10 })).toMatchObject({ documents: 25 })
+        expect(yield* cache.sweep({ batchSize: 10 })).toMatchObject({ documents: 0 })
+        expect(Option.isSome(yield* get(kept.clientId))).toBe(true)
+      }))
+
+    it.effect("SWP-05: sweeps at the same time remove each row once", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        yield* cache.sweep()
+        yield* Effect.forEach(Array.from({ length: 40 }, () => accepted(newClient())), (document) => put(document, 1))
+        yield* Effect.sleep(20)
+        const sweeps = yield* Effect.all([cache.sweep({ batchSize: 7 }), cache.sweep({ batchSize: 7 })], {
+          concurrency: "unbounded"
+        })
+        expect(sweeps[0].documents + sweeps[1].documents).toBe(40)
+      }))
+
+    it.effect("a lifetime of zero stores nothing that could be read, and an endless one does not overflow", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted(newClient())
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: 0 })
+        expect(yield* get(document.clientId)).toEqual(Option.none())
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: Number.POSITIVE_INFINITY })
+        expect(Option.isSome(yield* get(document.clientId))).toBe(true)
+      }))
+
+    it.effect("many clients at once each get their own document", () =>
+      Effect.gen(function*() {
+        const documents = Array.from({ length: 200 }, (_, i) => accepted(newClient(), { client_name: `client ${i}` }))
+        yield* Effect.forEach(documents, (document) => put(document), { concurrency: 10 })
+        const fiber = yield* Effect.fork(
+          Effect.forEach(documents, (document) => get(document.clientId), { concurrency: "unbounded" })
+        )
+        const entries = yield* Fiber.join(fiber)
+        expect(entries.map(nameOf)).toEqual(documents.map((document) => Option.some(document.json.client_name)))
+      }))
+  })
+}

@@ -1,0 +1,30 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { Migrations } from "effect-cimd"
+import { Postgres } from "effect-cimd/testing"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import type { TestProject } from "vitest/node"
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    postgresUrl: string
+    migratedTemplate: string
+  }
+}
+
+/** One server for all test files, and one migrated database in it, of which each file takes copies. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const scope = await Effect.runPromise(Scope.make())
+  const started = Effect.gen(function*() {
+    const server = yield* Postgres.url
+    const template = yield* Postgres.database(server)
+    yield* Effect.provide(Migrations.run(), PgClient.layer({ url: template, maxConnections: 1 }))
+    return { server, template: new URL(Redacted.value(template)).pathname.slice(1) }
+  })
+  const { server, template } = await Effect.runPromise(Scope.extend(started, scope))
+  project.provide("postgresUrl", Redacted.value(server))
+  project.provide("migratedTemplate", template)
+  return () => Effect.runPromise(Scope.close(scope, Exit.void))
+}
