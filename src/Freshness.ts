@@ -4,8 +4,12 @@
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
-import type * as Option from "effect/Option"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as CacheControl from "./internal/cacheControl.js"
+import * as HttpDate from "./internal/httpDate.js"
 
 /**
  * What the response headers say about its freshness.
@@ -50,25 +54,135 @@ export const defaultPolicy: Policy = {
 }
 
 /**
+ * The bounds contradict one another, or are no lengths of time that a cache can keep to.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class PolicyInvalid extends Schema.TaggedError<PolicyInvalid>("effect-cimd/Freshness/PolicyInvalid")(
+  "PolicyInvalid",
+  { message: Schema.String }
+) {}
+
+/**
+ * The policy with some of its bounds changed, checked: every bound is finite, and the minimum is not above the
+ * maximum. {@link timeToLive} takes an unchecked policy as well; there the maximum wins over a minimum above it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makePolicy = (changes: Partial<Policy> = {}): Effect.Effect<Policy, PolicyInvalid> => {
+  const policy: Policy = { ...defaultPolicy, ...changes }
+  const endless = (["minimum", "maximum", "unspecified", "noCache"] as const).find((name) => {
+    const bound = policy[name]
+    return bound !== undefined && !Duration.isFinite(Duration.decode(bound))
+  })
+  if (endless !== undefined) {
+    return new PolicyInvalid({ message: `Give \`${endless}\` a finite length: nothing is kept for ever.` })
+  }
+  return Duration.greaterThan(policy.minimum, policy.maximum)
+    ? new PolicyInvalid({
+      message: `The minimum (${Duration.format(policy.minimum)}) is above the maximum (${
+        Duration.format(policy.maximum)
+      }): lower \`minimum\` or raise \`maximum\`.`
+    })
+    : Effect.succeed(policy)
+}
+
+/** RFC 9111, section 1.2.2: what a cache takes for every number that is too large. */
+const greatestDelta = 2 ** 31
+
+const deltaSeconds = (text: string | undefined): number | undefined =>
+  text !== undefined && /^[0-9]+$/.test(text) ? Math.min(Number(text), greatestDelta) : undefined
+
+const staleAtOnce = 0
+
+/** Seconds that the origin gives the response from its `Date` on; absent if it says nothing (RFC 9111, 4.2.1). */
+const lifetimeOf = (
+  directives: ReadonlyArray<CacheControl.Directive>,
+  expires: ReadonlyArray<string>,
+  date: number,
+  now: number
+): number | undefined => {
+  for (const name of ["s-maxage", "max-age"]) {
+    const given = directives.filter((directive) => directive.name === name)
+    if (given.length > 0) {
+      return given.length === 1 ? deltaSeconds(given[0]?.argument) ?? staleAtOnce : staleAtOnce
+    }
+  }
+  const [first, ...others] = expires
+  if (first === undefined) {
+    return undefined
+  }
+  const until = others.length === 0 ? HttpDate.parse(first, now) : undefined
+  return until === undefined ? staleAtOnce : (until - date) / 1000
+}
+
+/**
  * Reads the headers of a 200 response. `requestTime` and `responseTime` are milliseconds since the Unix epoch by the
  * same clock: when the request was sent, and when its headers had arrived (RFC 9111, section 4.2.3).
+ *
+ * Never throws, whatever the headers hold. Where RFC 9111 leaves a choice, the shorter life is taken:
+ *
+ * - A lifetime that is repeated or malformed is none at all: the response is stale at once (section 4.2.1). The first
+ *   of `s-maxage`, `max-age` and `Expires` that is present decides, also when it is broken.
+ * - `no-store` counts beside `must-understand` too, and the forms of `private` and `no-cache` that name fields count
+ *   as those without.
+ * - An `Age` that is no number is ignored, and of several the first counts (section 5.1). A `Date` that is absent,
+ *   malformed or repeated is replaced by `responseTime` (RFC 9110, section 6.6.1).
+ * - `Pragma` is a field of requests and is ignored. There are no heuristics.
  *
  * @since 0.1.0
  * @category parsing
  */
-export const read: (
+export const read = (
   headers: ReadonlyArray<readonly [name: string, value: string]>,
   times: { readonly requestTime: number; readonly responseTime: number }
-) => Freshness = () => {
-  throw new Error("TODO")
+): Freshness => {
+  const values = (field: string): ReadonlyArray<string> =>
+    headers.filter(([name]) => name.toLowerCase() === field).map(([, value]) => CacheControl.trimmed(value))
+  const directives = CacheControl.parse(values("cache-control"))
+  const has = (name: string): boolean => directives.some((directive) => directive.name === name)
+
+  const dates = values("date")
+  const date = dates.length === 1 ? HttpDate.parse(dates[0] ?? "", times.responseTime) : undefined
+  const lifetime = lifetimeOf(directives, values("expires"), date ?? times.responseTime, times.responseTime)
+
+  const apparentAge = date === undefined ? 0 : Math.max(0, times.responseTime - date) / 1000
+  const age = deltaSeconds(CacheControl.trimmed(values("age").join(",").split(",", 1)[0] ?? "")) ?? 0
+  const delay = Math.max(0, times.responseTime - times.requestTime) / 1000
+
+  return {
+    storable: !has("no-store") && !has("private") && !values("vary").some(namesEverything),
+    noCache: has("no-cache"),
+    remaining: lifetime === undefined ? undefined : lifetime - Math.max(apparentAge, age + delay)
+  }
 }
+
+const namesEverything = (vary: string): boolean =>
+  vary.split(",").some((member) => CacheControl.trimmed(member) === "*")
 
 /**
  * How long to keep the response, within the policy's bounds; none if it is not to be stored.
  *
+ * A response that arrives stale is kept for the minimum: that is what a lower bound is for (CIMD 5.2). What comes out
+ * as no time at all is not stored.
+ *
  * @since 0.1.0
  * @category deciding
  */
-export const timeToLive: (freshness: Freshness, policy?: Policy) => Option.Option<Duration.Duration> = () => {
-  throw new Error("TODO")
+export const timeToLive = (freshness: Freshness, policy: Policy = defaultPolicy): Option.Option<Duration.Duration> => {
+  if (!freshness.storable || (freshness.noCache && policy.noCache === undefined)) {
+    return Option.none()
+  }
+  const maximum = Duration.toMillis(policy.maximum)
+  const minimum = Duration.toMillis(policy.minimum)
+  const wanted = freshness.noCache
+    ? Duration.toMillis(policy.noCache ?? 0)
+    : Math.max(minimum, remainingMillis(freshness) ?? Duration.toMillis(policy.unspecified))
+  const kept = Math.min(wanted, maximum)
+  return kept > 0 ? Option.some(Duration.millis(kept)) : Option.none()
 }
+
+const remainingMillis = ({ remaining }: Freshness): number | undefined =>
+  remaining === undefined ? undefined : remaining * 1000

@@ -5,11 +5,15 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type { ClientId } from "./ClientId.js"
+import * as ClientId from "./ClientId.js"
+import * as Address from "./internal/address.js"
+import * as HostPattern from "./internal/hostPattern.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
@@ -38,7 +42,7 @@ export class HostRefused extends Schema.TaggedError<HostRefused>("effect-cimd/Ho
  */
 export class HostPolicy extends Context.Tag("effect-cimd/HostPolicy")<HostPolicy, {
   /** Succeeds if the client's host may be a client. Asked on every resolve, before the cache. */
-  readonly check: (clientId: ClientId) => Effect.Effect<void, HostRefused>
+  readonly check: (clientId: ClientId.ClientId) => Effect.Effect<void, HostRefused>
   /** Whether `localhost` and loopback addresses are permitted: development only. */
   readonly loopback: boolean
   /** Whether a client identifier may name a public address instead of a host name. */
@@ -72,21 +76,172 @@ export interface Options {
  * @since 0.1.0
  * @category errors
  */
-export class HostPolicyInvalid extends Schema.TaggedError<HostPolicyInvalid>("effect-cimd/HostPolicy/HostPolicyInvalid")(
-  "HostPolicyInvalid",
-  { message: Schema.String }
-) {}
+export class HostPolicyInvalid
+  extends Schema.TaggedError<HostPolicyInvalid>("effect-cimd/HostPolicy/HostPolicyInvalid")(
+    "HostPolicyInvalid",
+    { message: Schema.String }
+  )
+{}
+
+const isLoopback = (host: string): boolean => host === "localhost" || Address.judge(host).kind === "loopback"
+
+/** The issuer's host, as `isLoopback` takes it; nothing if the issuer is no http or https URL. */
+const hostOfIssuer = (issuer: string): string | undefined => {
+  if (!URL.canParse(issuer)) {
+    return undefined
+  }
+  const { hostname, protocol } = new URL(issuer)
+  return protocol === "https:" || protocol === "http:" ? hostname.replace(/^\[(.*)\]$/, "$1") : undefined
+}
+
+const faultOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): string | undefined => {
+  const host = hostOfIssuer(issuer)
+  if (host === undefined) {
+    return `The issuer "${issuer}" is no http or https URL: give the issuer identifier of this authorization server.`
+  }
+  return isLoopback(host)
+    ? undefined
+    : `Development mode is for an authorization server on a loopback host, and the issuer "${issuer}" is on ${host}: `
+      + "leave `development` out, or serve the issuer from localhost, 127.0.0.1 or [::1]."
+}
+
+/** Why an allowed host could never be a client under the other options: the pattern would do nothing. */
+const faultOfAllowed = (pattern: string, options: Options): string | undefined => {
+  if (pattern === "localhost") {
+    return options.development ? undefined : "`allow` holds localhost, which only `development` permits: remove it."
+  }
+  const { kind, reason } = Address.judge(pattern)
+  switch (kind) {
+    case "not-an-address":
+      return undefined
+    case "loopback":
+      return options.development
+        ? undefined
+        : `\`allow\` holds ${pattern}, which only \`development\` permits: remove it.`
+    case "public":
+      return options.addressLiterals
+        ? undefined
+        : `\`allow\` holds the address ${pattern}: remove it, or turn \`addressLiterals\` on.`
+    case "special-use":
+      return `\`allow\` holds ${pattern}, which is never fetched from (${reason}): remove it.`
+  }
+}
+
+const faultOf = (options: Options): string | undefined => {
+  for (const list of ["allow", "block"] as const) {
+    for (const pattern of options[list] ?? []) {
+      const fault = HostPattern.fault(pattern)
+      if (fault !== undefined) {
+        return `\`${list}\` holds ${JSON.stringify(pattern)}: ${fault}.`
+      }
+    }
+  }
+  for (const pattern of options.allow ?? []) {
+    const fault = faultOfAllowed(pattern, options)
+    if (fault !== undefined) {
+      return fault
+    }
+  }
+  return options.development && faultOfDevelopment(options.development)
+}
+
+const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
+  const blocked = HostPattern.matcher(options.block ?? [])
+  const allowed = options.allow && HostPattern.matcher(options.allow)
+  const loopback = options.development !== undefined
+  const addressLiterals = options.addressLiterals ?? false
+
+  const refusalOfLiteral = (host: string): string | undefined => {
+    const { kind, reason } = Address.judge(host)
+    switch (kind) {
+      case "loopback":
+        return loopback ? undefined : "loopback addresses are permitted in development mode only"
+      case "public":
+        return addressLiterals ? undefined : "it is an address and not a host name"
+      default:
+        return reason
+    }
+  }
+
+  const refusal = (host: string): string | undefined => {
+    if (blocked(host)) {
+      return "it is on the block list"
+    }
+    if (allowed !== undefined && !allowed(host)) {
+      return "it is not on the allow list"
+    }
+    if (host === "localhost") {
+      return loopback ? undefined : "localhost is permitted in development mode only"
+    }
+    return HostPattern.isLiteral(host) ? refusalOfLiteral(host) : undefined
+  }
+
+  return {
+    loopback,
+    addressLiterals,
+    check: (clientId) => {
+      const host = ClientId.host(clientId)
+      const reason = refusal(host)
+      return reason === undefined ? Effect.void : new HostRefused({ clientId, host, reason })
+    }
+  }
+}
+
+const make = Effect.fnUntraced(function*(options: Options) {
+  const fault = faultOf(options)
+  if (fault !== undefined) {
+    return yield* new HostPolicyInvalid({ message: fault })
+  }
+  if (options.development !== undefined) {
+    yield* Effect.logWarning(
+      "Development mode: clients on localhost and loopback addresses are accepted. Never run it in production."
+    ).pipe(Effect.annotateLogs("issuer", options.development.issuer))
+  }
+  return policyOf(options)
+})
 
 /**
- * @since 0.1.0
- * @category layers
- */
-export const layer: (options: Options) => Layer.Layer<HostPolicy, HostPolicyInvalid> = () => null as never
-
-/**
- * Every public host may be a client.
+ * A policy from options. Does not build when an option cannot be kept, and says which and what to do about it. Logs
+ * one warning when it builds in development mode.
+ *
+ * @example
+ * ```ts
+ * import { HostPolicy } from "effect-cimd"
+ *
+ * const Policy = HostPolicy.layer({ block: ["tracker.example", "*.tracker.example"] })
+ * ```
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerPublic: Layer.Layer<HostPolicy> = null as never
+export const layer = (options: Options): Layer.Layer<HostPolicy, HostPolicyInvalid> =>
+  Layer.effect(HostPolicy, make(options))
+
+/**
+ * {@link layer} with its options read from `Config`.
+ *
+ * @example
+ * ```ts
+ * import { HostPolicy } from "effect-cimd"
+ * import * as Config from "effect/Config"
+ *
+ * const Policy = HostPolicy.layerConfig({
+ *   block: Config.array(Config.string(), "CIMD_BLOCKED_HOSTS").pipe(Config.withDefault([]))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<HostPolicy, HostPolicyInvalid | ConfigError.ConfigError> =>
+  Layer.effect(HostPolicy, Effect.flatMap(Config.unwrap(config), make))
+
+/**
+ * Every host may be a client that is not an address: the policy without options.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerPublic: Layer.Layer<HostPolicy> = Layer.sync(HostPolicy, () => policyOf({}))

@@ -1,0 +1,129 @@
+/**
+ * Every range of addresses that is refused, with the registry and the text that reserves it (ADR-03, ADR-04).
+ *
+ * The tables hold all rows of the two special-purpose registries, also those that are globally reachable. Of these,
+ * each is an anycast service that the nearest instance answers, which may well stand inside the network of this
+ * server, or an identifier that is not routed at all. No client publishes a document there. The one exception is the
+ * well-known NAT64 prefix, which `address.ts` unwraps before it looks here.
+ */
+
+/** Where a range is written down. */
+export type Registry =
+  | "IANA IPv4 Special-Purpose Address Registry"
+  | "IANA IPv6 Special-Purpose Address Registry"
+  | "IANA IPv4 Address Space Registry"
+  | "IANA IPv6 Address Space Registry"
+  | "none: carries an IPv4 address"
+
+/** One row. `globallyReachable` is the registry's column; where that says "N/A", it is `false`. */
+export interface Range {
+  readonly family: "ipv4" | "ipv6"
+  readonly network: string
+  readonly prefix: number
+  readonly name: string
+  readonly source: string
+  readonly registry: Registry
+  readonly globallyReachable: boolean
+}
+
+type Row = readonly [cidr: string, name: string, source: string, reach?: "globally reachable"]
+
+const ranges = (
+  family: Range["family"],
+  registry: Registry,
+  rows: ReadonlyArray<Row>
+): ReadonlyArray<Range> =>
+  rows.map(([cidr, name, source, reach]) => {
+    const slash = cidr.indexOf("/")
+    return {
+      family,
+      network: cidr.slice(0, slash),
+      prefix: Number(cidr.slice(slash + 1)),
+      name,
+      source,
+      registry,
+      globallyReachable: reach !== undefined
+    }
+  })
+
+/**
+ * IPv4.
+ */
+export const ipv4: ReadonlyArray<Range> = [
+  ...ranges("ipv4", "IANA IPv4 Special-Purpose Address Registry", [
+    ["0.0.0.0/8", "this network", "RFC 791"],
+    ["0.0.0.0/32", "this host on this network", "RFC 1122"],
+    ["10.0.0.0/8", "private use", "RFC 1918"],
+    ["100.64.0.0/10", "shared address space", "RFC 6598"],
+    ["127.0.0.0/8", "loopback", "RFC 1122"],
+    ["169.254.0.0/16", "link local", "RFC 3927"],
+    ["172.16.0.0/12", "private use", "RFC 1918"],
+    ["192.0.0.0/24", "IETF protocol assignments", "RFC 6890"],
+    ["192.0.0.0/29", "IPv4 service continuity prefix", "RFC 7335"],
+    ["192.0.0.8/32", "IPv4 dummy address", "RFC 7600"],
+    ["192.0.0.9/32", "Port Control Protocol anycast", "RFC 7723", "globally reachable"],
+    ["192.0.0.10/32", "TURN anycast", "RFC 8155", "globally reachable"],
+    ["192.0.0.170/32", "NAT64/DNS64 discovery", "RFC 8880"],
+    ["192.0.0.171/32", "NAT64/DNS64 discovery", "RFC 8880"],
+    ["192.0.2.0/24", "documentation (TEST-NET-1)", "RFC 5737"],
+    ["192.31.196.0/24", "AS112-v4", "RFC 7535", "globally reachable"],
+    ["192.52.193.0/24", "Automatic Multicast Tunneling", "RFC 7450", "globally reachable"],
+    ["192.88.99.0/24", "deprecated 6to4 relay anycast", "RFC 7526"],
+    ["192.88.99.2/32", "6a44 relay anycast", "RFC 6751"],
+    ["192.168.0.0/16", "private use", "RFC 1918"],
+    ["192.175.48.0/24", "direct delegation AS112 service", "RFC 7534", "globally reachable"],
+    ["198.18.0.0/15", "benchmarking", "RFC 2544"],
+    ["198.51.100.0/24", "documentation (TEST-NET-2)", "RFC 5737"],
+    ["203.0.113.0/24", "documentation (TEST-NET-3)", "RFC 5737"],
+    ["240.0.0.0/4", "reserved", "RFC 1112"],
+    ["255.255.255.255/32", "limited broadcast", "RFC 919"]
+  ]),
+  ...ranges("ipv4", "IANA IPv4 Address Space Registry", [
+    ["224.0.0.0/4", "multicast", "RFC 5771"]
+  ])
+]
+
+/**
+ * IPv6. Global unicast addresses come from 2000::/3 alone (RFC 4291, section 2.4, and the address space registry), so
+ * the three rows round it refuse whatever has not been given out, and whatever will be given out for another use.
+ */
+export const ipv6: ReadonlyArray<Range> = [
+  ...ranges("ipv6", "IANA IPv6 Special-Purpose Address Registry", [
+    ["::1/128", "loopback", "RFC 4291"],
+    ["::/128", "unspecified address", "RFC 4291"],
+    ["::ffff:0:0/96", "IPv4-mapped", "RFC 4291"],
+    ["64:ff9b::/96", "IPv4-IPv6 translation", "RFC 6052", "globally reachable"],
+    ["64:ff9b:1::/48", "IPv4-IPv6 translation, local use", "RFC 8215"],
+    ["100::/64", "discard only", "RFC 6666"],
+    ["100:0:0:1::/64", "dummy IPv6 prefix", "RFC 9780"],
+    ["2001::/23", "IETF protocol assignments", "RFC 2928"],
+    ["2001::/32", "Teredo", "RFC 4380"],
+    ["2001:1::1/128", "Port Control Protocol anycast", "RFC 7723", "globally reachable"],
+    ["2001:1::2/128", "TURN anycast", "RFC 8155", "globally reachable"],
+    ["2001:1::3/128", "DNS-SD service registration anycast", "RFC 9665", "globally reachable"],
+    ["2001:2::/48", "benchmarking", "RFC 5180"],
+    ["2001:3::/32", "Automatic Multicast Tunneling", "RFC 7450", "globally reachable"],
+    ["2001:4:112::/48", "AS112-v6", "RFC 7535", "globally reachable"],
+    ["2001:10::/28", "deprecated ORCHID", "RFC 4843"],
+    ["2001:20::/28", "ORCHIDv2", "RFC 7343", "globally reachable"],
+    ["2001:30::/28", "drone remote identification", "RFC 9374", "globally reachable"],
+    ["2001:db8::/32", "documentation", "RFC 3849"],
+    ["2002::/16", "6to4", "RFC 3056"],
+    ["2620:4f:8000::/48", "direct delegation AS112 service", "RFC 7534", "globally reachable"],
+    ["3fff::/20", "documentation", "RFC 9637"],
+    ["5f00::/16", "segment routing identifiers", "RFC 9602"],
+    ["fc00::/7", "unique local", "RFC 4193"],
+    ["fe80::/10", "link-local unicast", "RFC 4291"]
+  ]),
+  ...ranges("ipv6", "none: carries an IPv4 address", [
+    ["::/96", "IPv4-compatible", "RFC 4291"],
+    ["::ffff:0:0:0/96", "IPv4-translated", "RFC 2765"]
+  ]),
+  ...ranges("ipv6", "IANA IPv6 Address Space Registry", [
+    ["fec0::/10", "deprecated site-local unicast", "RFC 3879"],
+    ["ff00::/8", "multicast", "RFC 4291"],
+    ["::/3", "outside global unicast", "RFC 4291"],
+    ["4000::/2", "outside global unicast", "RFC 4291"],
+    ["8000::/1", "outside global unicast", "RFC 4291"]
+  ])
+]

@@ -1,0 +1,76 @@
+/**
+ * The `Cache-Control` field: `#( token [ "=" ( token / quoted-string ) ] )` (RFC 9111, section 5.2; rule FRS-02).
+ */
+
+/** One directive: its name in lower case, and its argument with the quotes taken off. */
+export interface Directive {
+  readonly name: string
+  readonly argument: string | undefined
+}
+
+/** Splits at the commas that are not inside a quoted string. */
+const members = (line: string): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  let start = 0
+  let allClosed = true
+  for (let at = 0; at < line.length; at++) {
+    if (line[at] === ",") {
+      found.push(line.slice(start, at))
+      start = at + 1
+    } else if (line[at] === "\"" && allClosed) {
+      // A quote that is never closed is an ordinary character, so that it cannot hide a `no-store` behind it. None
+      // after it is looked at: to seek the end of each would take quadratic time.
+      const end = endOfQuotedString(line, at)
+      allClosed = end !== undefined
+      at = end ?? at
+    }
+  }
+  found.push(line.slice(start))
+  return found
+}
+
+const endOfQuotedString = (line: string, start: number): number | undefined => {
+  for (let at = start + 1; at < line.length; at++) {
+    if (line[at] === "\"") {
+      return at
+    }
+    if (line[at] === "\\") {
+      at++
+    }
+  }
+  return undefined
+}
+
+/** Takes off optional whitespace: space and tab, and nothing else that `String.trim` knows. */
+export const trimmed = (text: string): string => {
+  let start = 0
+  let end = text.length
+  while (start < end && isBlank(text, start)) {
+    start++
+  }
+  while (end > start && isBlank(text, end - 1)) {
+    end--
+  }
+  return text.slice(start, end)
+}
+
+const isBlank = (text: string, at: number): boolean => text[at] === " " || text[at] === "\t"
+
+const unquoted = (argument: string): string =>
+  argument.length > 1 && argument.startsWith("\"") && endOfQuotedString(argument, 0) === argument.length - 1
+    ? argument.slice(1, -1).replace(/\\(.)/gs, "$1")
+    : argument
+
+const directive = (member: string): Directive => {
+  const equals = member.indexOf("=")
+  return equals === -1
+    ? { name: trimmed(member).toLowerCase(), argument: undefined }
+    : { name: trimmed(member.slice(0, equals)).toLowerCase(), argument: unquoted(member.slice(equals + 1)) }
+}
+
+/**
+ * The directives of one or several field lines, in order. A malformed one is kept with whatever name and argument can
+ * be made out, so that a recognizable name still counts.
+ */
+export const parse = (lines: ReadonlyArray<string>): ReadonlyArray<Directive> =>
+  lines.flatMap((line) => members(line).map((member) => directive(trimmed(member)))).filter(({ name }) => name !== "")

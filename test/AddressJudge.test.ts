@@ -1,0 +1,72 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Address from "../src/internal/address.js"
+
+const kinds: Record<Address.Judgement["kind"], ReadonlyArray<string>> = {
+  "public": [
+    "1.1.1.1",
+    "8.8.8.8",
+    "93.184.216.34",
+    "223.255.255.255",
+    "2606:4700:4700::1111",
+    "2a00:1450:4001:81b::200e",
+    "64:ff9b::8.8.8.8",
+    "64:ff9b::808:808"
+  ],
+  "loopback": ["127.0.0.1", "127.255.255.254", "::1", "0:0:0:0:0:0:0:1", "::0.0.0.1"],
+  "special-use": [
+    "0.0.0.0",
+    "10.0.0.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "172.31.255.255",
+    "192.168.1.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::ffff:8.8.8.8",
+    "::ffff:127.0.0.1",
+    "::8.8.8.8",
+    "::ffff:0:8.8.8.8",
+    "64:ff9b:1::8.8.8.8",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b::127.0.0.1",
+    "2002:808:808::1",
+    "2001:0:1::1",
+    "2606:4700::5efe:8.8.8.8",
+    "2606:4700::200:5efe:8.8.8.8",
+    "fe80::1",
+    "fec0::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "4000::1",
+    "1000::1",
+    "e000::1"
+  ],
+  "not-an-address": [
+    "",
+    "localhost",
+    "127.1",
+    "0x7f.0.0.1",
+    "0177.0.0.1",
+    "127.0.0.1.",
+    " 127.0.0.1",
+    "2130706433",
+    "[::1]",
+    "::1%lo",
+    "fe80::1%eth0",
+    "2606:4700:4700::1111%1",
+    ":::1",
+    "１２７.0.0.1"
+  ]
+}
+
+const rule = { "public": "ADR-03", "loopback": "ADR-06", "special-use": "ADR-03", "not-an-address": "ADR-05" }
+
+describe("Address.judge", () => {
+  for (const kind of ["public", "loopback", "special-use", "not-an-address"] as const) {
+    it.each(kinds[kind])(`${rule[kind]}: %s is ${kind}`, (address) => {
+      assert.strictEqual(Address.judge(address).kind, kind)
+    })
+  }
+})
