@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -64,7 +65,11 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, 
           metrics.sweptRows.unsafeUpdate(swept.documents, [])
         })
       ),
-      Effect.tapError(() => Effect.sync(() => metrics.sweepsFailed.unsafeUpdate(1, []))),
+      Effect.tapErrorCause((cause) =>
+        Effect.sync(() => {
+          if (!Cause.isInterruptedOnly(cause)) metrics.sweepsFailed.unsafeUpdate(1, [])
+        })
+      ),
       Effect.withSpan("cimd.sweep", { captureStackTrace: false })
     )
 

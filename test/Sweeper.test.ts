@@ -1,0 +1,149 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import { Cache, PostgresCache, Sweeper } from "effect-cimd"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
+import * as metrics from "../src/internal/metrics.js"
+import { accepted, ruleset } from "./support/documents.js"
+import * as Postgres from "./support/postgres.js"
+
+const expired = (count: number) =>
+  Effect.flatMap(PgClient.PgClient, (sql) =>
+    sql`INSERT INTO cimd_documents (client_id, ruleset, fetched_at, expires_at)
+      SELECT 'https://app.example/' || i, '', now(), now() - interval '1 second' FROM generate_series(1, ${count}) i`)
+
+const rows = Effect.flatMap(PgClient.PgClient, (sql) => sql<{ count: number }>`SELECT count(*)::int FROM cimd_documents`)
+  .pipe(Effect.map(([row]) => row!.count))
+
+/** A cache whose sweeps are counted, and fail as often as it is told. */
+const counting = (failures: ReadonlyArray<Effect.Effect<never, Cache.CacheError>>) =>
+  Effect.gen(function*() {
+    const cache = yield* Effect.provide(Cache.Cache, Cache.layerMemory())
+    const sweeps: Array<number> = []
+    return {
+      sweeps,
+      layer: Layer.succeed(Cache.Cache, {
+        ...cache,
+        sweep: (options) =>
+          Effect.suspend(() => {
+            sweeps.push(sweeps.length)
+            return failures[sweeps.length - 1] ?? cache.sweep(options)
+          })
+      })
+    }
+  })
+
+describe("Sweeper", () => {
+  it.live("SWP-07: sweepNow answers how many rows each table lost", () =>
+    Effect.gen(function*() {
+      const sweeper = yield* Sweeper.Sweeper
+      yield* expired(12)
+      expect(yield* sweeper.sweepNow).toEqual({ documents: 12 })
+      expect(yield* sweeper.sweepNow).toEqual({ documents: 0 })
+    }).pipe(
+      Effect.provide(Sweeper.layer({ interval: "1 hour", batchSize: 5 })),
+      Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
+    ))
+
+  it.live("SWP-04: sweeps on its schedule, and stops with its scope", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      yield* Scope.extend(Layer.build(Sweeper.layer({ interval: "30 millis" })), scope)
+      yield* expired(3)
+      yield* Effect.repeat(Effect.delay(rows, "10 millis"), { until: (count) => count === 0 }).pipe(
+        Effect.timeout("5 seconds")
+      )
+      yield* Scope.close(scope, Exit.void)
+      yield* expired(3)
+      yield* Effect.sleep("150 millis")
+      expect(yield* rows).toBe(3)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.effect("sweeps once in each interval, moved by a tenth at most", () =>
+    Effect.gen(function*() {
+      const { layer, sweeps } = yield* counting([])
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* TestClock.adjust("8 minutes")
+          expect(sweeps.length).toBe(0)
+          yield* TestClock.adjust("4 minutes")
+          expect(sweeps.length).toBe(1)
+          yield* Effect.forEach(Array.from({ length: 880 }), () => TestClock.adjust("1 minute"))
+          expect(sweeps.length).toBeGreaterThan(80)
+          expect(sweeps.length).toBeLessThan(100)
+        }),
+        Layer.provide(Sweeper.layer({ interval: "10 minutes" }), layer)
+      )
+    }))
+
+  it.effect("SWP-06: a failed sweep, a defect as well, is counted, and the next turn tries again", () =>
+    Effect.gen(function*() {
+      const failure = new Cache.CacheError({ operation: "sweep", cause: new Error("away") })
+      const { layer, sweeps } = yield* counting([Effect.fail(failure), Effect.die("defect")])
+      const failed = Effect.map(Metric.value(metrics.sweepsFailed), ({ count }) => count)
+      const before = yield* failed
+      yield* Effect.provide(
+        Effect.forEach(Array.from({ length: 5 }), () => TestClock.adjust("11 minutes")),
+        Layer.provide(Sweeper.layer({ interval: "10 minutes" }), layer)
+      )
+      expect(sweeps.length).toBeGreaterThanOrEqual(4)
+      expect(yield* failed).toBe(before + 2)
+    }))
+
+  it.live("SWP-06: a sweep under way ends between two batches", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      yield* expired(20_000)
+      const sweep = yield* Effect.fork(cache.sweep({ batchSize: 10 }))
+      yield* Effect.repeat(Effect.delay(rows, "5 millis"), { until: (count) => count < 20_000 })
+      yield* Fiber.interrupt(sweep)
+      const left = yield* rows
+      expect(left).toBeGreaterThan(0)
+      expect(left % 10).toBe(0)
+      yield* Effect.sleep("50 millis")
+      expect(yield* rows).toBe(left)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  for (const interval of [0, -1, Number.NaN, Infinity, "0 seconds", undefined]) {
+    it.effect(`SWP-03: an interval of ${interval} does not start`, () =>
+      Effect.gen(function*() {
+        const options = { interval: interval as Duration.DurationInput }
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(
+          Layer.provide(Sweeper.layer(options), Cache.layerMemory())
+        )))
+        expect(error).toMatchObject({ _tag: "SweeperInvalid" })
+        expect(error.message).toContain("interval greater than zero")
+      }))
+  }
+
+  it.effect("SWP-03: no interval in the configuration does not start", () =>
+    Effect.gen(function*() {
+      const configured = Sweeper.layerConfig({ interval: Config.duration("SWEEP_INTERVAL") })
+      const build = (entries: ReadonlyArray<readonly [string, string]>) =>
+        Effect.scoped(Layer.build(Layer.provide(configured, Cache.layerMemory()))).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map(entries)))
+        )
+      expect(Exit.isFailure(yield* Effect.exit(build([])))).toBe(true)
+      const context = yield* build([["SWEEP_INTERVAL", "10 minutes"]])
+      expect(Context.getOption(context, Sweeper.Sweeper)._tag).toBe("Some")
+    }))
+
+  it.live("SWP-02: what has expired is a miss though no sweeper runs", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const document = accepted("https://app.example/unswept")
+      yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: 1 })
+      yield* Effect.sleep("10 millis")
+      expect((yield* cache.get(document.clientId, ruleset))._tag).toBe("None")
+      expect(yield* rows).toBe(1)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+})
