@@ -39,9 +39,10 @@ describe("Flights", () => {
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
       const { counts, effect, gate } = yield* work
-      yield* many(1, share("a", effect))
+      const first = yield* many(1, share("a", effect))
       expect(yield* share("b", Effect.succeed("b"))).toBe("b")
       yield* Deferred.succeed(gate, "done")
+      yield* Effect.forEach(first, Fiber.join)
       yield* share("a", effect)
       yield* share("a", effect)
       expect(counts.begun).toBe(3)
