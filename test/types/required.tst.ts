@@ -1,0 +1,82 @@
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import { Cache, Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import type { ClientId, ClientMetadata } from "effect-cimd"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import { describe, expect, test } from "tstyche"
+
+const program = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve("https://app.example/client.json"))
+
+const parts = Layer.mergeAll(Fetcher.layer(), Validator.layer())
+const withoutCache = Resolver.layer().pipe(Layer.provide(parts), Layer.provide(HostPolicy.layerPublic))
+
+declare const clientLayer: Layer.Layer<PgClient.PgClient>
+declare const cache: Cache.Cache["Type"]
+declare const clientId: ClientId.ClientId
+declare const document: ClientMetadata.AcceptedDocument
+declare const fetched: { readonly fetchedAt: Cache.Instant; readonly timeToLive: Duration.Duration }
+
+describe("CAC-08: a program without its cache does not compile", () => {
+  test("the resolver asks for a cache", () => {
+    expect(withoutCache).type.toBe<Layer.Layer<Resolver.Resolver, never, Cache.Cache>>()
+    expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutCache))
+  })
+
+  test("the Postgres cache asks for a client", () => {
+    expect(PostgresCache.layer()).type.toBe<Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable, PgClient.PgClient>>()
+    const withoutClient = Layer.provide(withoutCache, PostgresCache.layer())
+    expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutClient))
+    const whole = Layer.provide(withoutClient, clientLayer)
+    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, PostgresCache.CacheUnavailable>>()
+    expect(Effect.runPromise).type.toBeCallableWith(Effect.provide(program, whole))
+  })
+
+  test("the sweeper asks for a cache", () => {
+    expect(Sweeper.layer({ interval: "10 minutes" })).type.toBe<
+      Layer.Layer<Sweeper.Sweeper, Sweeper.SweeperInvalid, Cache.Cache>
+    >()
+  })
+})
+
+describe("CAC-01: only an accepted document can be put", () => {
+  test("an accepted document is taken", () => {
+    expect(cache.put(document, fetched)).type.toBe<Effect.Effect<boolean, Cache.CacheError>>()
+  })
+
+  test("an object of the same members is not", () => {
+    expect(cache.put).type.not.toBeCallableWith(
+      { clientId, json: {}, metadata: { client_id: "" }, authMethods: [], warnings: [], ruleset: "" },
+      fetched
+    )
+    expect(cache.put).type.not.toBeCallableWith({ ...document, json: {} } as object, fetched)
+  })
+
+  test("a copy with another client is not", () => {
+    const { clientId: _, ...rest } = document
+    expect(cache.put).type.not.toBeCallableWith(rest, fetched)
+  })
+
+  test("a lifetime and the beginning of the fetch are asked for", () => {
+    expect(cache.put).type.not.toBeCallableWith(document)
+    expect(cache.put).type.not.toBeCallableWith(document, { timeToLive: "1 hour" })
+    expect(cache.put).type.not.toBeCallableWith(document, { fetchedAt: 0n })
+  })
+})
+
+describe("client identifiers", () => {
+  test("a string is not yet one", () => {
+    expect(cache.get).type.not.toBeCallableWith("https://app.example/client.json", "ruleset")
+    expect(cache.get(clientId, "ruleset")).type.toBe<Effect.Effect<Option.Option<Cache.Entry>, Cache.CacheError>>()
+  })
+})
+
+describe("SWP-03: the sweeper's interval has no default", () => {
+  test("no options, or options without an interval, do not compile", () => {
+    expect(Sweeper.layer).type.not.toBeCallableWith()
+    expect(Sweeper.layer).type.not.toBeCallableWith({})
+    expect(Sweeper.layer).type.not.toBeCallableWith({ batchSize: 10 })
+    expect(Sweeper.layer).type.toBeCallableWith({ interval: "10 minutes" })
+  })
+})
