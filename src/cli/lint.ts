@@ -1,0 +1,72 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as ClientId from "../ClientId.js"
+import type { Issue } from "../Issue.js"
+import { isError } from "../Issue.js"
+import * as Validator from "../Validator.js"
+import * as Answer from "./answer.js"
+import * as Input from "./input.js"
+import * as Issues from "./issues.js"
+
+// What a resolver reads of a document unless it is told otherwise (FET-07).
+const maxBodyBytes = 5120
+
+const sizeIssues = (body: Uint8Array): ReadonlyArray<Issue> =>
+  body.byteLength <= maxBodyBytes ? [] : [{
+    rule: "FET-07",
+    severity: "warning",
+    path: "",
+    message: `The document has ${body.byteLength} bytes; a server may refuse to read more than ${maxBodyBytes}.`,
+    source: "CIMD 8.7"
+  }]
+
+const documentIssues = (clientId: ClientId.ClientId, body: Uint8Array) =>
+  Effect.gen(function*() {
+    const validator = yield* Validator.Validator
+    return yield* Effect.match(validator.validate(clientId, body), {
+      onSuccess: (document) => document.warnings,
+      onFailure: (error): ReadonlyArray<Issue> =>
+        error._tag === "InvalidDocument" ? error.issues : [{
+          rule: "DOC-22",
+          severity: "error",
+          path: "/token_endpoint_auth_method",
+          message: error.message,
+          source: "CIMD-03 6"
+        }]
+    })
+  })
+
+export const lint = Command.make("lint", {
+  file: Args.text({ name: "file" }).pipe(Args.withDescription("The document, or - for standard input")),
+  clientId: Options.text("client-id").pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription("The URL where the document is, or will be, published")
+  ),
+  mcp: Options.boolean("mcp").pipe(Options.withDescription("Also ask for what the Model Context Protocol requires")),
+  sameOriginRedirect: Options.boolean("same-origin-redirect").pipe(
+    Options.withDescription("Also ask that https redirect URIs have the origin of the client id")
+  ),
+  allowLoopback: Options.boolean("allow-loopback").pipe(
+    Options.withDescription("Accept a client id on localhost or a loopback address, for development")
+  ),
+  json: Answer.json
+}, ({ allowLoopback, clientId, file, json, mcp, sameOriginRedirect }) =>
+  Effect.gen(function*() {
+    const body = yield* Input.read(file)
+    const found = yield* documentIssues(
+      // The document is judged against the string as it was given, also when that is no client identifier: a developer
+      // wants to hear of both at once.
+      clientId as ClientId.ClientId,
+      body
+    ).pipe(
+      Effect.provide(Validator.layer({ ...(mcp ? Validator.mcp : {}), sameOriginRedirect }))
+    )
+    const issues = [...ClientId.issues(clientId, { loopback: allowLoopback }), ...sizeIssues(body), ...found]
+    const ok = !issues.some(isError)
+    yield* Answer.give({
+      json: { ok, issues: issues.map(Issues.toJson) },
+      lines: [...Issues.toLines(issues), `${ok ? "accepted" : "refused"}: ${Issues.summary(issues)}`]
+    }, { json })
+  })).pipe(Command.withDescription("Check a metadata document against every rule, and name each that it breaks"))
