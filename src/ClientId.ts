@@ -9,7 +9,10 @@
 import type * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Issue } from "./Issue.js"
+import { findings, isPlain } from "./internal/clientIdGrammar.js"
+import { quote } from "./internal/text.js"
+import { splitAuthority } from "./internal/uri.js"
+import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
@@ -30,9 +33,9 @@ export type ClientId = string & Brand.Brand<"effect-cimd/ClientId">
 export interface Options {
   /** Characters a client identifier may have at most; 2048 unless told (URL-09). */
   readonly maxLength?: number | undefined
-  /** Permit `localhost` and loopback literals, for development alone (URL-10, ADR-06). */
+  /** Permit `localhost`, `127.0.0.0/8` and `[::1]`, for development alone (URL-10, ADR-06). */
   readonly loopback?: boolean | undefined
-  /** Permit literal addresses; whether one is public is the fetcher's to judge (URL-10). */
+  /** Permit literal addresses but loopback; whether one is public is the fetcher's to judge (URL-10). */
   readonly addressLiterals?: boolean | undefined
 }
 
@@ -44,10 +47,13 @@ export interface Options {
  */
 export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect-cimd/ClientId/InvalidClientId")(
   "InvalidClientId",
-  { input: Schema.Unknown, issues: Schema.Array(Issue) }
+  { input: Schema.Unknown, issues: Schema.Array(Issue.Issue) }
 ) {
   override get message(): string {
-    throw new Error("TODO")
+    const input = typeof this.input === "string" ? quote(this.input) : `A value of type ${typeof this.input}`
+    const lines = this.issues.map((issue) => `- ${Issue.format(issue)}`)
+    return `${input} is not a Client Identifier URL. If it names a client of your own registry, look it up there; ` +
+      `if it should name a metadata document, its developer has to mend this:\n${lines.join("\n")}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -61,9 +67,7 @@ export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect
  * @since 0.1.0
  * @category parsing
  */
-export const issues: (input: unknown, options?: Options) => ReadonlyArray<Issue> = () => {
-  throw new Error("TODO")
-}
+export const issues = (input: unknown, options?: Options): ReadonlyArray<Issue.Issue> => findings(input, options)
 
 /**
  * Whether the input is a Client Identifier URL. `false` tells the host to look the client up in its own registry
@@ -72,9 +76,8 @@ export const issues: (input: unknown, options?: Options) => ReadonlyArray<Issue>
  * @since 0.1.0
  * @category parsing
  */
-export const is = (input: unknown, options?: Options): input is ClientId => {
-  throw new Error("TODO " + input + options)
-}
+export const is = (input: unknown, options?: Options): input is ClientId =>
+  typeof input === "string" && (isPlain(input, options) || !findings(input, options).some(Issue.isError))
 
 /**
  * The client identifier, or every rule that the input breaks.
@@ -82,8 +85,15 @@ export const is = (input: unknown, options?: Options): input is ClientId => {
  * @since 0.1.0
  * @category parsing
  */
-export const parse: (input: unknown, options?: Options) => Effect.Effect<ClientId, InvalidClientId> = () =>
-  Effect.die("TODO")
+export const parse = (input: unknown, options?: Options): Effect.Effect<ClientId, InvalidClientId> =>
+  Effect.suspend(() =>
+    is(input, options)
+      ? Effect.succeed(input)
+      : Effect.fail(new InvalidClientId({ input, issues: issues(input, options) }))
+  )
+
+// What follows `https://`, up to the path that every client identifier has.
+const authority = (clientId: ClientId): string => clientId.slice(8, clientId.indexOf("/", 8))
 
 /**
  * The host of a client identifier, in lower case, without port; an IPv6 literal without its brackets.
@@ -91,8 +101,9 @@ export const parse: (input: unknown, options?: Options) => Effect.Effect<ClientI
  * @since 0.1.0
  * @category getters
  */
-export const host: (clientId: ClientId) => string = () => {
-  throw new Error("TODO")
+export const host = (clientId: ClientId): string => {
+  const { host } = splitAuthority(authority(clientId))
+  return host.startsWith("[") ? host.slice(1, -1) : host
 }
 
 /**
@@ -101,8 +112,9 @@ export const host: (clientId: ClientId) => string = () => {
  * @since 0.1.0
  * @category getters
  */
-export const origin: (clientId: ClientId) => string = () => {
-  throw new Error("TODO")
+export const origin = (clientId: ClientId): string => {
+  const { host, port } = splitAuthority(authority(clientId))
+  return port === undefined || port === "443" ? `https://${host}` : `https://${host}:${port}`
 }
 
 /**
@@ -111,4 +123,15 @@ export const origin: (clientId: ClientId) => string = () => {
  * @since 0.1.0
  * @category schemas
  */
-export const ClientId: Schema.Schema<ClientId, string> = null as never
+export const ClientId: Schema.Schema<ClientId, string> = Schema.String.pipe(
+  Schema.filter((text): text is ClientId => is(text), {
+    identifier: "ClientId",
+    description: "a Client Identifier URL",
+    message: ({ actual }) => new InvalidClientId({ input: actual, issues: issues(actual) }).message,
+    arbitrary: () => (fc) =>
+      fc
+        .tuple(fc.domain(), fc.webPath())
+        .map(([domain, path]) => `https://${domain}${path}`)
+        .filter((text): text is ClientId => is(text))
+  })
+)

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { printable } from "./internal/text.js"
 
 /**
  * One finding: which rule was broken, where, and what to do about it.
@@ -13,7 +14,8 @@ import * as Schema from "effect/Schema"
  * - `path` is the JSON pointer (RFC 6901) of the member at fault; the empty string is the whole input.
  * - `message` tells a client developer what to change. It may quote the document, so it is text for operators and
  *   for the developer of the client, never for an end user's page.
- * - `source` names the text that asks for the rule, such as `CIMD 4.1` or `RFC 7591 2`.
+ * - `source` names the text that asks for the rule, such as `CIMD 4.1` or `RFC 7591 2`; `effect-cimd` is this library's
+ *   own decision, with its reason in `docs/rules.md`.
  *
  * @since 0.1.0
  * @category models
@@ -46,5 +48,7 @@ export const isError = (issue: Issue): boolean => issue.severity === "error"
  * @since 0.1.0
  * @category formatting
  */
-export const format = (issue: Issue): string =>
-  `${issue.severity} ${issue.rule}${issue.path === "" ? "" : ` at ${issue.path}`}: ${issue.message} (${issue.source})`
+export const format = (issue: Issue): string => {
+  const place = issue.path === "" ? "" : ` at ${printable(issue.path)}`
+  return `${issue.severity} ${issue.rule}${place}: ${issue.message} (${issue.source})`
+}

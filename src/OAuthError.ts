@@ -15,7 +15,7 @@
  * @category models
  */
 export interface OAuthError {
-  readonly error: "invalid_client" | "unauthorized_client"
+  readonly error: "invalid_client" | "invalid_request" | "unauthorized_client"
   readonly error_description: string
 }
 
@@ -36,3 +36,14 @@ export const invalidClient: OAuthError = { error: "invalid_client", error_descri
  * @category constants
  */
 export const unauthorizedClient: OAuthError = { error: "unauthorized_client", error_description }
+
+/**
+ * The redirect URI is none of the client's. It goes into a page for the user, never into a redirect (RED-04).
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const invalidRequest: OAuthError = {
+  error: "invalid_request",
+  error_description: "The redirect URI could not be accepted."
+}

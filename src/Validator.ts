@@ -3,15 +3,27 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { createHash } from "node:crypto"
 import type { ClientId } from "./ClientId.js"
-import type { AcceptedDocument, ClientMetadata } from "./ClientMetadata.js"
+import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetadata.js"
+import { authMethods } from "./ClientMetadata.js"
+import * as Accepted from "./internal/acceptedDocument.js"
+import { judge } from "./internal/documentRules.js"
+import * as Json from "./internal/json.js"
+import { error } from "./internal/rules.js"
+import { quote, quoteAll, typeName } from "./internal/text.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient, unauthorizedClient } from "./OAuthError.js"
+
+// A small document can have thousands of faults: `issues` holds them all, a log line need not.
+const shownIssues = 50
 
 /**
  * The document breaks rules. `issues` holds all of them, warnings included, in a stable order (DOC-19).
@@ -24,7 +36,9 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
   { clientId: Schema.String, issues: Schema.Array(Issue.Issue) }
 ) {
   override get message(): string {
-    return `The metadata document of ${this.clientId} was refused:\n${this.issues.map((issue) => `- ${Issue.format(issue)}`).join("\n")}`
+    const shown = this.issues.slice(0, shownIssues).map((issue) => `\n- ${Issue.format(issue)}`)
+    const more = this.issues.length > shownIssues ? `\n- and ${this.issues.length - shownIssues} more` : ""
+    return `The metadata document of ${quote(this.clientId)} was refused:${shown.join("")}${more}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -43,7 +57,9 @@ export class UnauthorizedClient extends Schema.TaggedError<UnauthorizedClient>("
   { clientId: Schema.String, declared: Schema.Array(Schema.String), supported: Schema.Array(Schema.String) }
 ) {
   override get message(): string {
-    return `${this.clientId} can authenticate by ${this.declared.join(", ")}; this server supports ${this.supported.join(", ")}.`
+    const declared = this.declared.length === 0 ? "no method" : quoteAll(this.declared)
+    return `The document of ${quote(this.clientId)} is valid, but the client declares ${declared} for client ` +
+      `authentication, and this server supports ${quoteAll(this.supported)}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -90,16 +106,47 @@ export interface Profile {
 export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 
 /**
+ * Binds https redirect URIs to the origin of the client identifier; loopback and private-use URIs are exempt (CIMD,
+ * section 8.1).
+ *
+ * @since 0.1.0
+ * @category profiles
+ */
+export const sameOriginRedirect: Profile = { sameOriginRedirect: true }
+
+/**
+ * The profile that asks for everything that each of the profiles asks for.
+ *
+ * @since 0.1.0
+ * @category profiles
+ */
+export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
+  required: [...new Set(profiles.flatMap((profile) => profile.required ?? []))],
+  sameOriginRedirect: profiles.some((profile) => profile.sameOriginRedirect === true),
+  authMethods: profiles.reduce<ReadonlyArray<string> | undefined>(
+    (methods, profile) =>
+      methods === undefined
+        ? profile.authMethods
+        : methods.filter((method) => profile.authMethods?.includes(method) ?? true),
+    undefined
+  ),
+  rules: [...new Set(profiles.flatMap((profile) => profile.rules ?? []))]
+})
+
+/**
  * @since 0.1.0
  * @category tags
  */
 export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
   /**
-   * Names the rules in force: the library's version and the profile. A document accepted under another rule set is not
-   * served (CAC-11).
+   * Names the rules in force: the version of the built-in rules and the profile. A document accepted under another rule
+   * set is not served (CAC-11). At most 32 characters.
    */
   readonly ruleset: string
-  /** Judges the bytes that were fetched from the client identifier. */
+  /**
+   * Judges the bytes that were fetched from the client identifier. An accepted document has its warnings with it; a
+   * defect of a rule of the host's own stays a defect, and nothing is accepted.
+   */
   readonly validate: (
     clientId: ClientId,
     body: Uint8Array
@@ -107,7 +154,98 @@ export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
 }>() {}
 
 /**
+ * A validator for a profile; without one, what the specification asks for and no more.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
+  const ruleset = rulesetOf(profile)
+  const rules = profile.rules ?? []
+
+  const conclude = (
+    clientId: ClientId,
+    json: JsonObject,
+    metadata: ClientMetadata,
+    issues: ReadonlyArray<Issue.Issue>
+  ): Effect.Effect<AcceptedDocument, InvalidDocument | UnauthorizedClient> => {
+    if (issues.some(Issue.isError)) {
+      return refuse(clientId, issues)
+    }
+    const declared = authMethods(metadata)
+    const supported = profile.authMethods
+    const usable = supported === undefined ? declared : declared.filter((method) => supported.includes(method))
+    return usable.length === 0
+      ? Effect.fail(new UnauthorizedClient({ clientId, declared, supported: supported ?? [] }))
+      : Effect.succeed(Accepted.make({ clientId, json, authMethods: usable, warnings: issues, ruleset }))
+  }
+
+  return {
+    ruleset,
+    validate: (clientId, body) =>
+      Effect.suspend(() => {
+        const { issues: faults, value } = Json.parse(body)
+        if (value === undefined) {
+          return refuse(clientId, faults)
+        }
+        if (!Json.isObject(value)) {
+          return refuse(clientId, [
+            ...faults,
+            error("DOC-02", "", `The document is ${typeName(value)}. It has to be a JSON object, in braces.`)
+          ])
+        }
+        const issues = [...faults, ...judge(value, clientId, profile)]
+        if (issues.some(Issue.isError)) {
+          return refuse(clientId, issues)
+        }
+        const metadata = Accepted.metadata(value)
+        return rules.length === 0
+          ? conclude(clientId, value, metadata, issues)
+          : Effect.flatMap(
+            Effect.forEach(rules, (rule) => rule.check(metadata, clientId)),
+            (found) => conclude(clientId, value, metadata, [...issues, ...found.flat()])
+          )
+      })
+  }
+}
+
+const refuse = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> =>
+  Effect.fail(
+    new InvalidDocument({
+      clientId,
+      issues: [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
+    })
+  )
+
+// Counts up when a built-in rule changes what is accepted, so that no server goes on with what an older one accepted.
+const rulesVersion = 1
+
+const rulesetOf = (profile: Profile): string => {
+  const asked = JSON.stringify([
+    [...new Set(profile.required)].sort(),
+    profile.sameOriginRedirect ?? false,
+    profile.authMethods === undefined ? null : [...new Set(profile.authMethods)].sort(),
+    (profile.rules ?? []).map((rule) => rule.id)
+  ])
+  return `${rulesVersion}-${createHash("sha256").update(asked).digest("hex").slice(0, 16)}`
+}
+
+/**
+ * The validator for a profile; without one, for what the specification asks and no more.
+ *
  * @since 0.1.0
  * @category layers
  */
-export const layer: (profile?: Profile) => Layer.Layer<Validator> = () => null as never
+export const layer = (profile?: Profile): Layer.Layer<Validator> => Layer.sync(Validator, () => make(profile))
+
+/**
+ * The validator for a profile that is read from configuration. The host's own rules are code, and so beside it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  profile: Config.Config.Wrap<Omit<Profile, "rules">>,
+  rules?: ReadonlyArray<Rule>
+): Layer.Layer<Validator, ConfigError> =>
+  Layer.effect(Validator, Effect.map(Config.unwrap(profile), (profile) => make({ ...profile, rules })))
