@@ -1,4 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as fc from "effect/FastCheck"
+import { isIP } from "node:net"
 import * as Address from "../src/internal/address.js"
 
 const kinds: Record<Address.Judgement["kind"], ReadonlyArray<string>> = {
@@ -69,4 +71,47 @@ describe("Address.judge", () => {
       assert.strictEqual(Address.judge(address).kind, kind)
     })
   }
+
+  it("ADR-05: whatever net.isIP does not know is no address, and nothing makes it throw", () => {
+    const pieces = fc.constantFrom(
+      "0",
+      "1",
+      "00",
+      "7f",
+      "ffff",
+      "10000",
+      "255",
+      "256",
+      "a",
+      "g",
+      ":",
+      "::",
+      ".",
+      "%",
+      "%1"
+    )
+    const likeAnAddress = fc.array(pieces, { maxLength: 20 }).map((parts) => parts.join(""))
+    const text = fc.oneof(likeAnAddress, fc.ipV4Extended(), fc.ipV4(), fc.ipV6(), fc.fullUnicodeString())
+    fc.assert(
+      fc.property(text, (address) => {
+        const known = isIP(address) !== 0 && !address.includes("%")
+        assert.strictEqual(Address.judge(address).kind !== "not-an-address", known)
+      }),
+      { numRuns: 5000 }
+    )
+  })
+
+  it.each([undefined, null, 0, 2130706433, ["127.0.0.1"], { toString: () => "8.8.8.8" }, Symbol("8.8.8.8")])(
+    "ADR-05: what is no string is no address (%#)",
+    (input) => {
+      // A cast, as plain JavaScript could hand in anything.
+      assert.strictEqual(Address.judge(input as string).kind, "not-an-address")
+    }
+  )
+
+  it("ADR-03: a refusal names the narrowest range and its text", () => {
+    assert.strictEqual(Address.judge("169.254.169.254").reason, "link local (169.254.0.0/16, RFC 3927)")
+    assert.strictEqual(Address.judge("192.0.0.9").reason, "Port Control Protocol anycast (192.0.0.9/32, RFC 7723)")
+    assert.strictEqual(Address.judge("64:ff9b::a00:1").reason, "NAT64 of 10.0.0.1: private use (10.0.0.0/8, RFC 1918)")
+  })
 })

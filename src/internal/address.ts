@@ -4,7 +4,7 @@
  * What a network operator has chosen for itself cannot be told from the address: a NAT64 prefix of its own
  * (RFC 6052, section 3.3), a 6rd prefix (RFC 5969), or public addresses routed inside. A firewall has to hold those.
  */
-import { BlockList, isIP } from "node:net"
+import { BlockList, isIP, SocketAddress } from "node:net"
 import type { Range } from "./addressRanges.js"
 import { ipv4, ipv6 } from "./addressRanges.js"
 
@@ -53,10 +53,11 @@ const families = {
 
 const judgeByRanges = (address: string, family: Range["family"]): Judgement => {
   const { all, entries } = families[family]
-  if (!all.check(address, family)) {
+  const parsed = new SocketAddress({ address, family })
+  if (!all.check(parsed)) {
     return publicAddress
   }
-  return entries.find(({ list }) => list.check(address, family))?.judgement ?? notAnAddress
+  return entries.find(({ list }) => list.check(parsed))?.judgement ?? notAnAddress
 }
 
 const hexGroup = (high: string | undefined, low: string | undefined): string =>

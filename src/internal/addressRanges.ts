@@ -5,6 +5,11 @@
  * each is an anycast service that the nearest instance answers, which may well stand inside the network of this
  * server, or an identifier that is not routed at all. No client publishes a document there. The one exception is the
  * well-known NAT64 prefix, which `address.ts` unwraps before it looks here.
+ *
+ * - https://www.iana.org/assignments/iana-ipv4-special-registry
+ * - https://www.iana.org/assignments/iana-ipv6-special-registry
+ * - https://www.iana.org/assignments/ipv4-address-space
+ * - https://www.iana.org/assignments/ipv6-address-space
  */
 
 /** Where a range is written down. */
