@@ -74,9 +74,13 @@ const theirRanges = (family: Family): ReadonlyArray<string> => {
   const constructor: { readonly prototype: object } = family === "ipv4" ? ipaddr.IPv4 : ipaddr.IPv6
   const table: unknown = Reflect.get(constructor.prototype, "SpecialRanges")
   assert(typeof table === "object" && table !== null)
-  return Object.values(table)
-    .flatMap((entry: ReadonlyArray<unknown>) => Array.isArray(entry[0]) ? entry : [entry])
-    .map((entry) => `${String(entry[0])}/${String(entry[1])}`)
+  const rows: ReadonlyArray<ReadonlyArray<unknown>> = Object.values(table)
+  // A name has one range or a list of them.
+  const pairs: ReadonlyArray<unknown> = rows.flatMap((row) => Array.isArray(row[0]) ? row : [row])
+  return pairs.map((pair) => {
+    assert(Array.isArray(pair))
+    return pair.join("/")
+  })
 }
 
 const landmarks = (family: Family): ReadonlyArray<bigint> =>
