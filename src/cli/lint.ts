@@ -61,7 +61,10 @@ export const lint = Command.make("lint", {
       clientId as ClientId.ClientId,
       body
     ).pipe(
-      Effect.provide(Validator.layer({ ...(mcp ? Validator.mcp : {}), sameOriginRedirect }))
+      Effect.provide(Validator.layer(Validator.combine(
+        ...(mcp ? [Validator.mcp] : []),
+        ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
+      )))
     )
     const issues = [...ClientId.issues(clientId, { loopback: allowLoopback }), ...sizeIssues(body), ...found]
     const ok = !issues.some(isError)

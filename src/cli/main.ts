@@ -11,10 +11,12 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import manifest from "../../package.json" with { type: "json" }
 import { WrongCall } from "./answer.js"
 import { normalize } from "./arguments.js"
 import * as Colour from "./colour.js"
 import { lint } from "./lint.js"
+import { match } from "./match.js"
 import { migrate } from "./migrate.js"
 import { resolve } from "./resolve.js"
 import { sweep } from "./sweep.js"
@@ -25,7 +27,7 @@ const cimd = Command.make(
   () => Effect.fail(new WrongCall({ message: "Choose a command; cimd --help lists them." }))
 ).pipe(
   Command.withDescription("OAuth Client ID Metadata Documents: resolve, lint and match them"),
-  Command.withSubcommands([resolve, lint, migrate, sweep])
+  Command.withSubcommands([resolve, lint, match, migrate, sweep])
 )
 
 // 0 is yes, 1 is no, 2 is a wrong call. What is none of these is a fault of this program.
@@ -37,7 +39,7 @@ const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
   return error === undefined ? 70 : 1
 }
 
-Command.run(cimd, { name: "cimd", version: "0.1.0" })(normalize(process.argv)).pipe(
+Command.run(cimd, { name: "cimd", version: manifest.version })(normalize(process.argv)).pipe(
   Effect.tapErrorTag("WrongCall", (error) => Console.error(`cimd: ${error.message}`)),
   Effect.tapDefect((cause) => Console.error(`cimd: a fault of this program\n${Cause.pretty(cause)}`)),
   Colour.whereWanted,

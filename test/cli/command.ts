@@ -1,0 +1,45 @@
+import { spawn } from "node:child_process"
+import { rmSync } from "node:fs"
+import { join } from "node:path"
+import { text } from "node:stream/consumers"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll } from "vitest"
+import { bundleCommand } from "../../scripts/bundleCommand.js"
+
+// Inside the checkout, so that what is not bundled is found.
+const folder = fileURLToPath(new URL(`../../.cache/command-${process.pid}`, import.meta.url))
+
+/** Builds the command as it is published, for the tests of this file. */
+export const built = () => {
+  beforeAll(() => bundleCommand(folder))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+}
+
+/** What a call did. */
+export interface Result {
+  readonly exitCode: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command as a process of its own, without the database that the tests' environment may name. */
+export const cimd = async (
+  args: ReadonlyArray<string>,
+  options?: { readonly stdin?: string; readonly env?: Readonly<Record<string, string>>; readonly cwd?: string }
+): Promise<Result> => {
+  const { DATABASE_URL: _, ...env } = process.env
+  const child = spawn(process.execPath, [join(folder, "cimd.js"), ...args], {
+    env: { ...env, ...options?.env },
+    cwd: options?.cwd
+  })
+  child.stdin.end(options?.stdin ?? "")
+  const [exitCode, stdout, stderr] = await Promise.all([
+    new Promise<number | null>((resolve, reject) => {
+      child.on("error", reject)
+      child.on("close", resolve)
+    }),
+    text(child.stdout),
+    text(child.stderr)
+  ])
+  return { exitCode, stdout, stderr }
+}

@@ -1,0 +1,169 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
+import { built, cimd } from "./command.js"
+
+built()
+
+const folder = mkdtempSync(join(tmpdir(), "cimd-lint-"))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const clientId = "https://app.example/client.json"
+
+const valid = {
+  client_id: clientId,
+  client_name: "App",
+  redirect_uris: ["https://app.example/callback"],
+  token_endpoint_auth_method: "none"
+}
+
+let next = 0
+const file = (content: string | object) => {
+  const path = join(folder, `${next++}.json`)
+  writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content))
+  return path
+}
+
+const lint = (content: string | object, ...flags: ReadonlyArray<string>) =>
+  cimd(["lint", file(content), "--client-id", clientId, ...flags])
+
+const rulesOf = (stdout: string): ReadonlyArray<string> =>
+  JSON.parse(stdout).issues.map(({ rule, severity }: { readonly rule: string; readonly severity: string }) =>
+    `${severity} ${rule}`
+  )
+
+describe("cimd lint", () => {
+  it("a valid document: ok, no issues, exit 0, one line of JSON", async () => {
+    expect(await lint(valid, "--json")).toEqual({ exitCode: 0, stdout: "{\"ok\":true,\"issues\":[]}\n", stderr: "" })
+  })
+
+  it("a valid document, for a person", async () => {
+    expect(await lint(valid)).toEqual({ exitCode: 0, stdout: "accepted: 0 errors, 0 warnings\n", stderr: "" })
+  })
+
+  it("DOC-19: every fault is an issue with a rule, a path, a message and a severity, and nothing else", async () => {
+    const { exitCode, stdout } = await lint({
+      ...valid,
+      client_id: "https://other.example/client.json",
+      client_secret: "s",
+      redirect_uris: ["javascript:alert(1)"]
+    }, "--json")
+    const answer = JSON.parse(stdout)
+    expect(Object.keys(answer)).toEqual(["ok", "issues"])
+    expect(answer.ok).toBe(false)
+    for (const issue of answer.issues) {
+      expect(Object.keys(issue)).toEqual(["rule", "path", "message", "severity"])
+      expect(issue.message).not.toBe("")
+    }
+    expect(rulesOf(stdout)).toEqual(expect.arrayContaining(["error DOC-04", "error DOC-05", "error DOC-12"]))
+    expect(answer.issues).toContainEqual(expect.objectContaining({ rule: "DOC-12", path: "/redirect_uris/0" }))
+    expect(exitCode).toBe(1)
+  })
+
+  it("for a person: errors, warnings, where each comes from, and a summary", async () => {
+    const { exitCode, stdout } = await lint({ ...valid, client_secret: "s" })
+    expect(stdout).toMatch(/^errors:\n {2}DOC-05 at \/client_secret: .+ \(CIMD 4\.1\)\n/)
+    expect(stdout).toMatch(/refused: 1 error, 0 warnings\n$/)
+    expect(exitCode).toBe(1)
+  })
+
+  it("URL-04: a client id that breaks a rule is reported beside the faults of the document", async () => {
+    const broken = `${clientId}#`
+    const { exitCode, stdout } = await cimd(
+      ["lint", file({ ...valid, client_id: broken, client_secret: "s" }), "--client-id", broken, "--json"]
+    )
+    const rules = rulesOf(stdout)
+    expect(rules).toContain("error URL-04")
+    expect(rules).toContain("error DOC-05")
+    expect(rules, "the document names the string that was given").not.toContain("error DOC-04")
+    expect(exitCode).toBe(1)
+  })
+
+  it.each(["nonsense", "http://app.example/c", "https://", "https://[::1/c", "urn:a:b"])(
+    "URL-12: a client id that is no https URL at all is reported as well: %j",
+    async (broken) => {
+      const { exitCode, stdout } = await cimd(
+        ["lint", file(valid), `--client-id=${broken}`, "--same-origin-redirect", "--json"]
+      )
+      expect(rulesOf(stdout).some((rule) => rule.startsWith("error URL-"))).toBe(true)
+      expect(exitCode).toBe(1)
+    }
+  )
+
+  it("URL-07: a warning alone is no refusal", async () => {
+    const withQuery = `${clientId}?v=1`
+    const { exitCode, stdout } = await cimd(
+      ["lint", file({ ...valid, client_id: withQuery }), "--client-id", withQuery, "--json"]
+    )
+    expect(rulesOf(stdout)).toEqual(["warning URL-07"])
+    expect(exitCode).toBe(0)
+  })
+
+  it("URL-10: a loopback client id is refused unless it is allowed", async () => {
+    const loopback = "https://localhost:8443/client.json"
+    const args = ["lint", file({ ...valid, client_id: loopback }), "--client-id", loopback]
+    expect((await cimd(args)).exitCode).toBe(1)
+    expect((await cimd([...args, "--allow-loopback"])).exitCode).toBe(0)
+  })
+
+  it("FET-07: a document that servers may refuse to read is warned of", async () => {
+    const { exitCode, stdout } = await lint({ ...valid, filler: "x".repeat(5120) }, "--json")
+    expect(rulesOf(stdout)).toEqual(["warning FET-07"])
+    expect(exitCode).toBe(0)
+  })
+
+  it("DOC-20: the profiles are off unless chosen", async () => {
+    const { client_name: _, ...nameless } = valid
+    expect((await lint(nameless)).exitCode).toBe(0)
+    expect(rulesOf((await lint(nameless, "--mcp", "--json")).stdout)).toEqual(["error DOC-20"])
+    const elsewhere = { ...valid, redirect_uris: ["https://other.example/callback"] }
+    expect((await lint(elsewhere)).exitCode).toBe(0)
+    expect(rulesOf((await lint(elsewhere, "--same-origin-redirect", "--json")).stdout)).toEqual(["error DOC-20"])
+  })
+
+  it("text that is no JSON is refused, not a wrong call", async () => {
+    const { exitCode, stdout } = await lint("{", "--json")
+    expect(rulesOf(stdout)).toEqual(["error DOC-02"])
+    expect(exitCode).toBe(1)
+  })
+
+  it("an empty file is refused", async () => {
+    const { exitCode } = await lint("")
+    expect(exitCode).toBe(1)
+  })
+
+  it.each([
+    [["lint", "-", "--client-id", clientId, "--json"]],
+    [["lint", "--client-id", clientId, "--json", "-"]],
+    [["lint", "--json", "-", "--client-id", clientId]]
+  ])("reads standard input wherever the dash stands: %j", async (args) => {
+    expect(await cimd(args, { stdin: JSON.stringify(valid) })).toMatchObject({
+      exitCode: 0,
+      stdout: "{\"ok\":true,\"issues\":[]}\n"
+    })
+  })
+
+  it("what a document says cannot command the terminal", async () => {
+    const hostile = {
+      ...valid,
+      ["\u001b]0;owned\u0007\u009b2J\u202e"]: 1,
+      redirect_uris: ["\u001b[2Jjavascript:x\u009b"]
+    }
+    for (const flags of [[], ["--json"]]) {
+      const { exitCode, stdout } = await lint(hostile, ...flags)
+
+      expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/)
+      expect(exitCode).toBe(1)
+    }
+  })
+
+  it("a file that is not there is a wrong call", async () => {
+    const missing = join(folder, "missing.json")
+    expect(await cimd(["lint", missing, "--client-id", clientId, "--json"])).toEqual({
+      exitCode: 2,
+      stdout: "",
+      stderr: `cimd: There is no file ${missing}.\n`
+    })
+  })
+})

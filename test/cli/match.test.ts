@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
+import { built, cimd } from "./command.js"
+
+built()
+
+const folder = mkdtempSync(join(tmpdir(), "cimd-match-"))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const file = (name: string, text: string) => {
+  writeFileSync(join(folder, name), text)
+  return join(folder, name)
+}
+
+const document = file(
+  "client.json",
+  JSON.stringify({
+    redirect_uris: [
+      "https://app.example/callback",
+      "http://127.0.0.1:3000/callback",
+      "http://localhost/callback",
+      "com.example.app:/callback"
+    ]
+  })
+)
+
+const match = (uri: string, ...flags: ReadonlyArray<string>) => cimd(["match", uri, "--metadata", document, ...flags])
+
+describe("cimd match", () => {
+  it("RED-01: yes to a URI that equals a registered one", async () => {
+    const { exitCode, stderr, stdout } = await match("https://app.example/callback", "--json")
+    expect(JSON.parse(stdout)).toEqual({
+      ok: true,
+      requested: "https://app.example/callback",
+      registered: "https://app.example/callback",
+      reason: "it equals a registered one",
+      issues: []
+    })
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" })
+  })
+
+  it("RED-01: no to a URI that differs by one character", async () => {
+    const { exitCode, stdout } = await match("https://app.example/callback/", "--json")
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      registered: null,
+      reason: "it equals none that is registered"
+    })
+    expect(exitCode).toBe(1)
+  })
+
+  it("RED-02: yes to another port of the same loopback literal", async () => {
+    const { exitCode, stdout } = await match("http://127.0.0.1:51004/callback", "--json")
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true, registered: "http://127.0.0.1:3000/callback" })
+    expect(exitCode).toBe(0)
+  })
+
+  it("RED-03: another port of localhost is yes only if the server opts in", async () => {
+    expect((await match("http://localhost:51004/callback")).exitCode).toBe(1)
+    expect((await match("http://localhost:51004/callback", "--allow-localhost-port")).exitCode).toBe(0)
+  })
+
+  it("says in words why not, and what is registered", async () => {
+    const { exitCode, stdout } = await match("https://other.example/callback")
+    expect(stdout).toContain("registered: https://app.example/callback\n")
+    expect(stdout).toMatch(/no match: it equals none that is registered\n$/)
+    expect(exitCode).toBe(1)
+  })
+
+  it("a document without redirect URIs matches nothing", async () => {
+    const { exitCode, stdout } = await cimd([
+      "match",
+      "https://app.example/callback",
+      "--metadata",
+      file("no.json", "{}")
+    ])
+    expect(stdout).toBe("no match: the document registers no redirect URI\n")
+    expect(exitCode).toBe(1)
+  })
+
+  it("reads the document from standard input", async () => {
+    const { exitCode } = await cimd(["match", "https://a.example/b", "--metadata", "-"], {
+      stdin: JSON.stringify({ redirect_uris: ["https://a.example/b"] })
+    })
+    expect(exitCode).toBe(0)
+  })
+
+  it.each([
+    ["a file that is not there", join(folder, "missing.json")],
+    ["a folder", folder],
+    ["text that is no JSON", file("text.json", "redirect_uris")],
+    ["an array", file("array.json", "[]")],
+    [
+      "redirect_uris that is no array",
+      file("string.json", JSON.stringify({ redirect_uris: "https://app.example/callback" }))
+    ],
+    [
+      "redirect_uris named twice",
+      file("twice.json", "{\"redirect_uris\":[\"https://a.example/\"],\"redirect_uris\":[]}")
+    ]
+  ])("a wrong call: %s", async (_, metadata) => {
+    const { exitCode, stderr, stdout } = await cimd(["match", "https://app.example/callback", "--metadata", metadata])
+    expect(stdout).toBe("")
+    expect(stderr).toMatch(/^cimd: .+\n$/)
+    expect(exitCode).toBe(2)
+  })
+})
