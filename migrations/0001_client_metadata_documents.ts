@@ -10,14 +10,26 @@ export default Effect.gen(function*() {
   // A row without a document marks an eviction: it stops the fetches that had begun before.
   yield* sql`CREATE TABLE ${sql(tables.documents)} (
     client_id text COLLATE "C" PRIMARY KEY CHECK (length(client_id) <= 2048),
+    origin text COLLATE "C" NOT NULL,
     ruleset text COLLATE "C" NOT NULL,
     document jsonb,
     judgement jsonb,
     fetched_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
+    withdrawn boolean NOT NULL DEFAULT false,
     CHECK ((document IS NULL) = (judgement IS NULL))
   )`
   yield* sql`CREATE INDEX ON ${sql(tables.documents)} (expires_at)`
+  yield* sql`CREATE INDEX ON ${sql(tables.documents)} (origin, expires_at)`
+
+  // Who is fetching a client for the cluster. What a crash of the server would lose here, a deadline ends anyway.
+  yield* sql`CREATE UNLOGGED TABLE ${sql(tables.leases)} (
+    client_id text COLLATE "C" PRIMARY KEY,
+    holder text COLLATE "C" NOT NULL,
+    began_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    failure text
+  )`
 
   // One row: the version of the tables, and when everything was evicted last. Evicting all clients is then one update,
   // and a fetch that had begun before cannot bring a document back.

@@ -14,9 +14,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
+import { assertAccepted } from "./internal/acceptedDocument.js"
 import * as Lifetime from "./internal/lifetime.js"
+import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
@@ -40,9 +43,31 @@ export interface Entry {
   readonly document: AcceptedDocument
   /** The tier that answered. */
   readonly tier: "memory" | "postgres"
-  /** Milliseconds until it expires, counted from the answer. */
+  /** Milliseconds until it expires, counted from the answer; negative for a stale one. */
   readonly remainingMillis: number
+  /** Milliseconds from the beginning of its fetch to its expiry. */
+  readonly lifetimeMillis: number
 }
+
+/**
+ * The outcome of an election: who fetches a client for the cluster.
+ *
+ * - `Elected`: the caller does. The election ends with its scope; `put` and the scope's end release those who wait, and
+ *   `fail` gives them the failure, in whatever text the caller can read back.
+ * - `Found`: another node did, and this is what it stored.
+ * - `Failed`: another node did, and failed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Election =
+  | {
+    readonly _tag: "Elected"
+    readonly fetchedAt: Instant
+    readonly fail: (failure: string) => Effect.Effect<void>
+  }
+  | { readonly _tag: "Found"; readonly entry: Entry }
+  | { readonly _tag: "Failed"; readonly failure: string }
 
 /**
  * The cache could not be asked, at run time. Nothing was lost; a later attempt may succeed.
@@ -53,7 +78,7 @@ export interface Entry {
 export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cache/CacheError")(
   "CacheError",
   {
-    operation: Schema.Literal("get", "put", "evict", "evictAll", "sweep", "now"),
+    operation: Schema.Literal("get", "stale", "put", "elect", "withdraw", "evict", "evictAll", "sweep", "now"),
     cause: Schema.Defect
   }
 ) {
@@ -74,6 +99,8 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
  */
 export interface Swept {
   readonly documents: number
+  /** Leases of nodes that ended before they had fetched; none in memory. */
+  readonly leases: number
 }
 
 /**
@@ -101,12 +128,24 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
     document: AcceptedDocument,
     options: { readonly fetchedAt: Instant; readonly timeToLive: Duration.DurationInput }
   ) => Effect.Effect<boolean, CacheError>
+  /**
+   * Elects who fetches a client that `get` did not find. While another node fetches it, this waits for its result, and
+   * for no longer than that node shows signs of life.
+   */
+  readonly elect: (clientId: ClientId, ruleset: string) => Effect.Effect<Election, CacheError, Scope.Scope>
+  /**
+   * The last document of a client that has expired, for as long as the cache was told to keep such documents; for
+   * answering while the client's origin has a fault. None if it was withdrawn.
+   */
+  readonly stale: (clientId: ClientId, ruleset: string) => Effect.Effect<Option.Option<Entry>, CacheError>
+  /** The origin says that the document is gone, or is no longer valid: `stale` must not answer with it. */
+  readonly withdraw: (clientId: ClientId) => Effect.Effect<void, CacheError>
   /** Forgets a client, and the result of every fetch of it that has begun (CAC-10). */
   readonly evict: (clientId: ClientId) => Effect.Effect<void, CacheError>
   /** Forgets every client, and the result of every fetch that has begun (CAC-10). */
   readonly evictAll: Effect.Effect<void, CacheError>
   /**
-   * Removes what expired before this moment, in batches. Interrupting it stops it between two batches (SWP-01, SWP-04).
+   * Removes what expired before this moment and is kept for nothing else, in batches. Interrupting it stops it between two batches (SWP-01, SWP-04).
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
 }>() {}
@@ -118,44 +157,87 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
 export interface MemoryOptions {
   /** Clients remembered at most; 10,000 unless told. Those not read lately go first. */
   readonly maxEntries?: number | undefined
+  /** How long an expired document is kept for `stale`; not at all unless told. */
+  readonly staleFor?: Duration.DurationInput | undefined
 }
-
-const nanosOf = (millis: number): bigint => BigInt(millis) * 1_000_000n
 
 const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
   Effect.map(Effect.clock, (clock) => {
     const store = new MemoryStore(options?.maxEntries ?? 10_000)
+    const staleFor = Lifetime.toNanos(options?.staleFor ?? 0)
     const nanos = () => clock.unsafeCurrentTimeNanos()
     let evictedAllAt = -1n
 
+    const entryOf = (remembered: Remembered | undefined, ruleset: string, now: bigint): Entry | undefined =>
+      remembered?.document?.ruleset === ruleset
+        ? {
+          document: remembered.document,
+          tier: "memory",
+          remainingMillis: Number((remembered.expiresAt - now) / 1_000_000n),
+          lifetimeMillis: remembered.lifetimeMillis
+        }
+        : undefined
+
     const peek = (clientId: string, ruleset: string): Entry | undefined => {
       const remembered = store.get(clientId)
-      if (remembered?.document === undefined) return undefined
-      const remaining = remembered.expiresAt - nanos()
-      if (remaining <= 0n || remembered.document.ruleset !== ruleset) return undefined
-      return { document: remembered.document, tier: "memory", remainingMillis: Number(remaining / 1_000_000n) }
+      const now = nanos()
+      return remembered === undefined || remembered.expiresAt <= now ? undefined : entryOf(remembered, ruleset, now)
     }
 
     return Cache.of({
       now: Effect.sync(() => nanos() / 1000n),
       peek,
       get: (clientId, ruleset) => Effect.sync(() => Option.fromNullable(peek(clientId, ruleset))),
+      // One process has one fetch at a time already: the resolver sees to it.
+      elect: () =>
+        Effect.sync(() => ({ _tag: "Elected" as const, fetchedAt: nanos() / 1000n, fail: () => Effect.void })),
+      stale: (clientId, ruleset) =>
+        Effect.sync(() => {
+          const remembered = store.get(clientId)
+          const now = nanos()
+          return remembered === undefined || remembered.withdrawn || remembered.expiresAt > now ||
+              remembered.expiresAt + staleFor <= now
+            ? Option.none()
+            : Option.fromNullable(entryOf(remembered, ruleset, now))
+        }),
+      withdraw: (clientId) =>
+        Effect.sync(() => {
+          const remembered = store.get(clientId)
+          if (remembered !== undefined) store.set(clientId, { ...remembered, withdrawn: true })
+        }),
       put: (document, { fetchedAt, timeToLive }) =>
         Effect.sync(() => {
+          assertAccepted(document)
           if (fetchedAt <= evictedAllAt) return false
-          const expiresAt = nanos() + nanosOf(Lifetime.toMillis(timeToLive))
-          return store.set(document.clientId, { document, fetchedAt, expiresAt })
+          const lifetimeMillis = Lifetime.toMillis(timeToLive)
+          const expiresAt = nanos() + Lifetime.toNanos(timeToLive)
+          return store.set(document.clientId, {
+            document,
+            fetchedAt,
+            expiresAt,
+            heldUntil: expiresAt,
+            lifetimeMillis,
+            withdrawn: false
+          })
         }),
       evict: (clientId) =>
         Effect.sync(() => {
           const now = nanos()
-          store.set(clientId, { document: undefined, fetchedAt: now / 1000n, expiresAt: now + nanosOf(Lifetime.evictionMillis) })
+          const expiresAt = now + Lifetime.toNanos(Lifetime.evictionMillis)
+          store.set(clientId, {
+            document: undefined,
+            fetchedAt: now / 1000n,
+            expiresAt,
+            heldUntil: expiresAt,
+            lifetimeMillis: Lifetime.evictionMillis,
+            withdrawn: true
+          })
         }),
       evictAll: Effect.sync(() => {
         evictedAllAt = nanos() / 1000n
         store.clear()
       }),
-      sweep: () => Effect.sync(() => ({ documents: store.deleteExpired(nanos()) }))
+      sweep: () => Effect.sync(() => ({ documents: store.deleteExpired(nanos() - staleFor), leases: 0 }))
     })
   })
 

@@ -14,12 +14,19 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
-import type { Swept } from "./Cache.js"
+import type * as Scope from "effect/Scope"
 import { Cache } from "./Cache.js"
-import * as metrics from "./internal/metrics.js"
+import * as Announcements from "./internal/announcements.js"
+import * as Bounded from "./internal/bounded.js"
+import * as Elections from "./internal/elections.js"
+import * as Lifetime from "./internal/lifetime.js"
+import * as MemoryTier from "./internal/memoryTier.js"
+import * as PostgresReads from "./internal/postgresReads.js"
 import * as PostgresStore from "./internal/postgresStore.js"
+import * as PostgresSweep from "./internal/postgresSweep.js"
+import * as Releases from "./internal/releases.js"
 import { sqlState } from "./internal/sqlFaults.js"
 import * as tables from "./internal/tables.js"
 
@@ -65,12 +72,38 @@ export class CacheUnavailable extends Schema.TaggedError<CacheUnavailable>("effe
 export interface Options extends tables.TableNames {
   /** Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. */
   readonly timeout?: Duration.DurationInput | undefined
+  /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
+  readonly staleFor?: Duration.DurationInput | undefined
+  /** Documents of one origin at most, so that one host cannot fill the table; 1,000 unless told. */
+  readonly maxPerOrigin?: number | undefined
+  /** Documents in all at most, kept to by the sweep; 10,000,000 unless told. The oldest expiry goes first. */
+  readonly maxDocuments?: number | undefined
+  /**
+   * Whether writes are announced by `NOTIFY`; on unless told. Turn it off for a database that has none, on every node:
+   * memory tiers then live by `unheardLifetime` alone.
+   */
+  readonly notifications?: boolean | undefined
 }
 
-const defaultBatchSize = 1000
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface TieredOptions extends Options {
+  /** Clients that the memory tier remembers at most; 10,000 unless told. Those not read lately go first. */
+  readonly maxEntries?: number | undefined
+  /**
+   * How long the memory tier answers with what it has read while the announcements of other nodes are not heard; 1
+   * second unless told. It bounds how stale an answer can be (CAC-12).
+   */
+  readonly unheardLifetime?: Duration.DurationInput | undefined
+}
 
-const verify = (store: ReturnType<typeof PostgresStore.make>, timeout: Duration.DurationInput) =>
-  store.version.pipe(
+const verify = (
+  version: Effect.Effect<ReadonlyArray<{ readonly version: number }>, SqlError>,
+  timeout: Duration.DurationInput
+): Effect.Effect<void, CacheUnavailable> =>
+  version.pipe(
     Effect.disconnect,
     Effect.timeoutFail({
       duration: timeout,
@@ -96,45 +129,49 @@ const unavailable = (cause: SqlError): CacheUnavailable => {
   return new CacheUnavailable({ reason: missing.has(state) ? "MissingTables" : "Refused", cause })
 }
 
-const make = (options: Options = {}): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient> =>
+/** The store, once its server and its tables have been seen. */
+const openStore = (
+  options: Options
+): Effect.Effect<
+  { readonly store: PostgresStore.PostgresStore; readonly nodeId: string },
+  CacheUnavailable,
+  PgClient.PgClient | Scope.Scope
+> =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
     const timeout = options.timeout ?? "2 seconds"
-    const store = PostgresStore.make(client, tables.resolve(options), { timeout })
-    // Connecting can take longer than a statement does.
-    yield* verify(store, Duration.max(timeout, "5 seconds"))
-
-    return Cache.of({
-      now: store.now,
-      peek: () => undefined,
-      get: (clientId, ruleset) =>
-        Effect.map(
-          store.get(clientId),
-          Option.flatMap(({ document, remainingMillis }) => {
-            if (document.ruleset === ruleset) return Option.some({ document, tier: "postgres", remainingMillis })
-            metrics.otherRulesetRows.unsafeUpdate(1, [])
-            return Option.none()
-          })
-        ),
-      put: store.put,
-      evict: store.evict,
-      evictAll: store.evictAll,
-      sweep: (options) =>
-        Effect.flatMap(store.boundary, (boundary) => {
-          const batchSize = options?.batchSize ?? defaultBatchSize
-          const rest = (documents: number): Effect.Effect<Swept, SweepFailure> =>
-            Effect.flatMap(
-              // A batch is not torn apart; between two of them the sweep can be stopped.
-              Effect.uninterruptible(store.sweepBatch(boundary, batchSize)),
-              (deleted) =>
-                deleted < batchSize ? Effect.succeed({ documents: documents + deleted }) : rest(documents + deleted)
-            )
-          return rest(0)
-        })
+    const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
+    const store = PostgresStore.make(client, tables.resolve(options), yield* Bounded.make(timeout), {
+      staleFor: options.staleFor ?? 0,
+      maxPerOrigin: options.maxPerOrigin ?? 1000,
+      maxDocuments: options.maxDocuments ?? 10_000_000,
+      nodeId,
+      announce: options.notifications ?? true
     })
+    // Connecting can take longer than a statement does.
+    yield* verify(store.version, Duration.max(timeout, "5 seconds"))
+    return { store, nodeId }
   })
 
-type SweepFailure = Effect.Effect.Error<ReturnType<ReturnType<typeof PostgresStore.make>["sweepBatch"]>>
+const cacheOver = (store: PostgresStore.PostgresStore, find: PostgresReads.Find, wait?: Elections.WaitForRelease) =>
+  Cache.of({
+    now: store.now,
+    peek: () => undefined,
+    get: (clientId, ruleset) => Effect.map(find(clientId), PostgresReads.entryUnder(ruleset)),
+    elect: Elections.make(store, find, wait),
+    stale: (clientId, ruleset) => Effect.map(store.stale(clientId), PostgresReads.entryUnder(ruleset)),
+    withdraw: store.withdraw,
+    put: store.put,
+    evict: store.evict,
+    evictAll: store.evictAll,
+    sweep: PostgresSweep.make(store)
+  })
+
+const make = (options: Options = {}): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
+  Effect.gen(function*() {
+    const { store } = yield* openStore(options)
+    return cacheOver(store, yield* PostgresReads.make(store))
+  })
 
 /**
  * The cache in Postgres, without a memory tier: every read asks the database.
@@ -143,7 +180,7 @@ type SweepFailure = Effect.Effect.Error<ReturnType<ReturnType<typeof PostgresSto
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<Cache, CacheUnavailable, PgClient.PgClient> =>
-  Layer.effect(Cache, make(options))
+  Layer.scoped(Cache, make(options))
 
 /**
  * @since 0.1.0
@@ -152,7 +189,61 @@ export const layer = (options?: Options): Layer.Layer<Cache, CacheUnavailable, P
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<Cache, CacheUnavailable | ConfigError.ConfigError, PgClient.PgClient> =>
-  Layer.effect(Cache, Effect.flatMap(Config.unwrap(options), make))
+  Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), make))
+
+const makeTiered = (
+  options: TieredOptions = {}
+): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
+  Effect.gen(function*() {
+    const client = yield* PgClient.PgClient
+    const clock = yield* Effect.clock
+    const { nodeId, store } = yield* openStore(options)
+    const find = yield* PostgresReads.make(store)
+    const releases = Releases.make()
+
+    let heardUntil = () => 0n
+    const tier = MemoryTier.make(cacheOver(store, find, releases.wait), find, {
+      maxEntries: options.maxEntries ?? 10_000,
+      unheardNanos: Lifetime.toNanos(options.unheardLifetime ?? "1 second"),
+      nanos: () => clock.unsafeCurrentTimeNanos(),
+      heardUntil: () => heardUntil()
+    })
+    if (options.notifications ?? true) {
+      const announcements = yield* Announcements.make(client, {
+        channel: tables.resolve(options).channel,
+        nodeId,
+        handlers: {
+          changed: (clientId) => {
+            tier.handlers.changed(clientId)
+            releases.released(clientId)
+          },
+          allChanged: tier.handlers.allChanged,
+          released: releases.released
+        }
+      })
+      heardUntil = announcements.heardUntil
+    }
+    return tier.cache
+  })
+
+/**
+ * The cache in Postgres with a bounded memory tier in front of it. The tier is coherent: what another node puts or evicts
+ * is seen here within a second. It needs two connections of its own, to listen and to prove that it still hears.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTiered = (options?: TieredOptions): Layer.Layer<Cache, CacheUnavailable, PgClient.PgClient> =>
+  Layer.scoped(Cache, makeTiered(options))
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTieredConfig = (
+  options: Config.Config.Wrap<TieredOptions>
+): Layer.Layer<Cache, CacheUnavailable | ConfigError.ConfigError, PgClient.PgClient> =>
+  Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), makeTiered))
 
 /**
  * A `PgClient` whose failure to connect is a `CacheUnavailable`, so that a server that is away at the start is reported

@@ -5,7 +5,10 @@ import { accepted } from "./support/documents.js"
 const remembered = (fetchedAt: bigint, expiresAt = 100n) => ({
   document: accepted("https://app.example/client.json"),
   fetchedAt,
-  expiresAt
+  expiresAt,
+  lifetimeMillis: 1,
+  heldUntil: expiresAt,
+  withdrawn: false
 })
 
 describe("MemoryStore", () => {

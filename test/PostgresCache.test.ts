@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Bounded from "../src/internal/bounded.js"
 import * as metrics from "../src/internal/metrics.js"
 import * as PostgresStore from "../src/internal/postgresStore.js"
 import * as Tables from "../src/internal/tables.js"
@@ -21,6 +22,13 @@ import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 cacheSuite("PostgresCache.layer", Layer.provide(PostgresCache.layer(), Postgres.migrated))
+
+cacheSuite("PostgresCache.layerTiered", Layer.provide(PostgresCache.layerTiered(), Postgres.migrated))
+
+cacheSuite(
+  "PostgresCache.layerTiered without notifications",
+  Layer.provide(PostgresCache.layerTiered({ notifications: false }), Postgres.migrated)
+)
 
 cacheSuite(
   "PostgresCache.layer with names of its own",
@@ -176,16 +184,22 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
       }))
 
-    it.effect("SWP-01: a row that expires exactly at the boundary stays", () =>
+    it.scoped("SWP-01: a row that expires exactly at the boundary stays", () =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        const store = PostgresStore.make(sql, Tables.resolve(), { timeout: "2 seconds" })
+        const store = PostgresStore.make(sql, Tables.resolve(), yield* Bounded.make("2 seconds"), {
+          staleFor: 0,
+          maxPerOrigin: 10,
+          maxDocuments: 10,
+          nodeId: "test",
+          announce: false
+        })
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* store.boundary
-        yield* sql`INSERT INTO cimd_documents (client_id, ruleset, fetched_at, expires_at) VALUES
-          ('https://app.example/before', '', now(), ${boundary}::timestamptz - interval '1 microsecond'),
-          ('https://app.example/exactly', '', now(), ${boundary}::timestamptz)`
-        yield* store.sweepBatch(boundary, 10)
+        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at) VALUES
+          ('https://app.example/before', '', '', now(), ${boundary}::timestamptz - interval '1 microsecond'),
+          ('https://app.example/exactly', '', '', now(), ${boundary}::timestamptz)`
+        yield* store.sweepDocuments(boundary, 10)
         const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${boundary}::timestamptz`
         expect(left).toEqual([{ client_id: "https://app.example/exactly" }])
         yield* sql`DELETE FROM cimd_documents`
@@ -196,8 +210,8 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
         yield* cache.sweep()
-        yield* sql`INSERT INTO cimd_documents (client_id, ruleset, fetched_at, expires_at)
-          SELECT 'https://app.example/locked-' || i, '', now(), now() - interval '1 second' FROM generate_series(1, 5) i`
+        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
+          SELECT 'https://app.example/locked-' || i, '', '', now(), now() - interval '1 second' FROM generate_series(1, 5) i`
         yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/locked-3' FOR UPDATE`
           expect(yield* cache.sweep()).toMatchObject({ documents: 4 })

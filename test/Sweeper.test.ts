@@ -18,8 +18,8 @@ import * as Postgres from "./support/postgres.js"
 
 const expired = (count: number) =>
   Effect.flatMap(PgClient.PgClient, (sql) =>
-    sql`INSERT INTO cimd_documents (client_id, ruleset, fetched_at, expires_at)
-      SELECT 'https://app.example/' || i, '', now(), now() - interval '1 second' FROM generate_series(1, ${count}) i`)
+    sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
+      SELECT 'https://app.example/' || i, '', '', now(), now() - interval '1 second' FROM generate_series(1, ${count}) i`)
 
 const rows = Effect.flatMap(PgClient.PgClient, (sql) => sql<{ count: number }>`SELECT count(*)::int FROM cimd_documents`)
   .pipe(Effect.map(([row]) => row!.count))
@@ -47,8 +47,8 @@ describe("Sweeper", () => {
     Effect.gen(function*() {
       const sweeper = yield* Sweeper.Sweeper
       yield* expired(12)
-      expect(yield* sweeper.sweepNow).toEqual({ documents: 12 })
-      expect(yield* sweeper.sweepNow).toEqual({ documents: 0 })
+      expect(yield* sweeper.sweepNow).toEqual({ documents: 12, leases: 0 })
+      expect(yield* sweeper.sweepNow).toEqual({ documents: 0, leases: 0 })
     }).pipe(
       Effect.provide(Sweeper.layer({ interval: "1 hour", batchSize: 5 })),
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))

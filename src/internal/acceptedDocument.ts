@@ -47,3 +47,8 @@ const freeze = (value: Json | ReadonlyArray<Issue>): void => {
     }
   }
 }
+
+/** A defect, not a failure: only a cast lets anything else come this far. */
+export const assertAccepted = (value: unknown): void => {
+  if (!isAccepted(value)) throw new TypeError("Only a document that the validator accepted can be cached (CAC-01).")
+}

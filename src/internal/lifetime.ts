@@ -7,5 +7,8 @@ const maxMillis = 31_536_000_000
 export const toMillis = (timeToLive: Duration.DurationInput): number =>
   Math.min(Math.max(Math.round(Duration.toMillis(timeToLive)), 0), maxMillis)
 
+/** The same in nanoseconds, as a monotonic clock counts it. */
+export const toNanos = (timeToLive: Duration.DurationInput): bigint => BigInt(toMillis(timeToLive)) * 1_000_000n
+
 /** How long an eviction is remembered: past the deadline of every fetch that had begun before it. */
 export const evictionMillis = 3_600_000

@@ -7,6 +7,11 @@ export interface Remembered {
   readonly fetchedAt: Instant
   /** By the monotonic clock, in nanoseconds. */
   readonly expiresAt: bigint
+  readonly lifetimeMillis: number
+  /** Served until then, by the same clock, even while the changes of other nodes are not heard. */
+  readonly heldUntil: bigint
+  /** The origin says that it is gone, so it must not be served stale. */
+  readonly withdrawn: boolean
 }
 
 interface Slot {

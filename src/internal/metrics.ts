@@ -31,3 +31,8 @@ export const sweptRows = Metric.counter("cimd_swept_rows_total", {
 const sweeps = Metric.counter("cimd_sweeps_total", { description: "Sweeps, by outcome", incremental: true })
 export const sweepsDone = Metric.tagged(sweeps, "outcome", "done")
 export const sweepsFailed = Metric.tagged(sweeps, "outcome", "failed")
+
+/** 1 while the announcements of other nodes are heard, else 0. */
+export const listening = Metric.gauge("cimd_listening", {
+  description: "Whether this node hears the announcements of other nodes"
+})

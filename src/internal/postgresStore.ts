@@ -1,27 +1,47 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import * as SqlClient from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Instant } from "../Cache.js"
-import { CacheError } from "../Cache.js"
-import type { ClientId } from "../ClientId.js"
+import type { CacheError } from "../Cache.js"
+import * as ClientId from "../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../ClientMetadata.js"
 import { ClientMetadata } from "../ClientMetadata.js"
 import { Issue } from "../Issue.js"
 import * as Accepted from "./acceptedDocument.js"
+import type { Bounded } from "./bounded.js"
 import * as Lifetime from "./lifetime.js"
 import * as metrics from "./metrics.js"
 import type { Tables } from "./tables.js"
 
-/** A row that is fresh and could be read, whatever rule set it was accepted under. */
+/** A row that could be read, whatever rule set it was accepted under. */
 export interface Found {
   readonly document: AcceptedDocument
   readonly fetchedAt: Instant
   readonly remainingMillis: number
+  readonly lifetimeMillis: number
+}
+
+/** The state of a lease after a claim on it. */
+export type Claimed =
+  | { readonly _tag: "Won"; readonly beganAt: Instant }
+  | { readonly _tag: "Held"; readonly beganAt: Instant; readonly failure: string | undefined }
+
+/** A lease as its holder knows it. */
+export interface Lease {
+  readonly clientId: ClientId.ClientId
+  readonly beganAt: Instant
+}
+
+export interface StoreOptions {
+  readonly staleFor: Duration.DurationInput
+  readonly maxPerOrigin: number
+  readonly maxDocuments: number
+  /** Names this node to the others, on leases and in announcements. */
+  readonly nodeId: string
+  /** Whether writes are announced on the channel. */
+  readonly announce: boolean
 }
 
 interface Row {
@@ -31,6 +51,7 @@ interface Row {
   readonly judgement: string
   readonly fetched_at: string
   readonly remaining: number
+  readonly lifetime: number
 }
 
 // What the validator found out beside the document itself, so that a read need not judge it again.
@@ -38,111 +59,190 @@ const Judgement = Schema.Struct({ authMethods: Schema.Array(Schema.String), warn
 const decodeJudgement = Schema.decodeUnknownOption(Schema.parseJson(Judgement))
 const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(ClientMetadata), { onExcessProperty: "preserve" })
 
-// A caller's transaction must not lend its clock to an expiry check, nor roll back what was stored.
-const outsideTransactions = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.mapInputContext(
-    effect,
-    (context: Context.Context<never>) => Context.omit(SqlClient.TransactionConnection)(context as Context.Context<any>)
-  )
+/** How long the failure of a fetch is left for the nodes that waited for it. Nobody else is answered with it. */
+const failureMillis = 5000
+
+const read = (row: Row): Option.Option<Found> =>
+  Option.gen(function*() {
+    const metadata = yield* decodeMetadata(row.document)
+    if (metadata.client_id !== row.client_id) return yield* Option.none()
+    const judgement = yield* decodeJudgement(row.judgement)
+    return {
+      document: Accepted.make({
+        clientId: row.client_id as ClientId.ClientId,
+        json: metadata as unknown as JsonObject,
+        authMethods: judgement.authMethods,
+        warnings: judgement.warnings,
+        ruleset: row.ruleset
+      }),
+      fetchedAt: BigInt(row.fetched_at),
+      remainingMillis: row.remaining,
+      lifetimeMillis: row.lifetime
+    }
+  })
+
+/** What can be read of the rows. One that cannot is as good as absent, and is counted (CAC-11). */
+const readable = (rows: ReadonlyArray<Row>): Map<string, Found> => {
+  const found = new Map<string, Found>()
+  for (const row of rows) {
+    const document = read(row)
+    if (Option.isSome(document)) found.set(row.client_id, document.value)
+    else metrics.damagedRows.unsafeUpdate(1, [])
+  }
+  return found
+}
 
 /** The statements of the Postgres cache, each one round trip and each bounded in time. */
-export const make = (
-  client: PgClient.PgClient,
-  tables: Tables,
-  options: { readonly timeout: Duration.DurationInput }
-) => {
+export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded, options: StoreOptions) => {
   const sql = client.withoutTransforms()
   const documents = sql(tables.documents)
+  const leases = sql(tables.leases)
   const state = sql(tables.state)
 
-  const overdue = `no answer within ${Duration.format(Duration.decode(options.timeout))}`
+  const instant = (column: string) => sql.literal(`(extract(epoch FROM ${column}) * 1000000)::bigint::text`)
+  // Exact: a microsecond of this century is far inside a double's 53 bits.
+  const timestamp = (at: Instant) => sql`to_timestamp(${String(at)}::float8 / 1000000)`
+  const later = (millis: number) => sql`clock_timestamp() + ${millis}::float8 * interval '1 millisecond'`
+  // Announced in the writing statement, so that a change and its announcement are committed together.
+  const announcement = (kind: "changed" | "released" | "all", clientId = "") =>
+    sql`pg_notify(${tables.channel}, ${`${kind} ${options.nodeId} ${clientId}`})`
 
-  const bounded =
-    (operation: CacheError["operation"]) => <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, CacheError> =>
-      effect.pipe(
-        outsideTransactions,
-        Effect.mapError((cause) => new CacheError({ operation, cause })),
-        // Cancelling a query can wait for a free connection, so it is left behind and not waited for.
-        Effect.disconnect,
-        Effect.timeoutFail({
-          duration: options.timeout,
-          onTimeout: () => new CacheError({ operation, cause: new Error(overdue) })
-        })
-      )
-
-  const found = (row: Row): Option.Option<Found> =>
-    Option.gen(function*() {
-      const metadata = yield* decodeMetadata(row.document)
-      if (metadata.client_id !== row.client_id) return yield* Option.none()
-      const judgement = yield* decodeJudgement(row.judgement)
-      return {
-        document: Accepted.make({
-          clientId: row.client_id as ClientId,
-          json: metadata as unknown as JsonObject,
-          authMethods: judgement.authMethods,
-          warnings: judgement.warnings,
-          ruleset: row.ruleset
-        }),
-        fetchedAt: BigInt(row.fetched_at),
-        remainingMillis: row.remaining
-      }
-    })
+  // As text, so that no setting of the client's type parsers or name transforms reaches the document.
+  const columns = sql.literal(`client_id, ruleset, document::text, judgement::text,
+    (extract(epoch FROM fetched_at) * 1000000)::bigint::text AS fetched_at,
+    (extract(epoch FROM expires_at - now()) * 1000)::float8 AS remaining,
+    (extract(epoch FROM expires_at - fetched_at) * 1000)::float8 AS lifetime`)
+  const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 
   return {
     version: sql<{ version: number }>`SELECT version FROM ${state}`,
 
     now: bounded("now")(Effect.map(
-      sql<{ now: string }>`SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text AS now`,
+      sql<{ now: string }>`SELECT ${instant("clock_timestamp()")} AS now`,
       (rows) => BigInt(rows[0]!.now)
     )),
 
-    get: (clientId: ClientId): Effect.Effect<Option.Option<Found>, CacheError> =>
+    /** The fresh documents of some clients, in one round trip. */
+    getMany: (clientIds: ReadonlyArray<string>): Effect.Effect<Map<string, Found>, CacheError> =>
       Effect.map(
-        // As text, so that no setting of the client's type parsers or name transforms reaches the document.
-        bounded("get")(sql<Row>`SELECT client_id, ruleset, document::text, judgement::text,
-            (extract(epoch FROM fetched_at) * 1000000)::bigint::text AS fetched_at,
-            (extract(epoch FROM expires_at - now()) * 1000)::float8 AS remaining
-          FROM ${documents}
-          WHERE client_id = ${clientId} AND expires_at > now() AND document IS NOT NULL
-            AND fetched_at > (SELECT evicted_at FROM ${state})`),
-        ([row]) => {
-          if (row === undefined) return Option.none()
-          const read = found(row)
-          if (Option.isNone(read)) metrics.damagedRows.unsafeUpdate(1, [])
-          return read
-        }
+        bounded("get")(sql<Row>`SELECT ${columns} FROM ${documents}
+          WHERE client_id = ANY(${clientIds as never}::text[]) AND expires_at > now() AND ${notEvicted}`),
+        readable
       ),
+
+    stale: (clientId: ClientId.ClientId): Effect.Effect<Option.Option<Found>, CacheError> =>
+      Effect.map(
+        bounded("stale")(sql<Row>`SELECT ${columns} FROM ${documents}
+          WHERE client_id = ${clientId} AND ${notEvicted} AND NOT withdrawn AND expires_at <= now()
+            AND expires_at > now() - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`),
+        (rows) => Option.fromNullable(readable(rows).get(clientId))
+      ),
+
+    withdraw: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
+      Effect.asVoid(bounded("withdraw")(sql`UPDATE ${documents} SET withdrawn = true WHERE client_id = ${clientId}`)),
 
     put: (
       document: AcceptedDocument,
       { fetchedAt, timeToLive }: { readonly fetchedAt: Instant; readonly timeToLive: Duration.DurationInput }
     ): Effect.Effect<boolean, CacheError> => {
+      Accepted.assertAccepted(document)
+      const { clientId } = document
+      const origin = ClientId.origin(clientId)
       const judgement = JSON.stringify({ authMethods: document.authMethods, warnings: document.warnings })
+      // Two writers that meet on one row wait for each other there, so the comparison sees what is stored last.
       return Effect.map(
-        bounded("put")(sql`INSERT INTO ${documents} AS kept
-            (client_id, ruleset, document, judgement, fetched_at, expires_at)
-          SELECT ${document.clientId}, ${document.ruleset}, ${JSON.stringify(document.json)}::jsonb, ${judgement}::jsonb,
-            begun.began_at, now() + ${Lifetime.toMillis(timeToLive)}::float8 * interval '1 millisecond'
-          FROM (SELECT to_timestamp(${String(fetchedAt)}::float8 / 1000000) AS began_at) AS begun, ${state} AS state
-          WHERE begun.began_at > state.evicted_at
-          ON CONFLICT (client_id) DO UPDATE SET
-            ruleset = excluded.ruleset, document = excluded.document, judgement = excluded.judgement,
-            fetched_at = excluded.fetched_at, expires_at = excluded.expires_at
-          WHERE kept.fetched_at <= excluded.fetched_at
-          RETURNING true`),
+        bounded("put")(sql<{ stored: number }>`WITH stored AS (
+            INSERT INTO ${documents} AS kept
+              (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+            SELECT ${clientId}, ${origin}, ${document.ruleset},
+              ${JSON.stringify(document.json)}::jsonb, ${judgement}::jsonb,
+              begun.began_at, ${later(Lifetime.toMillis(timeToLive))}
+            FROM (SELECT ${timestamp(fetchedAt)} AS began_at) AS begun, ${state} AS state
+            WHERE begun.began_at > state.evicted_at
+            ON CONFLICT (client_id) DO UPDATE SET
+              origin = excluded.origin, ruleset = excluded.ruleset, document = excluded.document,
+              judgement = excluded.judgement, fetched_at = excluded.fetched_at, expires_at = excluded.expires_at,
+              withdrawn = false
+            WHERE kept.fetched_at <= excluded.fetched_at
+            RETURNING 1
+          ), crowded_out AS (
+            DELETE FROM ${documents} WHERE client_id IN (
+              SELECT client_id FROM ${documents} WHERE origin = ${origin} AND client_id <> ${clientId}
+              ORDER BY expires_at DESC OFFSET ${options.maxPerOrigin - 1}
+            )
+          )
+          SELECT 1 AS stored ${options.announce ? sql`, ${announcement("changed", clientId)}` : sql``} FROM stored`),
         (rows) => rows.length > 0
       )
     },
 
-    evict: (clientId: ClientId): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(bounded("evict")(sql`INSERT INTO ${documents}
-          (client_id, ruleset, fetched_at, expires_at)
-        VALUES (${clientId}, '', clock_timestamp(), now() + ${Lifetime.evictionMillis} * interval '1 millisecond')
-        ON CONFLICT (client_id) DO UPDATE SET
-          ruleset = excluded.ruleset, document = NULL, judgement = NULL,
-          fetched_at = excluded.fetched_at, expires_at = excluded.expires_at`)),
+    evict: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
+      Effect.asVoid(bounded("evict")(sql`WITH evicted AS (
+          INSERT INTO ${documents} (client_id, origin, ruleset, fetched_at, expires_at)
+          VALUES (${clientId}, ${ClientId.origin(clientId)}, '', clock_timestamp(), ${later(Lifetime.evictionMillis)})
+          ON CONFLICT (client_id) DO UPDATE SET
+            ruleset = excluded.ruleset, document = NULL, judgement = NULL,
+            fetched_at = excluded.fetched_at, expires_at = excluded.expires_at
+          RETURNING 1
+        ) SELECT ${options.announce ? announcement("changed", clientId) : sql`1`} FROM evicted`)),
 
-    evictAll: Effect.asVoid(bounded("evictAll")(sql`UPDATE ${state} SET evicted_at = clock_timestamp()`)),
+    evictAll: Effect.asVoid(bounded("evictAll")(sql`WITH evicted AS (
+        UPDATE ${state} SET evicted_at = clock_timestamp() RETURNING 1
+      ) SELECT ${options.announce ? announcement("all") : sql`1`} FROM evicted`)),
+
+    /**
+     * Takes the lease on a client's fetch if nobody holds it, if its holder gave no sign of life, or if the fetch of its
+     * holder failed and the caller did not wait for that one (`following` says which it waited for).
+     */
+    claim: (
+      clientId: ClientId.ClientId,
+      leaseMillis: number,
+      following: Instant | undefined
+    ): Effect.Effect<Claimed, CacheError> =>
+      Effect.map(
+        bounded("elect")(sql<{ won: string | null; began_at: string | null; failure: string | null }>`WITH won AS (
+            INSERT INTO ${leases} AS held (client_id, holder, began_at, expires_at)
+            VALUES (${clientId}, ${options.nodeId}, clock_timestamp(), ${later(leaseMillis)})
+            ON CONFLICT (client_id) DO UPDATE SET
+              holder = excluded.holder, began_at = excluded.began_at, expires_at = excluded.expires_at, failure = NULL
+            WHERE held.expires_at <= clock_timestamp() OR (
+              held.failure IS NOT NULL AND held.began_at IS DISTINCT FROM ${
+          following === undefined ? sql`NULL` : timestamp(following)
+        }
+            )
+            RETURNING ${instant("began_at")} AS began_at
+          )
+          SELECT (SELECT began_at FROM won) AS won, ${instant("held.began_at")} AS began_at, held.failure
+          FROM (SELECT 1) AS one LEFT JOIN ${leases} AS held ON held.client_id = ${clientId}`),
+        ([row]): Claimed =>
+          row!.won !== null
+            ? { _tag: "Won", beganAt: BigInt(row!.won) }
+            // Without a row the lease was taken in the same moment: the next look shows it.
+            : { _tag: "Held", beganAt: BigInt(row!.began_at ?? "0"), failure: row!.failure ?? undefined }
+      ),
+
+    /** `false` if another node has taken the lease meanwhile. */
+    renew: ({ beganAt, clientId }: Lease, leaseMillis: number): Effect.Effect<boolean, CacheError> =>
+      Effect.map(
+        bounded("elect")(sql`UPDATE ${leases} SET expires_at = ${later(leaseMillis)}
+          WHERE client_id = ${clientId} AND holder = ${options.nodeId} AND began_at = ${timestamp(beganAt)}
+          RETURNING 1`),
+        (rows) => rows.length > 0
+      ),
+
+    release: ({ beganAt, clientId }: Lease): Effect.Effect<void, CacheError> =>
+      Effect.asVoid(bounded("elect")(sql`WITH released AS (
+          DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${options.nodeId}
+            AND began_at = ${timestamp(beganAt)} AND failure IS NULL
+          RETURNING 1
+        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM released`)),
+
+    fail: ({ beganAt, clientId }: Lease, failure: string): Effect.Effect<void, CacheError> =>
+      Effect.asVoid(bounded("elect")(sql`WITH failed AS (
+          UPDATE ${leases} SET failure = ${failure}, expires_at = ${later(failureMillis)}
+          WHERE client_id = ${clientId} AND holder = ${options.nodeId} AND began_at = ${timestamp(beganAt)}
+          RETURNING 1
+        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM failed`)),
 
     /** The moment a sweep takes as its boundary, once for all its batches (SWP-01). */
     boundary: bounded("sweep")(Effect.map(
@@ -151,15 +251,35 @@ export const make = (
     )),
 
     /** Deletes one batch of what expired before the boundary. Rows that someone is writing are skipped (SWP-04). */
-    sweepBatch: (boundary: string, batchSize: number): Effect.Effect<number, CacheError> =>
+    sweepDocuments: (boundary: string, batchSize: number): Effect.Effect<number, CacheError> =>
       Effect.map(
         bounded("sweep")(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
             SELECT client_id FROM ${documents}
             WHERE expires_at < ${boundary}::timestamptz
+              - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'
             ORDER BY expires_at LIMIT ${batchSize}
             FOR UPDATE SKIP LOCKED
           )) RETURNING 1`),
         (rows) => rows.length
+      ),
+
+    /** Deletes one batch of what is more than the table may hold, the oldest expiry first. */
+    sweepSurplus: (batchSize: number): Effect.Effect<number, CacheError> =>
+      Effect.map(
+        bounded("sweep")(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
+            SELECT client_id FROM ${documents} ORDER BY expires_at
+            LIMIT least(${batchSize}::bigint, (SELECT greatest(count(*) - ${options.maxDocuments}, 0) FROM ${documents}))
+            FOR UPDATE SKIP LOCKED
+          )) RETURNING 1`),
+        (rows) => rows.length
+      ),
+
+    sweepLeases: (boundary: string): Effect.Effect<number, CacheError> =>
+      Effect.map(
+        bounded("sweep")(sql`DELETE FROM ${leases} WHERE expires_at < ${boundary}::timestamptz RETURNING 1`),
+        (rows) => rows.length
       )
   }
 }
+
+export type PostgresStore = ReturnType<typeof make>

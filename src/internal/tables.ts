@@ -1,4 +1,5 @@
 import * as Context from "effect/Context"
+import * as Hash from "effect/Hash"
 import * as Schema from "effect/Schema"
 
 /**
@@ -18,6 +19,7 @@ export interface TableNames {
 export interface Tables {
   readonly schema: string | undefined
   readonly documents: string
+  readonly leases: string
   readonly state: string
   readonly migrations: string
   readonly channel: string
@@ -37,9 +39,11 @@ export const resolve = (names: TableNames = {}): Tables => {
   return {
     schema,
     documents: qualify("documents"),
+    leases: qualify("leases"),
     state: qualify("state"),
     migrations: qualify("migrations"),
-    channel: qualify("changes")
+    // A channel is an identifier of 63 bytes at most, and some names in full are longer.
+    channel: `cimd_${Hash.string(qualify("documents")) >>> 0}`
   }
 }
 
