@@ -39,7 +39,7 @@ const files = run(["tar", "-tzf", tarball], { cwd: root }).trim().split("\n").ma
   name.slice("package/".length)
 )
 const allowed =
-  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cimd\.js|dist\/(src|migrations)\/.*|src\/.*|migrations\/.*|docs\/.*\.md)$/
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cimd\.(js|licenses\.txt)|dist\/cimd\/.*|dist\/(src|migrations)\/.*|src\/.*|migrations\/.*|docs\/.*\.md)$/
 const unwanted = files.filter((name) => !allowed.test(name) || /\.(test|tst)\.|(^|\/)cli\//.test(name))
 if (unwanted.length > 0) fail(`not meant to be published: ${unwanted.join(", ")}`)
 

@@ -22,7 +22,7 @@ export const json = Options.boolean("json").pipe(Options.withDescription("Print 
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
 /** Text with what a terminal would obey shown as an escape, which also is valid inside a JSON string. */
-export const printable = (text: string): string =>
+const printable = (text: string): string =>
   text.replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** Prints an answer on stdout, and fails if it is no. */
