@@ -25,7 +25,9 @@ describe("CacheControl.parse", () => {
     ["a=", [["a", ""]]],
     ["a==1", [["a", "=1"]]],
     ["a=b=c", [["a", "b=c"]]],
-    ["max-age =1", [["max-age", "1"]]],
+    ["max-age =1", [["max-age", " =1"]]],
+    ["no-store max-age=1", [["no-store", " max-age=1"]]],
+    ["no-store\tx", [["no-store", "\tx"]]],
     ["max-age= 1", [["max-age", " 1"]]],
     ["private=\"set-cookie, x\"", [["private", "set-cookie, x"]]],
     ["=1, no-store", [["no-store"]]]

@@ -22,6 +22,8 @@ const written = (time: number) => {
   }
 }
 
+const withoutWeekday = (text: string) => text.replace(/^[A-Z][a-z]+(?=[, ])/, "")
+
 const seconds = (min: number, max: number) =>
   fc.integer({ min: min / 1000, max: max / 1000 }).map((second) => second * 1000)
 const fourDigitYears = seconds(new Date("0000-01-01T00:00:00Z").getTime(), Date.UTC(9999, 11, 31, 23, 59, 59))
@@ -52,12 +54,7 @@ describe("HttpDate.parse", () => {
   it("FRS-08: a two-digit year is at most 50 years ahead, else in the past", () => {
     const limit = Date.UTC(2076, 9, 1, 12, 0, 0)
     assert.strictEqual(HttpDate.parse(written(limit).rfc850, now), limit)
-    assert.strictEqual(
-      HttpDate.parse("Friday, 01-Oct-76 12:00:01 GMT", now),
-      Date.UTC(1976, 9, 1, 12, 0, 1),
-      "one second further is read as 1976, whose first of October was a Friday"
-    )
-    assert.isUndefined(HttpDate.parse("Thursday, 01-Oct-76 12:00:01 GMT", now), "the weekday of 2076")
+    assert.strictEqual(HttpDate.parse("Thursday, 01-Oct-76 12:00:01 GMT", now), Date.UTC(1976, 9, 1, 12, 0, 1))
   })
 
   it("FRS-08: a two-digit year is read back within the hundred years round now, whenever that is", () => {
@@ -70,6 +67,14 @@ describe("HttpDate.parse", () => {
       const time = Math.round((at + offset * half) / 1000) * 1000
       assert.strictEqual(HttpDate.parse(written(time).rfc850, at), time)
     }))
+  })
+
+  it("FRS-08: a weekday that is another day's is as good as its own", () => {
+    for (
+      const text of ["Mon, 06 Nov 1994 08:49:37 GMT", "Friday, 06-Nov-94 08:49:37 GMT", "Thu Nov  6 08:49:37 1994"]
+    ) {
+      assert.strictEqual(HttpDate.parse(text, now), Date.UTC(1994, 10, 6, 8, 49, 37), text)
+    }
   })
 
   it("FRS-08: the 29th of February is in leap years only, also where the century has to be guessed", () => {
@@ -115,14 +120,14 @@ describe("HttpDate.parse", () => {
     "Sunday, 06 Nov 1994 08:49:37 GMT",
     "Sun, 06-Nov-94 08:49:37 GMT",
     "Sunday, 6-Nov-94 08:49:37 GMT",
+    "Sonntag, 06-Nov-94 08:49:37 GMT",
+    "Foo, 06 Nov 1994 08:49:37 GMT",
+    "06 Nov 1994 08:49:37 GMT",
     "Sunday, 06-November-94 08:49:37 GMT",
     "Sun Nov 6 08:49:37 1994",
     "Sun Nov 06 08:49:37 94",
     "Sun Nov  6 08:49:37 1994 GMT",
     "Sunday Nov  6 08:49:37 1994",
-    "Mon, 06 Nov 1994 08:49:37 GMT",
-    "Monday, 06-Nov-94 08:49:37 GMT",
-    "Mon Nov  6 08:49:37 1994",
     "Sun, 00 Nov 1994 08:49:37 GMT",
     "Mon, 32 Oct 1994 08:49:37 GMT",
     "Thu, 31 Nov 1994 08:49:37 GMT",
@@ -149,7 +154,7 @@ describe("HttpDate.parse", () => {
         const changed = text.slice(0, at) + insert + text.slice(at + remove)
         const parsed = HttpDate.parse(changed, now)
         if (parsed !== undefined) {
-          assert.include(Object.values(written(parsed)), changed.replace(/:60 /, ":00 "))
+          assert.include(Object.values(written(parsed)).map(withoutWeekday), withoutWeekday(changed))
         }
       }),
       { numRuns: 2000 }

@@ -61,11 +61,17 @@ const unquoted = (argument: string): string =>
     ? argument.slice(1, -1).replace(/\\(.)/gs, "$1")
     : argument
 
+/**
+ * The name ends at the first blank or equals sign. Whatever follows that is no well-formed argument, as in
+ * `max-age =1` or `no-store max-age=1`, is kept as an argument that no directive has: the name counts, its value not.
+ */
 const directive = (member: string): Directive => {
-  const equals = member.indexOf("=")
-  return equals === -1
-    ? { name: trimmed(member).toLowerCase(), argument: undefined }
-    : { name: trimmed(member.slice(0, equals)).toLowerCase(), argument: unquoted(member.slice(equals + 1)) }
+  const end = member.search(/[ \t=]/)
+  if (end === -1) {
+    return { name: member.toLowerCase(), argument: undefined }
+  }
+  const argument = member[end] === "=" ? unquoted(member.slice(end + 1)) : member.slice(end)
+  return { name: member.slice(0, end).toLowerCase(), argument }
 }
 
 /**

@@ -11,11 +11,11 @@ const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 
 const month = `(?<month>${months.join("|")})`
 const time = "(?<hour>[0-9]{2}):(?<minute>[0-9]{2}):(?<second>[0-9]{2})"
-const shortDay = `(?<weekday>${shortDays.join("|")})`
+const shortDay = `(?:${shortDays.join("|")})`
 
 const imfFixdate = new RegExp(`^${shortDay}, (?<day>[0-9]{2}) ${month} (?<year>[0-9]{4}) ${time} GMT$`)
 const rfc850 = new RegExp(
-  `^(?<weekday>${longDays.join("|")}), (?<day>[0-9]{2})-${month}-(?<year>[0-9]{2}) ${time} GMT$`
+  `^(?:${longDays.join("|")}), (?<day>[0-9]{2})-${month}-(?<year>[0-9]{2}) ${time} GMT$`
 )
 const asctime = new RegExp(`^${shortDay} ${month} (?<day>[0-9]{2}| [0-9]) ${time} (?<year>[0-9]{4})$`)
 
@@ -55,14 +55,9 @@ const withCentury = (fields: Fields, now: number): number | undefined => {
   return candidate === undefined || candidate > limit ? instant(fields, year - 100) : candidate
 }
 
-/** A date that contradicts its own weekday is a mistake of which nobody can say what was meant. */
-const namesItsWeekday = (fields: Fields, time: number): boolean => {
-  const second = fields["second"] === "60" ? time - 1000 : time
-  return shortDays[new Date(second).getUTCDay()] === fields["weekday"]?.slice(0, 3)
-}
-
 /**
  * Milliseconds since the Unix epoch. `now`, in the same unit, decides the century of the form with a two-digit year.
+ * The weekday is one of the seven names and is not held against the date: the grammar does not bind the two.
  */
 export const parse = (text: string, now: number): number | undefined => {
   const withFullYear = (imfFixdate.exec(text) ?? asctime.exec(text))?.groups
@@ -70,6 +65,5 @@ export const parse = (text: string, now: number): number | undefined => {
   if (fields === undefined) {
     return undefined
   }
-  const time = withFullYear === undefined ? withCentury(fields, now) : instant(fields, Number(fields["year"]))
-  return time !== undefined && namesItsWeekday(fields, time) ? time : undefined
+  return withFullYear === undefined ? withCentury(fields, now) : instant(fields, Number(fields["year"]))
 }

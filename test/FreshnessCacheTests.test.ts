@@ -1,0 +1,189 @@
+/**
+ * The tests of the http-cache-tests package (cache-tests.fyi), replayed against `Freshness`.
+ *
+ * They speak of a whole HTTP cache. Here each is played with the least cache there can be: it keeps a response for as
+ * long as `Freshness` says, with no lower bound and nothing kept by default, and it knows nothing else.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Freshness from "effect-cimd/Freshness"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import type { Header, Request, Test } from "http-cache-tests/tests/index.mjs"
+import groups from "http-cache-tests/tests/index.mjs"
+
+/** The groups that say something about freshness, and the rule that each is about. */
+const applies: Record<string, string> = {
+  "cc-freshness": "FRS-01",
+  "cc-parse": "FRS-02",
+  "age-parse": "FRS-01",
+  "expires": "FRS-01",
+  "expires-parse": "FRS-08",
+  "cc-response": "FRS-03",
+  "pragma": "FRS-02",
+  "vary-parse": "FRS-05",
+  "status": "FRS-01",
+  "other": "FRS-01"
+}
+
+/** The groups that do not apply, and why. */
+const appliesNot: Record<string, string> = {
+  "stale": "what to serve when the origin fails: a stale document is never served",
+  "heuristic": "there are no heuristics",
+  "method": "the fetcher sends GET and nothing else",
+  "cc-request": "nobody sends this cache a request with Cache-Control",
+  "vary": "every request has the same headers, so what varies by them does not vary; `*` is in vary-parse",
+  "conditional-lm": "no request is conditional",
+  "conditional-inm": "no request is conditional",
+  "headers": "no header is stored, only the document",
+  "update304": "no request is conditional, so there is no 304",
+  "updateHEAD": "the fetcher sends no HEAD",
+  "invalidation": "the fetcher sends no unsafe method",
+  "partial": "the fetcher asks for no range",
+  "auth": "the fetcher sends no Authorization"
+}
+
+/** Tests in a group that applies which do not themselves, and why. */
+const inapplicable: ReadonlyArray<{ readonly why: string; readonly holds: (test: Test) => boolean }> = [
+  { why: "it is about a private cache", holds: (test) => test.browser_only === true },
+  {
+    why: "only 200 responses are read",
+    holds: ({ requests }) => requests.some(({ response_status }) => response_status && response_status[0] !== 200)
+  },
+  {
+    why: "nobody sends this cache a request with Pragma",
+    holds: ({ id }) => id.startsWith("pragma-request-")
+  },
+  { why: "it is about the key, not about freshness", holds: ({ id }) => id === "query-args-different" },
+  { why: "there are no heuristics", holds: ({ id }) => id.includes("-heuristic") }
+]
+
+const invalidValue = "FRS-02: an invalid value is stale at once"
+const repeatedValue = "FRS-02: a repeated value is stale at once"
+const invalidAge = "RFC 9111, section 5.1: an invalid Age is ignored"
+const severalAges = "RFC 9111, section 5.1: the first of several Ages counts"
+const notAnHttpDate = "FRS-08: it is none of the three forms"
+const qualifiedNoCache = "the form of no-cache that names fields counts as the one without"
+
+/** The tests that end otherwise here, each with the reason. */
+const departures: Record<string, string> = {
+  "freshness-max-age-decimal-zero": invalidValue,
+  "freshness-max-age-decimal-five": invalidValue,
+  "freshness-max-age-a100": invalidValue,
+  "freshness-max-age-100a": invalidValue,
+  "freshness-max-age-multiple-line": repeatedValue,
+  "freshness-max-age-multiple-directive": repeatedValue,
+  "freshness-max-age-two-stale-fresh-sameline": repeatedValue,
+  "freshness-max-age-two-fresh-stale-sameline": repeatedValue,
+  "freshness-max-age-two-stale-fresh-sepline": repeatedValue,
+  "freshness-max-age-two-fresh-stale-sepline": repeatedValue,
+  "age-parse-nonnumeric": invalidAge,
+  "age-parse-negative": invalidAge,
+  "age-parse-float": invalidAge,
+  "age-parse-parameter": invalidAge,
+  "age-parse-numeric-parameter": invalidAge,
+  "age-parse-prefix-twoline": severalAges,
+  "age-parse-dup-0": severalAges,
+  "age-parse-dup-0-twoline": severalAges,
+  "age-parse-dup-old": severalAges,
+  "freshness-expires-32bit": notAnHttpDate,
+  "freshness-expires-far-future": notAnHttpDate,
+  "freshness-expires-wrong-case-weekday": notAnHttpDate,
+  "freshness-expires-wrong-case-month": notAnHttpDate,
+  "freshness-expires-wrong-case-tz": notAnHttpDate,
+  "freshness-expires-invalid-utc": notAnHttpDate,
+  "freshness-expires-invalid-aest": notAnHttpDate,
+  "freshness-expires-invalid-2-digit-year": notAnHttpDate,
+  "freshness-expires-invalid-no-comma": notAnHttpDate,
+  "freshness-expires-invalid-multiple-spaces": notAnHttpDate,
+  "freshness-expires-invalid-date-dashes": notAnHttpDate,
+  "freshness-expires-invalid-time-periods": notAnHttpDate,
+  "freshness-expires-invalid-1-digit-hour": notAnHttpDate,
+  "freshness-expires-invalid-multiple-lines": notAnHttpDate,
+  "headers-omit-headers-listed-in-Cache-Control-no-cache-single": qualifiedNoCache,
+  "headers-omit-headers-listed-in-Cache-Control-no-cache": qualifiedNoCache
+}
+
+const now = Date.UTC(2026, 9, 1, 12, 0, 0, 400)
+const pause = 3000
+
+const rfc850 = (date: Date): string => {
+  const [, day = "", month = "", year = "", time = ""] = /, (..) (...) ..(..) (\S+)/.exec(date.toUTCString()) ?? []
+  const weekday = new Intl.DateTimeFormat("en", { weekday: "long", timeZone: "UTC" }).format(date)
+  return `${weekday}, ${day}-${month}-${year} ${time} GMT`
+}
+
+/** A number in a field that holds a date is seconds from the time of the response. */
+const valueOf = ([name, value]: Header, request: Request, time: number): string => {
+  if (typeof value === "string") {
+    return value
+  }
+  const date = new Date(time + value * 1000)
+  return request.rfc850date?.includes(name.toLowerCase()) ? rfc850(date) : date.toUTCString()
+}
+
+const policy: Freshness.Policy = { minimum: 0, maximum: Duration.weeks(52_000), unspecified: 0 }
+
+const lifetimeOf = (request: Request, time: number): number => {
+  const headers = (request.response_headers ?? []).map((header) => [header[0], valueOf(header, request, time)] as const)
+  const kept = Freshness.timeToLive(Freshness.read(headers, { requestTime: time, responseTime: time }), policy)
+  return Option.match(kept, { onNone: () => 0, onSome: Duration.toMillis })
+}
+
+/** Whether each request of the test was served from the cache. */
+const replay = ({ requests }: Test): ReadonlyArray<boolean> => {
+  let time = now
+  let freshUntil = -Infinity
+  return requests.map((request) => {
+    const served = time < freshUntil
+    if (!served) {
+      freshUntil = time + lifetimeOf(request, time)
+    }
+    time += request.pause_after ? pause : 0
+    return served
+  })
+}
+
+/** What was expected and did not come about. To ask the origin whether its response still holds is not to serve it. */
+const surprises = (test: Test): ReadonlyArray<string> => {
+  const served = replay(test)
+  return test.requests.flatMap(({ expected_type }, index) =>
+    expected_type === undefined || (expected_type === "cached") === served[index]
+      ? []
+      : [`request ${index + 1} is ${served[index] ? "served" : "not served"} from the cache`]
+  )
+}
+
+const tests = groups.filter(({ id }) => id in applies).flatMap((group) =>
+  group.tests
+    .filter((test) => !inapplicable.some(({ holds }) => holds(test)))
+    .map((test) => ({ rule: applies[group.id], test }))
+)
+
+describe("the http-cache-tests package", () => {
+  it("has the groups that this file knows of, and no other", () => {
+    assert.sameMembers(groups.map(({ id }) => id), [...Object.keys(applies), ...Object.keys(appliesNot)])
+  })
+
+  for (const { holds, why } of inapplicable) {
+    it(`has tests that do not apply: ${why}`, () => {
+      assert.isTrue(groups.filter(({ id }) => id in applies).some((group) => group.tests.some(holds)))
+    })
+  }
+
+  it("has every test that is listed as a departure", () => {
+    assert.includeMembers(tests.map(({ test }) => test.id), Object.keys(departures))
+  })
+
+  for (const { rule, test } of tests) {
+    const departure = departures[test.id]
+    if (departure === undefined) {
+      it(`${rule}: ${test.id}: ${test.name}`, () => {
+        assert.deepStrictEqual(surprises(test), [])
+      })
+    } else {
+      it(`${rule}: ${test.id} departs: ${departure}`, () => {
+        assert.notDeepEqual(surprises(test), [])
+      })
+    }
+  }
+})
