@@ -1,0 +1,115 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { chmod, mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { emptyUrl, migratedUrl } from "../support/postgres.js"
+import { built, cimd } from "./command.js"
+
+built()
+
+const run = (...args: Parameters<typeof cimd>) => Effect.promise(() => cimd(...args))
+
+const unreachable = "postgresql://postgres:sesame@127.0.0.1:1/postgres"
+
+describe("cimd migrate", () => {
+  it.scopedLive("makes the tables, and finds nothing to do the second time", () =>
+    Effect.gen(function*() {
+      const args = ["migrate", "--database-url", Redacted.value(yield* emptyUrl), "--json"]
+      const first = yield* run(args)
+      expect(JSON.parse(first.stdout)).toEqual({
+        ok: true,
+        migrations: expect.arrayContaining([{ id: 1, name: "client_metadata_documents" }])
+      })
+      expect(first).toMatchObject({ exitCode: 0, stderr: "" })
+      expect(yield* run(args)).toEqual({ exitCode: 0, stdout: "{\"ok\":true,\"migrations\":[]}\n", stderr: "" })
+    }))
+
+  it.scopedLive("says so in words, and takes the database from DATABASE_URL", () =>
+    Effect.gen(function*() {
+      const env = { DATABASE_URL: Redacted.value(yield* emptyUrl) }
+      expect((yield* run(["migrate"], { env })).stdout).toMatch(/^ran migration 1: client_metadata_documents\n/)
+      expect((yield* run(["migrate"], { env })).stdout).toBe("The tables are up to date.\n")
+    }))
+})
+
+describe("cimd sweep", () => {
+  it.scopedLive("SWP-07: says how many rows each table lost", () =>
+    Effect.gen(function*() {
+      const url = Redacted.value(yield* migratedUrl)
+      const { exitCode, stdout } = yield* run(["sweep", "--database-url", url, "--json"])
+      expect(JSON.parse(stdout)).toMatchObject({ ok: true, swept: { documents: 0 } })
+      expect(exitCode).toBe(0)
+      expect((yield* run(["sweep", "--database-url", url])).stdout).toContain("removed 0 expired documents\n")
+    }))
+
+  it.scopedLive("CAC-08: a database without tables is a no that names the command that makes them", () =>
+    Effect.gen(function*() {
+      const { exitCode, stdout } = yield* run(["sweep", "--database-url", Redacted.value(yield* emptyUrl), "--json"])
+      expect(JSON.parse(stdout)).toEqual({
+        ok: false,
+        error: { code: "CacheUnavailable", message: expect.stringContaining("cimd migrate") }
+      })
+      expect(exitCode).toBe(1)
+    }))
+})
+
+describe("the database", () => {
+  it.live.each([
+    { name: "resolve", args: ["resolve", "https://app.example/client.json"] },
+    { name: "migrate", args: ["migrate"] },
+    { name: "sweep", args: ["sweep"] }
+  ])("$name without one is a wrong call that says what to choose", ({ args }) =>
+    Effect.gen(function*() {
+      const { exitCode, stderr, stdout } = yield* run(args)
+      expect(stdout).toBe("")
+      expect(stderr).toMatch(/^cimd: .*--database-url.*DATABASE_URL.*--embedded.*\n$/)
+      expect(exitCode).toBe(2)
+    }))
+
+  it.live.each([
+    { name: "--database-url and --embedded", args: ["sweep", "--database-url", unreachable, "--embedded"] },
+    { name: "a URL of another database system", args: ["sweep", "--database-url", "mysql://root:sesame@127.0.0.1/db"] },
+    { name: "what is no URL", args: ["sweep", "--database-url", "sesame"] },
+    {
+      name: "a folder for a server that is not embedded",
+      args: ["sweep", "--database-url", unreachable, "--data-dir", "x"]
+    }
+  ])("a wrong call: $name", ({ args }) =>
+    Effect.gen(function*() {
+      const { exitCode, stderr, stdout } = yield* run(args)
+      expect(stdout).toBe("")
+      expect(stderr).toMatch(/^cimd: .+\n$/)
+      expect(stderr).not.toContain("sesame")
+      expect(exitCode).toBe(2)
+    }))
+
+  it.live.each(["migrate", "sweep"])(
+    "CAC-08: %s with a server that is away is a no, without stack or password",
+    (name) =>
+      Effect.gen(function*() {
+        const { exitCode, stderr, stdout } = yield* run([name, "--database-url", unreachable])
+        expect(stdout).toMatch(/^refused: CacheUnavailable\n {2}.*cannot reach its Postgres server/)
+        expect(stderr + stdout).not.toMatch(/^\s+at |sesame/m)
+        expect(exitCode).toBe(1)
+      })
+  )
+
+  it.scopedLive("--embedded starts a server, makes the tables, and keeps its data between calls", () =>
+    Effect.gen(function*() {
+      const folder = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "cimd-embedded-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+      )
+      // As root the server runs as another user, who must get there.
+      yield* Effect.promise(() => chmod(folder, 0o755))
+      const flags = ["--embedded", "--data-dir", join(folder, "data"), "--json"]
+      expect(JSON.parse((yield* run(["sweep", ...flags])).stdout)).toMatchObject({ ok: true })
+      expect(yield* run(["migrate", ...flags])).toEqual({
+        exitCode: 0,
+        stdout: "{\"ok\":true,\"migrations\":[]}\n",
+        stderr: ""
+      })
+    }))
+})
