@@ -138,7 +138,7 @@ export const ClientMetadata = Schema.Struct(
     default_acr_values: optional(Strings),
     initiate_login_uri: optional(Endpoint),
     request_uris: optional(Schema.Array(Endpoint)),
-    // OpenID Connect Relying Party Metadata Choices 1.0, and CIMD-03 section 6
+    // OpenID Connect Relying Party Metadata Choices 1.0 (CIMD-03 section 6)
     token_endpoint_auth_methods_supported: optional(Strings),
     token_endpoint_auth_signing_alg_values_supported: optional(Strings),
     subject_types_supported: optional(Strings),
@@ -158,7 +158,6 @@ export const ClientMetadata = Schema.Struct(
     introspection_encryption_alg_values_supported: optional(Strings),
     introspection_encryption_enc_values_supported: optional(Strings),
     backchannel_authentication_request_signing_alg_values_supported: optional(Strings),
-    backchannel_token_delivery_modes_supported: optional(Strings),
     // OpenID Connect RP-Initiated, Front-Channel and Back-Channel Logout 1.0
     post_logout_redirect_uris: optional(RedirectUris),
     frontchannel_logout_uri: optional(Endpoint),
@@ -214,8 +213,13 @@ export const ClientMetadata = Schema.Struct(
     vp_formats_supported: optional(AnyObject),
     encrypted_response_enc_values_supported: optional(Strings),
     credential_offer_endpoint: optional(Endpoint),
-    // Published by clients though no specification registers them for clients
-    code_challenge_methods_supported: optional(Strings)
+    // OAuth 2.0 Attestation-Based Client Authentication
+    client_attestation_signing_alg_values_supported: optional(Strings),
+    client_attestation_pop_signing_alg_values_supported: optional(Strings),
+    client_attestation_pop_methods_supported: optional(Strings),
+    // Published by clients, though no specification registers them for clients
+    code_challenge_methods_supported: optional(Strings),
+    response_modes: optional(Strings)
   },
   // Human-readable members in other languages, as client_name#ja (RFC 7591, section 2.2)
   tagged("client_name", Text),

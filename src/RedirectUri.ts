@@ -99,6 +99,7 @@ export const matches = (registered: string, requested: string, options?: MatchOp
     right !== undefined &&
     left.host === right.host &&
     left.rest === right.rest &&
+    isOpenable(right.port) &&
     (left.host !== "localhost" || options?.allowLocalhostPort === true)
 }
 
@@ -130,13 +131,20 @@ export const match = (
 export const isSameOrigin = (redirectUri: string, clientId: ClientId): boolean =>
   classify(redirectUri) === "https" && new URL(redirectUri).origin === origin(clientId)
 
-const pattern = /^http:\/\/(127\.0\.0\.1|\[::1\]|localhost)(?::([0-9]{1,5}))?(?=[/?]|$)/
+const pattern = /^http:\/\/(127\.0\.0\.1|\[::1\]|localhost)(?::(0|[1-9][0-9]{0,4}))?(?=[/?]|$)/
 
-// An http URI on a host whose port may differ, without that port. Anything that follows the host but a path or a query
-// would make it another host.
-const loopback = (uri: string): { readonly host: string; readonly rest: string } | undefined => {
+// An http URI on a host whose port may differ, at the places where it may. Anything that follows the host but a path or
+// a query would make it another host.
+const loopback = (
+  uri: string
+): { readonly host: string; readonly port: number | undefined; readonly rest: string } | undefined => {
   const match = pattern.exec(uri)
-  return match === null || Number(match[2] ?? 0) > 65535
-    ? undefined
-    : { host: match[1] ?? "", rest: uri.slice(match[0].length) }
+  return match === null ? undefined : {
+    host: match[1] ?? "",
+    port: match[2] === undefined ? undefined : Number(match[2]),
+    rest: uri.slice(match[0].length)
+  }
 }
+
+// Nothing listens on port 0. A client may register it to say that its port is chosen later.
+const isOpenable = (port: number | undefined): boolean => port === undefined || (port > 0 && port <= 65535)

@@ -9,7 +9,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { createHash } from "node:crypto"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetadata.js"
 import { authMethods } from "./ClientMetadata.js"
@@ -17,6 +16,7 @@ import * as Accepted from "./internal/acceptedDocument.js"
 import { judge } from "./internal/documentRules.js"
 import * as Json from "./internal/json.js"
 import { error } from "./internal/rules.js"
+import { rulesetOf } from "./internal/ruleset.js"
 import { quote, quoteAll, typeName } from "./internal/text.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
@@ -52,14 +52,17 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
  * @since 0.1.0
  * @category errors
  */
-export class UnauthorizedClient extends Schema.TaggedError<UnauthorizedClient>("effect-cimd/Validator/UnauthorizedClient")(
-  "UnauthorizedClient",
-  { clientId: Schema.String, declared: Schema.Array(Schema.String), supported: Schema.Array(Schema.String) }
-) {
+export class UnauthorizedClient
+  extends Schema.TaggedError<UnauthorizedClient>("effect-cimd/Validator/UnauthorizedClient")(
+    "UnauthorizedClient",
+    { clientId: Schema.String, declared: Schema.Array(Schema.String), supported: Schema.Array(Schema.String) }
+  )
+{
   override get message(): string {
-    const declared = this.declared.length === 0 ? "no method" : quoteAll(this.declared)
-    return `The document of ${quote(this.clientId)} is valid, but the client declares ${declared} for client ` +
-      `authentication, and this server supports ${quoteAll(this.supported)}.`
+    const declared = this.declared.length === 0 ? "none" : quoteAll(this.declared)
+    const supported = this.supported.length === 0 ? "" : ` This server supports ${quoteAll(this.supported)}.`
+    return `The document of ${quote(this.clientId)} is valid, but the client can use no authentication method here. ` +
+      `It declares ${declared}.${supported}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -216,19 +219,6 @@ const refuse = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.
       issues: [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
     })
   )
-
-// Counts up when a built-in rule changes what is accepted, so that no server goes on with what an older one accepted.
-const rulesVersion = 1
-
-const rulesetOf = (profile: Profile): string => {
-  const asked = JSON.stringify([
-    [...new Set(profile.required)].sort(),
-    profile.sameOriginRedirect ?? false,
-    profile.authMethods === undefined ? null : [...new Set(profile.authMethods)].sort(),
-    (profile.rules ?? []).map((rule) => rule.id)
-  ])
-  return `${rulesVersion}-${createHash("sha256").update(asked).digest("hex").slice(0, 16)}`
-}
 
 /**
  * The validator for a profile; without one, for what the specification asks and no more.

@@ -92,7 +92,9 @@ export const findings = (input: unknown, options?: Options): ReadonlyArray<Issue
     errors.push(error(
       "URL-11",
       "",
-      `The "%" in ${quote(beforeFragment.slice(percent.index, percent.index + 3))} is not followed by two hex digits. ` +
+      `The "%" in ${
+        quote(beforeFragment.slice(percent.index, percent.index + 3))
+      } is not followed by two hex digits. ` +
         `Write a percent sign as %25.`
     ))
   }
@@ -150,7 +152,9 @@ const neverCanonical: { readonly [K in Component]: string } = {
 const judgeAuthority = (authority: string, options: Options | undefined, errors: Array<Issue>): void => {
   const { host, port, userinfo } = splitAuthority(authority)
   if (userinfo !== undefined) {
-    errors.push(error("URL-05", "", `It has a userinfo part. Remove everything up to and with the "@" before the host.`))
+    errors.push(
+      error("URL-05", "", `It has a userinfo part. Remove everything up to and with the "@" before the host.`)
+    )
   }
   if (port !== undefined) {
     judgePort(port, errors)
@@ -159,17 +163,18 @@ const judgeAuthority = (authority: string, options: Options | undefined, errors:
     errors.push(error("URL-01", "", "It has no host. Write the host name after https://."))
     return
   }
-  if (options?.loopback === true && isLoopbackHost(host)) {
-    return
-  }
   if (host.startsWith("[") || isNumeric(host)) {
     judgeLiteral(host, options, errors)
     return
   }
-  if (/[A-Z]/.test(host)) {
-    errors.push(error("URL-08", "", `Write the host in lower case: ${quote(host.toLowerCase())}.`))
+  const lowerCase = host.toLowerCase()
+  if (host !== lowerCase) {
+    errors.push(error("URL-08", "", `Write the host in lower case: ${quote(lowerCase)}.`))
   }
-  const fault = nameFault(host.toLowerCase())
+  if (options?.loopback === true && isLoopbackHost(lowerCase)) {
+    return
+  }
+  const fault = nameFault(lowerCase)
   if (fault !== undefined) {
     errors.push(error("URL-10", "", fault))
   }
@@ -200,7 +205,9 @@ const judgeLiteral = (host: string, options: Options | undefined, errors: Array<
   const shortest = canonical ?? host
   if (isLoopbackHost(shortest)) {
     if (options?.loopback !== true) {
-      errors.push(error("URL-10", "", "The host is a loopback address; only a server in development mode accepts those."))
+      errors.push(
+        error("URL-10", "", "The host is a loopback address; only a server in development mode accepts those.")
+      )
     }
   } else if (options?.addressLiterals !== true) {
     errors.push(error("URL-10", "", `The host ${quote(host)} is an address. Use a host name.`))

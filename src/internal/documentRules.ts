@@ -57,7 +57,10 @@ const judgeClientId = (document: JsonObject, clientId: ClientId, found: Array<Is
 const judgeMembers = (document: JsonObject, found: Array<Issue>): void => {
   const visitor = {
     wrongType: (path: ReadonlyArray<string | number>, wanted: string, actual: string) => {
-      found.push(error("DOC-14", pointer(path), `It has to be ${wanted}, not ${actual}.`))
+      const problem = actual === "undefined"
+        ? `It is missing, and has to be ${wanted}.`
+        : `It has to be ${wanted}, not ${actual}.`
+      found.push(error("DOC-14", pointer(path), problem))
     },
     meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => {
       if (meaning === "text") {
@@ -81,7 +84,6 @@ const judgeMembers = (document: JsonObject, found: Array<Issue>): void => {
       found.push(warning("DOC-14", pointerStep(name), "What follows the \"#\" is not a language tag, as \"ja\" is."))
     }
   }
-  // `client_id` is the one registered member that has to be there; its own rule says so.
 }
 
 const pointer = (path: ReadonlyArray<string | number>): string => path.map(pointerStep).join("")
@@ -96,18 +98,24 @@ const judgeText = (text: string, path: ReadonlyArray<string | number>, found: Ar
     found.push(error(
       "DOC-18",
       pointer(path),
-      `It has the character ${codePoint(bad.charCodeAt(0))}, which can make a consent page show something else. Remove it.`
+      `It has the character ${
+        codePoint(bad.charCodeAt(0))
+      }, which can make a consent page show something else. Remove it.`
     ))
   }
   if (text.length > maxTextLength && [...text].length > maxTextLength) {
-    found.push(error("DOC-18", pointer(path), `It is shown to people and has more than ${maxTextLength} characters. Shorten it.`))
+    found.push(
+      error("DOC-18", pointer(path), `It is shown to people and has more than ${maxTextLength} characters. Shorten it.`)
+    )
   }
 }
 
 const judgeUri = (text: string, meaning: Meaning, path: string, found: Array<Issue>): void => {
   const bad = /[\u0000-\u0020\u007f\\]/.exec(text)?.[0]
   if (bad !== undefined) {
-    found.push(error("DOC-13", path, `It has the character ${codePoint(bad.charCodeAt(0))}, which no URL has. Remove it.`))
+    found.push(
+      error("DOC-13", path, `It has the character ${codePoint(bad.charCodeAt(0))}, which no URL has. Remove it.`)
+    )
     return
   }
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase()
@@ -243,7 +251,9 @@ const judgeProfile = (document: JsonObject, clientId: ClientId, options: Options
   for (const name of options.required ?? []) {
     const value = Object.hasOwn(document, name) ? document[name] : undefined
     if (value === undefined || value === "" || (Array.isArray(value) && value.length === 0)) {
-      found.push(error("DOC-20", pointerStep(name), "This server asks for the member, and it is missing or empty. Add it."))
+      found.push(
+        error("DOC-20", pointerStep(name), "This server asks for the member, and it is missing or empty. Add it.")
+      )
     }
   }
   if (options.sameOriginRedirect === true) {

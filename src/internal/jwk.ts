@@ -57,28 +57,29 @@ export const judgeForm = (jwks: unknown, report: Report): void => {
 
 type ReportMember = (member: string, message: string) => void
 
+const curveSizes = (sizes: { readonly [curve: string]: number }): ReadonlyMap<string, number> =>
+  new Map(Object.entries(sizes))
+
 // Octets of a coordinate (RFC 7518 section 6.2.1.2, RFC 8812).
-const ellipticCurves: ReadonlyMap<unknown, number> = new Map([["P-256", 32], ["P-384", 48], ["P-521", 66], ["secp256k1", 32]])
+const ellipticCurves = curveSizes({ "P-256": 32, "P-384": 48, "P-521": 66, secp256k1: 32 })
 // Octets of a public key (RFC 8037).
-const octetCurves: ReadonlyMap<unknown, number> = new Map([["Ed25519", 32], ["Ed448", 57], ["X25519", 32], ["X448", 56]])
+const octetCurves = curveSizes({ Ed25519: 32, Ed448: 57, X25519: 32, X448: 56 })
 
 const judgeKey = (key: Key, report: ReportMember): void => {
-  switch (key["kty"]) {
-    case "RSA":
-      judgeOctets(key, "n", undefined, report)
-      judgeOctets(key, "e", undefined, report)
-      return
-    case "EC":
-      judgeCurve(key, ellipticCurves, ["x", "y"], report)
-      return
-    case "OKP":
-      judgeCurve(key, octetCurves, ["x"], report)
+  const type = key["kty"]
+  if (type === "RSA") {
+    judgeOctets(key, "n", undefined, report)
+    judgeOctets(key, "e", undefined, report)
+  } else if (type === "EC") {
+    judgeCurve(key, ellipticCurves, ["x", "y"], report)
+  } else if (type === "OKP") {
+    judgeCurve(key, octetCurves, ["x"], report)
   }
 }
 
 const judgeCurve = (
   key: Key,
-  curves: ReadonlyMap<unknown, number>,
+  curves: ReadonlyMap<string, number>,
   coordinates: ReadonlyArray<string>,
   report: ReportMember
 ): void => {
@@ -104,7 +105,9 @@ const judgeOctets = (key: Key, member: string, octets: number | undefined, repor
   } else if (octets !== undefined && value.length !== Math.ceil((octets * 4) / 3)) {
     report(
       member,
-      `On this curve ${member} has ${octets} octets, ${Math.ceil((octets * 4) / 3)} characters; this has ${value.length}.`
+      `On this curve ${member} has ${octets} octets, ${
+        Math.ceil((octets * 4) / 3)
+      } characters; this has ${value.length}.`
     )
   }
 }

@@ -45,7 +45,11 @@ const compile = (ast: AST.AST): Walk => {
       // The only refined members are lengths of time and instants, in seconds.
       return (value, path, visitor) => {
         if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
-          visitor.wrongType(path, "a whole number of seconds, without quotes", typeof value === "number" ? String(value) : typeName(value))
+          visitor.wrongType(
+            path,
+            "a whole number of seconds, without quotes",
+            typeof value === "number" ? String(value) : typeName(value)
+          )
         }
       }
     case "TupleType":

@@ -43,16 +43,22 @@ export const findings = (uri: unknown, path: string): ReadonlyArray<Issue> => {
   }
   const errors: Array<Issue> = []
   if (forbidden.has(scheme)) {
-    errors.push(error("DOC-12", path, `The scheme ${quote(scheme)} is never allowed. Use https, or a scheme of the app's own.`))
+    errors.push(
+      error("DOC-12", path, `The scheme ${quote(scheme)} is never allowed. Use https, or a scheme of the app's own.`)
+    )
   }
   const authority = /^[^:]*:\/\/([^/?#]*)/.exec(uri)?.[1]
   const server = authority === undefined ? undefined : splitAuthority(authority)
   const wildcardHost = server !== undefined && (server.host.includes("*") || server.port?.includes("*") === true)
   if (wildcardHost) {
-    errors.push(error("DOC-11", path, "It has a \"*\" in its host or port. Redirect URIs are compared exactly: list each one."))
+    errors.push(
+      error("DOC-11", path, "It has a \"*\" in its host or port. Redirect URIs are compared exactly: list each one.")
+    )
   }
   if (server?.userinfo !== undefined) {
-    errors.push(error("DOC-11", path, "It has a userinfo part. Remove everything up to and with the \"@\" before the host."))
+    errors.push(
+      error("DOC-11", path, "It has a userinfo part. Remove everything up to and with the \"@\" before the host.")
+    )
   }
   if (uri.includes("#")) {
     errors.push(error("DOC-11", path, "It has a fragment. Remove the \"#\" and what follows."))
@@ -100,14 +106,18 @@ const judgeReadings = (uri: string, read: Uri, scheme: string, path: string, err
     errors.push(error(
       "DOC-11",
       path,
-      `Its host is ${quote(host)} by RFC 3986 and ${quote(url.hostname)} in a browser. Write it so that both are the same.`
+      `Its host is ${quote(host)} by RFC 3986 and ${
+        quote(url.hostname)
+      } in a browser. Write it so that both are the same.`
     ))
   }
   if (portOf(url.port, scheme) !== portOf(read.port ?? "", scheme)) {
     errors.push(error(
       "DOC-11",
       path,
-      `Its port is ${quote(read.port ?? "")} by RFC 3986 and ${quote(url.port)} in a browser. Write it so that both are ` +
+      `Its port is ${quote(read.port ?? "")} by RFC 3986 and ${
+        quote(url.port)
+      } in a browser. Write it so that both are ` +
         "the same."
     ))
   }
@@ -127,7 +137,9 @@ const warnings = (uri: string, read: Uri, scheme: string, path: string): Readonl
     found.push(warning(
       "DOC-12",
       path,
-      `${quote(scheme)} is read as the scheme. If it is a host, begin with http:// for a loopback host, else with https://.`
+      `${
+        quote(scheme)
+      } is read as the scheme. If it is a host, begin with http:// for a loopback host, else with https://.`
     ))
   } else if (!scheme.includes(".")) {
     found.push(warning(

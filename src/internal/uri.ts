@@ -68,7 +68,9 @@ export const splitAuthority = (
   const at = authority.lastIndexOf("@")
   const userinfo = at < 0 ? undefined : authority.slice(0, at)
   const hostAndPort = authority.slice(at + 1)
-  const colon = hostAndPort.indexOf(":", hostAndPort.startsWith("[") ? Math.max(hostAndPort.indexOf("]"), 0) : 0)
+  // The colons within an address literal are its own, also when its closing bracket is missing.
+  const bracket = hostAndPort.startsWith("[") ? hostAndPort.indexOf("]") : 0
+  const colon = bracket < 0 ? -1 : hostAndPort.indexOf(":", bracket)
   return colon < 0
     ? { userinfo, host: hostAndPort, port: undefined }
     : { userinfo, host: hostAndPort.slice(0, colon), port: hostAndPort.slice(colon + 1) }

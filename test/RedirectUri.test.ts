@@ -1,0 +1,432 @@
+import { Issue, RedirectUri } from "effect-cimd"
+import * as Effect from "effect/Effect"
+import * as fc from "effect/FastCheck"
+import { readFileSync } from "node:fs"
+import { describe, expect, it } from "vitest"
+import { parse } from "../src/internal/uri.js"
+import { clientId } from "./support/validate.js"
+
+const found = (uri: unknown): ReadonlyArray<string> =>
+  RedirectUri.issues(uri, "/redirect_uris/0").map((issue) => `${issue.severity} ${issue.rule}`)
+
+const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 2000)
+
+describe("RedirectUri.issues", () => {
+  const refused = (rule: string, uris: ReadonlyArray<string>) => {
+    for (const uri of uris) {
+      it(`${rule}: ${JSON.stringify(uri)} is refused`, () => {
+        expect(found(uri)).toContain(`error ${rule}`)
+        expect(RedirectUri.classify(uri)).toBe("forbidden")
+      })
+    }
+  }
+  const accepted = (rule: string, kind: RedirectUri.Kind, uris: ReadonlyArray<string>) => {
+    for (const uri of uris) {
+      it(`${rule}: ${JSON.stringify(uri)} is accepted as ${kind}`, () => {
+        expect(found(uri)).toEqual([])
+        expect(RedirectUri.classify(uri)).toBe(kind)
+      })
+    }
+  }
+
+  describe("DOC-11 absolute, without fragment, userinfo and wildcard host", () => {
+    refused("DOC-11", [
+      "",
+      "/cb",
+      "//app.example.com/cb",
+      "app.example.com/cb",
+      "https://app.example.com/cb#",
+      "https://app.example.com/cb#f",
+      "com.example.app:/cb#f",
+      "https://user@app.example.com/cb",
+      "https://@app.example.com/cb",
+      "https://app.example.com@evil.example/cb",
+      "com.example.app://user@host/cb",
+      "https://*.example.com/cb",
+      "https://*/cb",
+      "https://app.example.com:*/cb",
+      "http://127.0.0.1:*/cb",
+      "http://localhost:*/cb",
+      "com.example.app://*/cb"
+    ])
+    for (const uri of ["https://app.example.com/*", "https://app.example.com/cb?a=*", "com.example.app:/*"]) {
+      it(`DOC-11: the * of ${uri} is a warning`, () => {
+        expect(found(uri)).toEqual(["warning DOC-11"])
+      })
+    }
+  })
+
+  describe("DOC-11 no backslash, control or white-space character", () => {
+    refused("DOC-11", [
+      "https://app.example.com\\@evil.example/cb",
+      "https://app.example.com\\evil.example/cb",
+      "https:\\\\app.example.com/cb",
+      "https://app.example.com/a\\b",
+      "https://app.example.com/c b",
+      " https://app.example.com/cb",
+      "https://app.example.com/cb ",
+      "https://app.example.com/cb\n",
+      "https://app.exam\tple.com/cb",
+      "java\tscript:alert(1)",
+      "https://app.example.com/cb\u0000",
+      "https://app.example.com/cb\u007f",
+      "https://app.example.com/cb\u0085",
+      "https://app.example.com/cb\u00a0",
+      "https://app.example.com/cb\u2028",
+      "com.example.app:/c\tb"
+    ])
+  })
+
+  describe("DOC-11 read the same by RFC 3986 and WHATWG", () => {
+    refused("DOC-11", [
+      "http://127.1/cb",
+      "http://0x7f000001/cb",
+      "http://2130706433/cb",
+      "http://0177.0.0.1/cb",
+      "https://203.0.113.007/cb",
+      "https://ex%61mple.com/cb",
+      "https://app%2eexample.com/cb",
+      "https://app.example.com%2f@evil.example/cb",
+      "https://%61/cb",
+      "https://app.example.com:%38/cb",
+      "https://\uff41pp.example.com/cb",
+      "https://app\u3002example\u3002com/cb",
+      "https://bücher.example/cb",
+      "https://stra\u00dfe.example/cb",
+      "https:/app.example.com/cb",
+      "https:app.example.com/cb",
+      "https:///app.example.com/cb",
+      "https:////app.example.com/cb",
+      "http:cb",
+      "https://:443/cb",
+      "https://app.example.com:65536/cb",
+      "https://app.example.com:99999999999999999999/cb",
+      "https://app.example.com:+443/cb",
+      "https://[::1/cb",
+      "https://[::1]x/cb",
+      "https://[fe80::1%25eth0]/cb",
+      "http://[0:0:0:0:0:0:0:1]/cb",
+      "http://[::127.0.0.1]/cb",
+      "https://[v1.a]/cb",
+      "https://app.example.com/%",
+      "https://app.example.com/%zz",
+      "https://app.example.com/<cb>",
+      "https://app.example.com/{cb}",
+      "https://app.example.com/a|b",
+      "https://app.example.com/a^b",
+      "https://app.example.com/\"",
+      "https://app.example.com/[a]",
+      "com.example.app:/%zz"
+    ])
+    accepted("DOC-11", "https", [
+      "https://app.example.com",
+      "https://app.example.com/",
+      "https://app.example.com/cb",
+      "https://app.example.com/cb?a=b&c=d/?",
+      "https://app.example.com:443/cb",
+      "https://app.example.com:/cb",
+      "https://app.example.com:8443/cb",
+      "https://App.Example.com/cb",
+      "HTTPS://app.example.com/cb",
+      "https://app.example.com./cb",
+      "https://app.example.com/%C3%BC/%61",
+      "https://app.example.com//cb",
+      "https://app.example.com/@user:x",
+      "https://xn--bcher-kva.example/cb",
+      "https://localhost/cb",
+      "https://203.0.113.7/cb",
+      "https://[2001:db8::1]:8443/cb"
+    ])
+  })
+
+  describe("DOC-12 the scheme", () => {
+    refused("DOC-12", [
+      "javascript:alert(1)",
+      "JavaScript:alert(1)",
+      "javascript://app.example.com/%0aalert(1)",
+      "data:text/html,x",
+      "file:///etc/passwd",
+      "blob:https://app.example.com/1",
+      "vbscript:x",
+      "about:blank",
+      "mailto:a@b.example",
+      "view-source:https://app.example.com/",
+      "filesystem:https://app.example.com/temporary/",
+      "ftp://app.example.com/cb",
+      "ws://app.example.com/cb",
+      "wss://app.example.com/cb",
+      "http://app.example.com/cb",
+      "HTTP://app.example.com/cb",
+      "http://localhost.evil.example/cb",
+      "http://localhost./cb",
+      "http://127.0.0.1.evil.example/cb",
+      "http://127.0.0.1./cb",
+      "http://128.0.0.1/cb",
+      "http://10.0.0.1/cb",
+      "http://0.0.0.0/cb",
+      "http://[::]/cb",
+      "http://[::ffff:7f00:1]/cb",
+      "http://evil.example/?http://localhost/cb"
+    ])
+    accepted("DOC-12", "loopback", [
+      "http://localhost",
+      "http://localhost/cb",
+      "http://localhost:3000/cb",
+      "http://127.0.0.1/cb",
+      "http://127.0.0.1:33418/",
+      "http://127.1.2.3/cb",
+      "http://127.255.255.255/cb",
+      "http://[::1]/cb",
+      "http://[::1]:7/cb?a=b"
+    ])
+    accepted("DOC-12", "private-use", [
+      "com.example.app:/cb",
+      "com.example.app://cb",
+      "com.example.app:///cb",
+      "com.example.app:cb",
+      "com.example.app://cb:99/path?q",
+      "Com.Example.App:/cb"
+    ])
+    for (const uri of ["mcpjam://oauth/callback", "cursor://anysphere.cursor-mcp/oauth/callback", "myapp:/cb"]) {
+      it(`DOC-12: the scheme without a dot of ${uri} is a warning`, () => {
+        expect(found(uri)).toEqual(["warning DOC-12"])
+        expect(RedirectUri.classify(uri)).toBe("private-use")
+      })
+    }
+    it("DOC-12: a host and port without a scheme is a warning that says so", () => {
+      for (const uri of ["localhost:3000/cb", "app.example.com:443/cb"]) {
+        expect(found(uri)).toEqual(["warning DOC-12"])
+        expect(RedirectUri.issues(uri)[0]?.message).toContain("read as the scheme")
+      }
+    })
+  })
+
+  it("DOC-19: independent faults of one URI are all reported", () => {
+    expect(found("http://user@*.example.com/cb#f")).toEqual([
+      "error DOC-11",
+      "error DOC-11",
+      "error DOC-11",
+      "error DOC-12"
+    ])
+  })
+
+  it("DOC-14: what is not a string is refused, and carries its path", () => {
+    for (const input of [undefined, null, 1, {}, ["https://app.example.com/cb"]]) {
+      expect(RedirectUri.issues(input, "/redirect_uris/3")[0]).toMatchObject({
+        rule: "DOC-14",
+        severity: "error",
+        path: "/redirect_uris/3"
+      })
+      expect(RedirectUri.classify(input)).toBe("forbidden")
+    }
+  })
+
+  const parts = fc.constantFrom(
+    "https",
+    "http",
+    "com.example.app",
+    ":",
+    "/",
+    "//",
+    "@",
+    "?",
+    "#",
+    "\\",
+    "%2f",
+    "%00",
+    "[",
+    "]",
+    "[::1]",
+    "127.0.0.1",
+    "127.1",
+    "0x7f",
+    "localhost",
+    "app.example.com",
+    "xn--a",
+    ".",
+    "8080",
+    "*",
+    "\t",
+    "é",
+    "\uff0e",
+    "a",
+    "A"
+  )
+  const uri = fc.oneof(
+    fc.fullUnicodeString(),
+    fc.webUrl({ withFragments: true, withQueryParameters: true }),
+    fc.array(parts, { maxLength: 12 }).map((parts) => parts.join("")),
+    fc.array(parts, { maxLength: 8 }).map((parts) => `https://${parts.join("")}`),
+    fc.array(parts, { maxLength: 8 }).map((parts) => `http://127.0.0.1${parts.join("")}`)
+  )
+
+  it("DOC-11: what is accepted has one host and one port for both ways of reading", () => {
+    fc.assert(
+      fc.property(uri, (text) => {
+        const kind = RedirectUri.classify(text)
+        if (kind === "forbidden") {
+          return
+        }
+        const read = parse(text)
+        const url = new URL(text)
+        expect(url.hostname.toLowerCase()).toBe((read?.host ?? "").toLowerCase())
+        expect([url.username, url.password, url.hash]).toEqual(["", "", ""])
+        expect(text).toMatch(/^[\x21-\x7e]+$/)
+        if (kind === "loopback") {
+          expect(url.hostname).toMatch(/^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/)
+        }
+      }),
+      { numRuns }
+    )
+  })
+
+  it("DOC-11: nothing throws, and classify agrees with issues", () => {
+    fc.assert(
+      fc.property(fc.oneof(uri, fc.anything()), (input) => {
+        expect(RedirectUri.classify(input) === "forbidden").toBe(RedirectUri.issues(input).some(Issue.isError))
+      }),
+      { numRuns }
+    )
+  })
+})
+
+describe("RedirectUri.matches", () => {
+  const cases: ReadonlyArray<{ registered: string; requested: string; match: boolean | "localhost"; why: string }> = JSON
+    .parse(readFileSync(new URL("./fixtures/redirects.json", import.meta.url), "utf8"))
+
+  for (const { match, registered, requested, why } of cases) {
+    it(`RED-01, RED-02, RED-03: ${registered} and ${requested}: ${why}`, () => {
+      expect(RedirectUri.matches(registered, requested)).toBe(match === true)
+      expect(RedirectUri.matches(registered, requested, { allowLocalhostPort: true })).toBe(match !== false)
+    })
+  }
+
+  const never: ReadonlyArray<readonly [rule: string, registered: string, requested: string]> = [
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com/cb/"],
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com/CB"],
+    ["RED-01", "https://app.example.com/cb", "https://APP.example.com/cb"],
+    ["RED-01", "https://app.example.com/cb", "HTTPS://app.example.com/cb"],
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com/cb#"],
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com/%63b"],
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com/x/../cb"],
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com:8443/cb"],
+    ["RED-01", "https://app.example.com", "https://app.example.com/"],
+    ["RED-01", "https://app.example.com/cb", "https://app.example.com/cb "],
+    ["RED-01", "https://app.example.com/*", "https://app.example.com/cb"],
+    ["RED-02", "https://127.0.0.1/cb", "https://127.0.0.1:1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "https://127.0.0.1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.2:1/cb"],
+    ["RED-02", "http://127.0.0.2/cb", "http://127.0.0.2:1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://[::1]:1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "HTTP://127.0.0.1:1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.1:1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:65536/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:0/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:01/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:1x/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:1@evil.example/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:1\\@evil.example/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb"],
+    ["RED-02", "http://127.0.0.1@evil.example/cb", "http://127.0.0.1:80@evil.example/cb"],
+    ["RED-02", "http://127.0.0.1.evil.example/cb", "http://127.0.0.1:80.evil.example/cb"],
+    ["RED-02", "http://127.0.0.1", "http://127.0.0.1:1#f"],
+    ["RED-02", "http://127.0.0.1/cb", "http://user@127.0.0.1:1/cb"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:1/cb#"],
+    ["RED-02", "http://127.0.0.1/cb", "http://127.0.0.1:\uff11/cb"],
+    ["RED-02", "com.example.app://127.0.0.1/cb", "com.example.app://127.0.0.1:1/cb"],
+    ["RED-03", "http://localhost/cb", "http://127.0.0.1:1/cb"],
+    ["RED-03", "http://localhost/cb", "http://127.0.0.1/cb"],
+    ["RED-03", "http://localhost/cb", "http://[::1]/cb"],
+    ["RED-03", "http://localhost/cb", "http://LOCALHOST:1/cb"],
+    ["RED-03", "http://localhost/cb", "http://localhost.:1/cb"],
+    ["RED-03", "http://localhost/cb", "http://a.localhost:1/cb"],
+    ["RED-03", "http://localhost/cb", "http://localhost:1.evil.example/cb"],
+    ["RED-03", "http://localhost/cb", "https://localhost:1/cb"]
+  ]
+  for (const [rule, registered, requested] of never) {
+    it(`${rule}: ${registered} never matches ${JSON.stringify(requested)}`, () => {
+      expect(RedirectUri.matches(registered, requested, { allowLocalhostPort: true })).toBe(false)
+    })
+  }
+
+  it("RED-02: the port is ignored with a query, and without a path", () => {
+    expect(RedirectUri.matches("http://127.0.0.1/cb?a=b", "http://127.0.0.1:1/cb?a=b")).toBe(true)
+    expect(RedirectUri.matches("http://127.0.0.1", "http://127.0.0.1:65535")).toBe(true)
+    expect(RedirectUri.matches("http://[::1]?a", "http://[::1]:1?a")).toBe(true)
+    expect(RedirectUri.matches("http://127.0.0.1:0/cb", "http://127.0.0.1:1/cb")).toBe(true)
+    expect(RedirectUri.matches("http://[::1]:5/cb", "http://[::1]/cb")).toBe(true)
+  })
+
+  it("RED-04: a mismatch is an error that says never to redirect", () => {
+    const registered = ["https://app.example.com/cb", "http://127.0.0.1/cb"]
+    const match = (requested: string) => Effect.runSync(Effect.either(RedirectUri.match(registered, requested)))
+    expect(match("http://127.0.0.1:1/cb")).toMatchObject({ _tag: "Right", right: "http://127.0.0.1:1/cb" })
+    const error = Effect.runSync(Effect.flip(RedirectUri.match(registered, `https://evil.example/${"\u001b".repeat(999)}`)))
+    expect(error._tag).toBe("RedirectUriMismatch")
+    expect(error.message).toContain("Never redirect")
+    expect(error.message.length).toBeLessThan(1000)
+    expect(error.message).not.toContain("\u001b")
+    expect(error.oauthError.error).toBe("invalid_request")
+    expect(Effect.runSync(Effect.flip(RedirectUri.match([], "https://app.example.com/cb"))).registered).toEqual([])
+  })
+
+  const path = fc.constantFrom("", "/", "/cb", "/cb?a=b", "?a", "#", "@evil.example/", ".evil.example/", "\\@evil/", ":1")
+  const host = fc.constantFrom("127.0.0.1", "[::1]", "localhost", "127.0.0.2", "app.example.com", "127.0.0.1:1", "a@b")
+  const port = fc.oneof(fc.constant(""), fc.nat(70000).map((port) => `:${port}`), fc.constantFrom(":", ":01", ":1a"))
+  const scheme = fc.constantFrom("http://", "https://", "HTTP://", "com.example.app://")
+  const uri = fc.oneof(fc.tuple(scheme, host, port, path).map((parts) => parts.join("")), fc.string(), fc.webUrl())
+  const options = fc.record({ allowLocalhostPort: fc.boolean() })
+
+  it("RED-01: match is reflexive", () => {
+    fc.assert(
+      fc.property(uri, options, (uri, options) => RedirectUri.matches(uri, uri, options)),
+      { numRuns }
+    )
+  })
+
+  it("RED-02: match only ever widens by a port, on a loopback host", () => {
+    const withoutPort = (uri: string) => uri.replace(/^(http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)):[0-9]{1,5}(?=[/?]|$)/, "$1")
+    fc.assert(
+      fc.property(uri, uri, options, (registered, requested, options) => {
+        if (registered !== requested && RedirectUri.matches(registered, requested, options)) {
+          expect(withoutPort(requested)).toBe(withoutPort(registered))
+          expect(requested).toMatch(/^http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)/)
+        }
+      }),
+      { numRuns: numRuns * 5 }
+    )
+  })
+
+  it("RED-02: a match of an accepted URI stays on the host that a browser would open", () => {
+    fc.assert(
+      fc.property(uri, uri, options, (registered, requested, options) => {
+        if (
+          RedirectUri.classify(registered) !== "forbidden" && RedirectUri.matches(registered, requested, options)
+        ) {
+          expect(RedirectUri.classify(requested)).toBe(RedirectUri.classify(registered))
+          expect(new URL(requested).hostname).toBe(new URL(registered).hostname)
+        }
+      }),
+      { numRuns: numRuns * 5 }
+    )
+  })
+})
+
+describe("RedirectUri.isSameOrigin", () => {
+  const id = clientId("https://app.example.com/client.json")
+  it("DOC-20: scheme, host and port decide", () => {
+    expect(RedirectUri.isSameOrigin("https://app.example.com/cb", id)).toBe(true)
+    expect(RedirectUri.isSameOrigin("https://app.example.com:443/cb", id)).toBe(true)
+    expect(RedirectUri.isSameOrigin("https://APP.example.com/cb", id)).toBe(true)
+    expect(RedirectUri.isSameOrigin("https://app.example.com/cb", clientId("https://app.example.com:443/c"))).toBe(true)
+    expect(RedirectUri.isSameOrigin("https://app.example.com:8443/cb", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("https://evil.example/cb", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("https://a.app.example.com/cb", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("https://app.example.com./cb", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("https://app.example.com@evil.example/", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("http://127.0.0.1/cb", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("com.example.app:/cb", id)).toBe(false)
+    expect(RedirectUri.isSameOrigin("not a uri", id)).toBe(false)
+  })
+})
