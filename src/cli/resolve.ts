@@ -2,46 +2,13 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Fetcher from "../Fetcher.js"
-import * as HostPolicy from "../HostPolicy.js"
-import * as PostgresCache from "../PostgresCache.js"
-import * as Resolver from "../Resolver.js"
-import * as Validator from "../Validator.js"
 import * as Answer from "./answer.js"
 import * as Database from "./database.js"
-import * as Failure from "./failure.js"
 import * as Input from "./input.js"
-import * as Issues from "./issues.js"
 
-const sources = {
-  memory: "the memory of this process",
-  origin: "the client's origin",
-  postgres: "the cache in Postgres"
-} as const
-
-const toAnswer = ({ document, source }: Resolver.Resolution, millis: number): Answer.Answer => ({
-  json: {
-    ok: true,
-    clientId: document.clientId,
-    source,
-    millis,
-    authMethods: document.authMethods,
-    warnings: document.warnings.map(Issues.toJson),
-    metadata: document.json
-  },
-  lines: [
-    ...Issues.toLines(document.warnings),
-    ...Object.entries(document.json).map(([member, value]) => `  ${member}: ${JSON.stringify(value)}`),
-    `accepted: ${document.clientId}`,
-    `answered by ${sources[source]} in ${millis} ms`
-  ]
-})
-
-const readPem = (
+const readCertificates = (
   file: Option.Option<string>
 ): Effect.Effect<string | undefined, Answer.WrongCall, FileSystem.FileSystem> =>
   Option.match(file, {
@@ -55,12 +22,6 @@ const readPem = (
       })
   })
 
-const hostPolicy = (allowLoopback: boolean) =>
-  allowLoopback
-    // The command is no authorization server; the issuer says that it runs on this machine for its developer.
-    ? Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost" } }))
-    : HostPolicy.layerPublic
-
 export const resolve = Command.make("resolve", {
   clientId: Args.text({ name: "client_id" }).pipe(Args.withDescription("The URL that names the client")),
   ...Database.options,
@@ -73,27 +34,10 @@ export const resolve = Command.make("resolve", {
     Options.optional
   ),
   json: Answer.json
-}, ({ allowLoopback, ca, clientId, json, ...choice }) =>
+}, ({ allowLoopback, ca, clientId, json, ...database }) =>
   Effect.gen(function*() {
-    const pem = yield* readPem(ca)
-    const services = Layer.mergeAll(
-      Fetcher.layer({ ca: pem }),
-      Validator.layer(),
-      Layer.provide(PostgresCache.layer(), Database.layer(choice))
-    )
-    const answer = yield* Effect.gen(function*() {
-      const resolver = yield* Resolver.Resolver
-      const start = yield* Clock.currentTimeMillis
-      const resolution = yield* resolver.resolve(clientId)
-      return toAnswer(resolution, (yield* Clock.currentTimeMillis) - start)
-    }).pipe(
-      Effect.provide(
-        Resolver.layer().pipe(
-          Layer.provide(services),
-          Layer.provide(hostPolicy(allowLoopback))
-        )
-      ),
-      Failure.orAnswer
-    )
-    yield* Answer.give(answer, { json })
+    const certificates = yield* readCertificates(ca)
+    // The HTTP client takes longer to load than the other commands take to answer.
+    const { answer } = yield* Effect.promise(() => import("./resolving.js"))
+    yield* Answer.give(yield* answer({ clientId, allowLoopback, ca: certificates, database }), { json })
   })).pipe(Command.withDescription("Answer a client's metadata: from the cache, else from the client's origin"))
