@@ -1,37 +1,391 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { ClientId } from "effect-cimd/ClientId"
+import * as ClientId from "effect-cimd/ClientId"
 import * as HostPolicy from "effect-cimd/HostPolicy"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import * as fc from "effect/FastCheck"
+import * as HashMap from "effect/HashMap"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 
-// A cast, so that the policy is asked about hosts that the grammar of a production server keeps from it.
-const clientOn = (host: string) => `https://${host}/client.json` as ClientId
+const clientOn = (host: string): ClientId.ClientId => {
+  const input = `https://${host.includes(":") ? `[${host}]` : host}/client.json`
+  // The grammar at its widest, so that the policy is asked about all that it could ever be asked about.
+  if (ClientId.is(input, { loopback: true, addressLiterals: true })) {
+    return input
+  }
+  // A cast, for hosts that the grammar never lets through: the policy is a second wall.
+  return input as ClientId.ClientId
+}
 
-const allows = (options: HostPolicy.Options, host: string) =>
-  Effect.flatMap(HostPolicy.HostPolicy, (policy) => policy.check(clientOn(host))).pipe(
-    Effect.isSuccess,
-    Effect.provide(HostPolicy.layer(options))
+const service = (options: HostPolicy.Options) => Effect.provide(HostPolicy.HostPolicy, HostPolicy.layer(options))
+
+/** Why the host is refused; nothing if it may be a client. */
+const refusal = (options: HostPolicy.Options, host: string) =>
+  Effect.flatMap(
+    service(options),
+    ({ check }) =>
+      Effect.match(check(clientOn(host)), { onFailure: ({ reason }) => reason, onSuccess: () => undefined })
   )
 
-describe("HostPolicy", () => {
-  it.effect("ADR-07: a wildcard is every name below, and not itself", () =>
+const assertPermits = (options: HostPolicy.Options, ...hosts: ReadonlyArray<string>) =>
+  Effect.forEach(
+    hosts,
+    (host) =>
+      Effect.map(refusal(options, host), (reason) => assert.isUndefined(reason, `${host} is refused: ${reason}`))
+  )
+
+const assertRefuses = (options: HostPolicy.Options, ...hosts: ReadonlyArray<string>) =>
+  Effect.forEach(
+    hosts,
+    (host) => Effect.map(refusal(options, host), (reason) => assert.isDefined(reason, `${host} is permitted`))
+  )
+
+const development = { issuer: "http://localhost:8080" }
+
+/** Runs an effect and returns what was logged meanwhile. */
+const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const entries: Array<{ readonly level: string; readonly message: string; readonly issuer: unknown }> = []
+    const logger = Logger.make(({ annotations, logLevel, message }) => {
+      entries.push({
+        level: logLevel.label,
+        message: String(message),
+        issuer: HashMap.unsafeGet(annotations, "issuer")
+      })
+    })
+    return Effect.provide(effect, [Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All)])
+      .pipe(Effect.as(entries))
+  })
+
+describe("the lists", () => {
+  it.effect("ADR-07: without any, every name may be a client", () =>
+    assertPermits({}, "app.example", "a.b.c.example", "xn--bcher-kva.example", "h1.x1", "app.localhost"))
+
+  it.effect("ADR-07: an allow list permits what is on it, and nothing else", () =>
     Effect.gen(function*() {
-      const options = { allow: ["*.app.example"] }
-      assert.isTrue(yield* allows(options, "a.app.example"))
-      assert.isTrue(yield* allows(options, "b.a.app.example"))
-      assert.isFalse(yield* allows(options, "app.example"))
-      assert.isFalse(yield* allows(options, "xapp.example"))
+      const options = { allow: ["app.example", "*.tenants.example"] }
+      yield* assertPermits(options, "app.example", "a.tenants.example", "b.a.tenants.example")
+      yield* assertRefuses(options, "tenants.example", "xtenants.example", "a.app.example", "other.example")
+      assert.strictEqual(yield* refusal(options, "other.example"), "it is not on the allow list")
     }))
 
-  it.effect("ADR-07: a host that is allowed and blocked is refused", () =>
+  it.effect("ADR-07: an empty allow list permits nothing", () => assertRefuses({ allow: [] }, "app.example"))
+
+  it.effect("ADR-07: a block list refuses what is on it, and nothing else", () =>
     Effect.gen(function*() {
-      assert.isFalse(yield* allows({ allow: ["app.example"], block: ["app.example"] }, "app.example"))
+      const options = { block: ["app.example", "*.tenants.example", "*.zip"] }
+      yield* assertRefuses(options, "app.example", "a.tenants.example", "b.a.tenants.example", "a.zip", "a.b.zip")
+      yield* assertPermits(
+        options,
+        "tenants.example",
+        "xtenants.example",
+        "a.app.example",
+        "other.example",
+        "zip.example"
+      )
+      assert.strictEqual(yield* refusal(options, "app.example"), "it is on the block list")
     }))
 
-  it.effect("ADR-06: development mode wants an issuer on a loopback host", () =>
+  it.effect("ADR-07: a host on both lists is refused, however it came on them", () =>
     Effect.gen(function*() {
-      const result = yield* Effect.either(allows({ development: { issuer: "https://as.example" } }, "localhost"))
-      assert.isTrue(Either.isLeft(result))
-      assert.isTrue(yield* allows({ development: { issuer: "http://localhost:8080" } }, "localhost"))
+      yield* assertRefuses({ allow: ["app.example"], block: ["app.example"] }, "app.example")
+      yield* assertRefuses({ allow: ["a.app.example"], block: ["*.app.example"] }, "a.app.example")
+      yield* assertRefuses({ allow: ["*.app.example"], block: ["a.app.example"] }, "a.app.example")
+      yield* assertPermits({ allow: ["*.app.example"], block: ["a.app.example"] }, "b.app.example")
+    }))
+
+  it.effect("ADR-07: patterns of different depths stand beside one another", () =>
+    Effect.gen(function*() {
+      const options = { allow: ["*.example", "*.a.b.c.d.test"] }
+      yield* assertPermits(options, "a.example", "a.b.example", "x.a.b.c.d.test", "y.x.a.b.c.d.test")
+      yield* assertRefuses(options, "a.b.c.d.test", "x.b.c.d.test", "a.test")
+    }))
+
+  it.effect("ADR-07: matching is what it says, for any name and any patterns", () => {
+    const label = fc.constantFrom("a", "b", "c", "ab")
+    const name = fc.array(label, { minLength: 2, maxLength: 5 }).map((labels) => labels.join("."))
+    const pattern = fc.oneof(name, name.map((name) => `*.${name}`))
+    const matches = (host: string) => (pattern: string) =>
+      pattern.startsWith("*.") ? host.endsWith(pattern.slice(1)) : host === pattern
+    const patterns = fc.array(pattern, { maxLength: 4 })
+    return Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(name, patterns, patterns, (host, allow, block) =>
+          Effect.runPromise(Effect.map(refusal({ allow, block }, host), (reason) => {
+            assert.strictEqual(reason === undefined, allow.some(matches(host)) && !block.some(matches(host)))
+          })))
+      )
+    )
+  })
+
+  it.effect("ADR-07: a hundred thousand patterns are no burden", () =>
+    Effect.gen(function*() {
+      const hosts = Array.from({ length: 100_000 }, (_, index) => `h${index}.example`)
+      const options = { block: [...hosts, ...hosts.map((host) => `*.${host}`)] }
+      yield* assertRefuses(options, "h99999.example", "x.h99999.example")
+      yield* assertPermits(options, "h100000.example")
+    }))
+
+  it.effect("ADR-07: the refusal tells the operator the host, and the client nothing", () =>
+    Effect.gen(function*() {
+      const { check } = yield* service({ block: ["app.example"] })
+      const error = yield* Effect.flip(check(clientOn("app.example")))
+      assert.strictEqual(error._tag, "HostRefused")
+      assert.strictEqual(error.host, "app.example")
+      assert.strictEqual(error.clientId, "https://app.example/client.json")
+      assert.include(error.message, "app.example")
+      assert.strictEqual(error.oauthError.error, "invalid_client")
+      assert.notInclude(error.oauthError.error_description, "app.example")
+    }))
+
+  it.effect("ADR-07: the port means nothing to it", () =>
+    Effect.gen(function*() {
+      const { check } = yield* service({ block: ["app.example"] })
+      const id = yield* ClientId.parse("https://app.example:8443/client.json")
+      assert.strictEqual((yield* Effect.flip(check(id))).host, "app.example")
+    }))
+})
+
+describe("addresses", () => {
+  const literals = ["93.184.216.34", "2606:4700:4700::1111"]
+
+  it.effect("URL-10: are refused unless the policy permits them", () =>
+    Effect.gen(function*() {
+      yield* assertRefuses({}, ...literals)
+      yield* assertPermits({ addressLiterals: true }, ...literals)
+      assert.isFalse((yield* service({})).addressLiterals)
+      assert.isTrue((yield* service({ addressLiterals: true })).addressLiterals)
+    }))
+
+  it.effect("ADR-03: that are not public are refused always", () =>
+    Effect.gen(function*() {
+      const inner = [
+        "10.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "0.0.0.0",
+        "::",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:808:808"
+      ]
+      yield* assertRefuses({}, ...inner)
+      yield* assertRefuses({ addressLiterals: true }, ...inner)
+      yield* assertRefuses({ addressLiterals: true, development }, ...inner)
+      assert.include(yield* refusal({ addressLiterals: true }, "10.0.0.1"), "RFC 1918")
+    }))
+
+  it.effect("ADR-07: can be on a list, without brackets", () =>
+    Effect.gen(function*() {
+      yield* assertPermits({ addressLiterals: true, allow: literals }, ...literals)
+      yield* assertRefuses({ addressLiterals: true, allow: literals }, "93.184.216.35", "app.example")
+      yield* assertRefuses({ addressLiterals: true, block: literals }, ...literals)
+      yield* assertPermits({ addressLiterals: true, block: literals }, "93.184.216.35")
+    }))
+})
+
+describe("development mode", () => {
+  const loopback = ["localhost", "127.0.0.1", "127.1.2.3", "::1"]
+
+  it.effect("ADR-06: loopback is refused without it, whatever else is permitted", () =>
+    Effect.gen(function*() {
+      yield* assertRefuses({}, ...loopback)
+      yield* assertRefuses({ addressLiterals: true }, ...loopback)
+      assert.isFalse((yield* service({ addressLiterals: true })).loopback)
+    }))
+
+  it.effect("ADR-06: permits localhost and loopback addresses beside public names, and nothing more", () =>
+    Effect.gen(function*() {
+      yield* assertPermits({ development }, ...loopback, "app.example")
+      yield* assertRefuses({ development }, "93.184.216.34", "10.0.0.1", "169.254.169.254", "0.0.0.0", "::")
+      assert.isTrue((yield* service({ development })).loopback)
+    }))
+
+  it.effect("ADR-07: the lists hold for loopback hosts too", () =>
+    Effect.gen(function*() {
+      yield* assertRefuses({ development, allow: ["app.example"] }, "localhost", "127.0.0.1")
+      yield* assertPermits({ development, allow: ["localhost", "127.0.0.1", "::1"] }, "localhost", "127.0.0.1", "::1")
+      yield* assertRefuses({ development, block: ["localhost"] }, "localhost")
+    }))
+
+  it.effect("ADR-06: logs one warning when it builds, and none later", () =>
+    Effect.gen(function*() {
+      const entries = yield* logged(
+        Effect.gen(function*() {
+          const { check } = yield* service({ development })
+          yield* check(clientOn("localhost"))
+          yield* check(clientOn("127.0.0.1"))
+        })
+      )
+      assert.deepStrictEqual(entries.map(({ issuer, level }) => ({ issuer, level })), [
+        { issuer: "http://localhost:8080", level: "WARN" }
+      ])
+      assert.include(entries[0]?.message, "Development mode")
+    }))
+
+  it.effect("ADR-06: nothing is logged without it", () =>
+    Effect.map(logged(service({ allow: ["app.example"] })), (entries) => assert.deepStrictEqual(entries, [])))
+
+  const issuers = [
+    "http://localhost",
+    "http://localhost:8080",
+    "https://localhost:8443/realms/a",
+    "http://127.0.0.1:8080",
+    "http://127.9.9.9",
+    "http://[::1]:8080"
+  ]
+  for (const issuer of issuers) {
+    it.effect(`ADR-06: builds with the issuer ${issuer}`, () => assertPermits({ development: { issuer } }, "localhost"))
+  }
+
+  const strangers = [
+    "https://as.example",
+    "https://localhost.example",
+    "https://127.0.0.1.example",
+    "https://127.0.0.1@as.example",
+    "http://10.0.0.1",
+    "http://192.168.1.10:8080",
+    "http://0.0.0.0:8080",
+    "http://[::]:8080",
+    "http://[::ffff:127.0.0.1]",
+    "https://93.184.216.34",
+    "ftp://localhost",
+    "localhost:8080",
+    "127.0.0.1",
+    "",
+    "urn:as"
+  ]
+  for (const issuer of strangers) {
+    it.effect(`ADR-06: does not build with the issuer "${issuer}"`, () =>
+      Effect.map(Effect.flip(service({ development: { issuer } })), (error) => {
+        assert.strictEqual(error._tag, "HostPolicyInvalid")
+        assert.include(error.message, `"${issuer}"`)
+      }))
+  }
+
+  it.effect("ADR-06: no warning is logged when it does not build", () =>
+    Effect.map(
+      logged(Effect.exit(service({ development: { issuer: "https://as.example" } }))),
+      (entries) => assert.deepStrictEqual(entries, [])
+    ))
+})
+
+describe("options that cannot be kept", () => {
+  const faults: ReadonlyArray<readonly [pattern: string, says: string]> = [
+    ["App.example", "write that"],
+    ["*.App.example", "write that"],
+    ["bücher.example", "xn--bcher-kva.example"],
+    ["*.bücher.example", "xn--bcher-kva.example"],
+    ["https://app.example", "without scheme"],
+    ["app.example:443", "without scheme"],
+    ["app.example/client.json", "without scheme"],
+    ["user@app.example", "without scheme"],
+    [" app.example", "without scheme"],
+    ["[::1]", "without scheme"],
+    ["app.example.", "dot at its end"],
+    ["*", "leave `allow` out"],
+    ["*.", "no host name"],
+    ["*app.example", "`*`"],
+    ["a.*.example", "`*`"],
+    ["*.*.example", "`*`"],
+    ["app.*", "`*`"],
+    ["*.127.0.0.1", "an address has no names below it"],
+    ["*.::1", "an address has no names below it"],
+    ["*.1", "write that"],
+    ["127.1", "127.0.0.1"],
+    ["2130706433", "127.0.0.1"],
+    ["0x7f.0.0.1", "127.0.0.1"],
+    ["0:0:0:0:0:0:0:1", "::1"],
+    ["2606:4700:4700:0::1111", "2606:4700:4700::1111"],
+    ["", "no host name"],
+    [".", "dot at its end"],
+    ["a..example", "no host name"],
+    [".example", "no host name"],
+    ["-a.example", "no host name"],
+    ["a-.example", "no host name"],
+    ["a%2eexample", "write that"],
+    [`${"a".repeat(64)}.example`, "no host name"],
+    [`${"a.".repeat(125)}example`, "no host name"]
+  ]
+  for (const [pattern, says] of faults) {
+    it.effect(`ADR-07: "${pattern.slice(0, 30)}" is no pattern, and the error says what to write`, () =>
+      Effect.gen(function*() {
+        for (const list of ["allow", "block"] as const) {
+          const error = yield* Effect.flip(service({ [list]: ["good.example", pattern] }))
+          assert.strictEqual(error._tag, "HostPolicyInvalid")
+          assert.include(error.message, `\`${list}\` holds ${JSON.stringify(pattern)}`)
+          assert.include(error.message, says)
+        }
+      }))
+  }
+
+  it.effect("ADR-07: an allowed host that could never be a client is a mistake, and blocking it is none", () =>
+    Effect.gen(function*() {
+      const message = (options: HostPolicy.Options) =>
+        Effect.map(Effect.flip(service(options)), ({ message }) => message)
+      assert.include(yield* message({ allow: ["93.184.216.34"] }), "turn `addressLiterals` on")
+      assert.include(yield* message({ allow: ["localhost"] }), "only `development` permits")
+      assert.include(yield* message({ allow: ["127.0.0.1"], addressLiterals: true }), "only `development` permits")
+      assert.include(yield* message({ allow: ["10.0.0.1"], addressLiterals: true, development }), "never fetched from")
+      yield* assertPermits({ block: ["93.184.216.34", "localhost", "127.0.0.1", "10.0.0.1"] }, "app.example")
+    }))
+
+  it.effect("ADR-07: well-formed patterns build", () =>
+    assertPermits({
+      block: [
+        "a.example",
+        "*.a.example",
+        "*.zip",
+        "xn--bcher-kva.example",
+        "_dmarc.a.example",
+        "a--b.example",
+        "1.a1",
+        "::1"
+      ]
+    }, "app.example"))
+})
+
+describe("layers", () => {
+  it.effect("ADR-07: layerPublic permits every name and no address", () =>
+    Effect.gen(function*() {
+      const policy = yield* HostPolicy.HostPolicy
+      yield* policy.check(clientOn("app.example"))
+      yield* Effect.flip(policy.check(clientOn("localhost")))
+      yield* Effect.flip(policy.check(clientOn("93.184.216.34")))
+      assert.isFalse(policy.loopback)
+      assert.isFalse(policy.addressLiterals)
+    }).pipe(Effect.provide(HostPolicy.layerPublic)))
+
+  const withConfig = (entries: ReadonlyArray<readonly [string, string]>) =>
+    Layer.setConfigProvider(ConfigProvider.fromMap(new Map(entries)))
+
+  const configured = HostPolicy.layerConfig({
+    allow: Config.array(Config.string(), "ALLOW"),
+    block: Config.array(Config.string(), "BLOCK").pipe(Config.withDefault([])),
+    development: { issuer: Config.string("ISSUER") }
+  })
+
+  it.effect("ADR-07: layerConfig reads the options", () =>
+    Effect.gen(function*() {
+      const { check, loopback } = yield* HostPolicy.HostPolicy
+      yield* check(clientOn("app.example"))
+      yield* check(clientOn("localhost"))
+      yield* Effect.flip(check(clientOn("other.example")))
+      assert.isTrue(loopback)
+    }).pipe(
+      Effect.provide(configured),
+      Effect.provide(withConfig([["ALLOW", "app.example, localhost"], ["ISSUER", "http://localhost"]]))
+    ))
+
+  it.effect("ADR-07: layerConfig fails on what is missing, and on what cannot be kept", () =>
+    Effect.gen(function*() {
+      const build = (entries: ReadonlyArray<readonly [string, string]>) =>
+        Effect.flip(HostPolicy.HostPolicy.pipe(Effect.provide(configured), Effect.provide(withConfig(entries))))
+      assert.strictEqual((yield* build([["ALLOW", "app.example"]]))._tag, "ConfigError")
+      const issuer = ["ISSUER", "http://localhost"] as const
+      assert.strictEqual((yield* build([["ALLOW", "App.example"], issuer]))._tag, "HostPolicyInvalid")
     }))
 })
