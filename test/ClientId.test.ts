@@ -295,8 +295,7 @@ describe("ClientId", () => {
   })
 
   it("host: lower-case, without port and brackets; origin: with a port that is not 443", () => {
-    const at = (text: string) =>
-      Effect.runSync(ClientId.parse(text, { loopback: true, addressLiterals: true }))
+    const at = (text: string) => Effect.runSync(ClientId.parse(text, { loopback: true, addressLiterals: true }))
     expect(ClientId.host(at("https://app.example.com:8443/c:1/@"))).toBe("app.example.com")
     expect(ClientId.host(at("https://[2001:db8::1]:8443/c"))).toBe("2001:db8::1")
     expect(ClientId.host(at("https://[::1]/c"))).toBe("::1")

@@ -199,7 +199,16 @@ describe("strict JSON", () => {
     fc.json(),
     fc.jsonValue().map((value) => JSON.stringify(value, undefined, 1)),
     fc.array(
-      fc.constantFrom(..."{}[],:\"\\0123456789.eE+-tfnu \n", "true", "null", "\"a\"", "\\u0000", "\\ud83d", "\\ude00", "é"),
+      fc.constantFrom(
+        ..."{}[],:\"\\0123456789.eE+-tfnu \n",
+        "true",
+        "null",
+        "\"a\"",
+        "\\u0000",
+        "\\ud83d",
+        "\\ude00",
+        "é"
+      ),
       { maxLength: 20 }
     ).map((parts) => parts.join("")),
     fc.tuple(fc.json(), fc.nat(), fc.string({ maxLength: 2 })).map(([json, at, extra]) =>

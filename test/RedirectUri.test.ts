@@ -291,8 +291,9 @@ describe("RedirectUri.issues", () => {
 })
 
 describe("RedirectUri.matches", () => {
-  const cases: ReadonlyArray<{ registered: string; requested: string; match: boolean | "localhost"; why: string }> = JSON
-    .parse(readFileSync(new URL("./fixtures/redirects.json", import.meta.url), "utf8"))
+  const cases: ReadonlyArray<{ registered: string; requested: string; match: boolean | "localhost"; why: string }> =
+    JSON
+      .parse(readFileSync(new URL("./fixtures/redirects.json", import.meta.url), "utf8"))
 
   for (const { match, registered, requested, why } of cases) {
     it(`RED-01, RED-02, RED-03: ${registered} and ${requested}: ${why}`, () => {
@@ -362,7 +363,9 @@ describe("RedirectUri.matches", () => {
     const registered = ["https://app.example.com/cb", "http://127.0.0.1/cb"]
     const match = (requested: string) => Effect.runSync(Effect.either(RedirectUri.match(registered, requested)))
     expect(match("http://127.0.0.1:1/cb")).toMatchObject({ _tag: "Right", right: "http://127.0.0.1:1/cb" })
-    const error = Effect.runSync(Effect.flip(RedirectUri.match(registered, `https://evil.example/${"\u001b".repeat(999)}`)))
+    const error = Effect.runSync(
+      Effect.flip(RedirectUri.match(registered, `https://evil.example/${"\u001b".repeat(999)}`))
+    )
     expect(error._tag).toBe("RedirectUriMismatch")
     expect(error.message).toContain("Never redirect")
     expect(error.message.length).toBeLessThan(1000)
@@ -371,7 +374,18 @@ describe("RedirectUri.matches", () => {
     expect(Effect.runSync(Effect.flip(RedirectUri.match([], "https://app.example.com/cb"))).registered).toEqual([])
   })
 
-  const path = fc.constantFrom("", "/", "/cb", "/cb?a=b", "?a", "#", "@evil.example/", ".evil.example/", "\\@evil/", ":1")
+  const path = fc.constantFrom(
+    "",
+    "/",
+    "/cb",
+    "/cb?a=b",
+    "?a",
+    "#",
+    "@evil.example/",
+    ".evil.example/",
+    "\\@evil/",
+    ":1"
+  )
   const host = fc.constantFrom("127.0.0.1", "[::1]", "localhost", "127.0.0.2", "app.example.com", "127.0.0.1:1", "a@b")
   const port = fc.oneof(fc.constant(""), fc.nat(70000).map((port) => `:${port}`), fc.constantFrom(":", ":01", ":1a"))
   const scheme = fc.constantFrom("http://", "https://", "HTTP://", "com.example.app://")
@@ -386,7 +400,8 @@ describe("RedirectUri.matches", () => {
   })
 
   it("RED-02: match only ever widens by a port, on a loopback host", () => {
-    const withoutPort = (uri: string) => uri.replace(/^(http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)):[0-9]{1,5}(?=[/?]|$)/, "$1")
+    const withoutPort = (uri: string) =>
+      uri.replace(/^(http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)):[0-9]{1,5}(?=[/?]|$)/, "$1")
     fc.assert(
       fc.property(uri, uri, options, (registered, requested, options) => {
         if (registered !== requested && RedirectUri.matches(registered, requested, options)) {
