@@ -63,6 +63,15 @@ describe("the tables", () => {
     )
   })
 
+  it("ADR-03, ADR-04: hold what no registry of special purposes has", () => {
+    const others = (range: Range) => !range.registry.includes("Special-Purpose")
+    assert.deepStrictEqual(cidrs(ipv4, others), ["224.0.0.0/4"])
+    assert.deepStrictEqual(
+      cidrs(ipv6, others),
+      "::/96 ::ffff:0:0:0/96 fec0::/10 ff00::/8 ::/3 4000::/2 8000::/1".split(" ").sort()
+    )
+  })
+
   it("ADR-03: leave of IPv6 nothing but 2000::/3", () => {
     const outside = cidrs(ipv6, (range) => range.name === "outside global unicast").map((cidr) => {
       const [network, prefix] = splitCidr(cidr)

@@ -77,6 +77,7 @@ describe("FRS-01: the lifetime", () => {
   it("FRS-01: takes the time of arrival for a Date that is absent, malformed or repeated", () => {
     assert.strictEqual(remaining(expires(30), ["Date", "yesterday"]), 30)
     assert.strictEqual(remaining(expires(30), date(-10), date(-20)), 30)
+    assert.strictEqual(remaining(...control("max-age=100"), date(-10), date(-10)), 100)
     assert.strictEqual(remaining(...control("max-age=100"), ["Date", "0"]), 100)
   })
 })

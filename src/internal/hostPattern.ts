@@ -67,7 +67,7 @@ export const matcher = (patterns: ReadonlyArray<string>): (host: string) => bool
     let dot = host.length
     for (let labels = 1; labels <= depth; labels++) {
       dot = host.lastIndexOf(".", dot - 1)
-      if (dot <= 0) {
+      if (dot < 0) {
         return false
       }
       if (bases.has(host.slice(dot + 1))) {

@@ -35,7 +35,8 @@ const instant = (fields: Fields, year: number): number | undefined => {
   const date = new Date(0)
   // Not `Date.UTC`, which takes the years 0 to 99 for 1900 to 1999.
   date.setUTCFullYear(year, monthIndex, day)
-  return date.getUTCMonth() === monthIndex && date.getUTCDate() === day
+  // A day that its month does not have comes out as another day of the next.
+  return date.getUTCDate() === day
     ? date.setUTCHours(hour, minute, second)
     : undefined
 }
