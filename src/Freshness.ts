@@ -44,8 +44,10 @@ export interface Policy {
 }
 
 /**
+ * From 60 seconds to 24 hours, 5 minutes where the origin says nothing, and nothing that is marked `no-cache`.
+ *
  * @since 0.1.0
- * @category models
+ * @category constants
  */
 export const defaultPolicy: Policy = {
   minimum: "60 seconds",
@@ -166,7 +168,7 @@ const namesEverything = (vary: string): boolean =>
  * How long to keep the response, within the policy's bounds; none if it is not to be stored.
  *
  * A response that arrives stale is kept for the minimum: that is what a lower bound is for (CIMD 5.2). What comes out
- * as no time at all is not stored.
+ * as no time at all is not stored. Where the policy's minimum is above its maximum, the maximum wins.
  *
  * @since 0.1.0
  * @category deciding

@@ -37,6 +37,8 @@ export class HostRefused extends Schema.TaggedError<HostRefused>("effect-cimd/Ho
 }
 
 /**
+ * What a server says about the hosts that its clients may be on.
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -50,6 +52,8 @@ export class HostPolicy extends Context.Tag("effect-cimd/HostPolicy")<HostPolicy
 }>() {}
 
 /**
+ * What a host policy is made of. Both lists hold for every host: names, addresses and, in development mode, loopback.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -71,7 +75,7 @@ export interface Options {
 }
 
 /**
- * The options cannot be kept.
+ * The options cannot be kept. The message says which one, and what to write instead.
  *
  * @since 0.1.0
  * @category errors
