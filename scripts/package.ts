@@ -3,13 +3,17 @@
  * nothing but what it asks for, and uses it there.
  */
 import { spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-const manifest: { readonly exports: Record<string, string> } = JSON.parse(
+const manifest: {
+  readonly devDependencies: Readonly<Record<string, string>>
+  readonly exports: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta: Readonly<Record<string, unknown>>
+} = JSON.parse(
   readFileSync(join(root, "package.json"), "utf8")
 )
 
@@ -46,7 +50,10 @@ if (unwanted.length > 0) fail(`not meant to be published: ${unwanted.join(", ")}
 const consumer = mkdtempSync(join(tmpdir(), "effect-cimd-package-"))
 try {
   writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
-  run(["npm", "install", "--prefer-offline", "--no-audit", "--no-fund", tarball], { cwd: consumer })
+  const install = ["npm", "install", "--strict-peer-deps", "--prefer-offline", "--no-audit", "--no-fund"]
+  const countPackages = () =>
+    run(["npm", "ls", "--all", "--parseable"], { cwd: consumer }).trim().split("\n").length - 1
+  run([...install, tarball], { cwd: consumer })
 
   // What the optional peers serve is not installed here, and the rest must do without.
   const modules = Object.keys(manifest.exports)
@@ -66,16 +73,23 @@ try {
   const clientId = "https://app.example/client.json"
   const document = { client_id: clientId, client_name: "App", redirect_uris: ["https://app.example/callback"] }
   writeFileSync(join(consumer, "client.json"), JSON.stringify(document))
-  const lint = ["npx", "--no-install", "cimd", "lint", "client.json", "--client-id"]
+  const cimd = ["npx", "--no-install", "cimd"]
+  const lint = [...cimd, "lint", "client.json", "--client-id"]
   run([...lint, clientId], { cwd: consumer })
   run([...lint, "https://other.example/client.json"], { cwd: consumer, exit: 1 })
-  run(["npx", "--no-install", "cimd", "lint", "missing.json", "--client-id", clientId], { cwd: consumer, exit: 2 })
+  run([...cimd, "lint", "missing.json", "--client-id", clientId], { cwd: consumer, exit: 2 })
 
-  const installed = readdirSync(join(consumer, "node_modules"), { recursive: true, encoding: "utf8" })
-    .filter((name) => /(^|\/)node_modules\/(@[^/]+\/)?[^/.]+$|^(@[^/]+\/)?[^@/.][^/]*$/.test(name)).length
-  console.log(
-    `${files.length} files packed, ${modules.length} modules import, ${installed} packages installed beside it`
-  )
+  const installed = countPackages()
+
+  // With the optional peers as well, the rest works too.
+  const optional = Object.keys(manifest.peerDependenciesMeta).map((name) => `${name}@${manifest.devDependencies[name]}`)
+  run([...install, ...optional], { cwd: consumer })
+  run([process.execPath, "--input-type=module", "--eval", `import "effect-cimd/testing"`], { cwd: consumer })
+  // As root the server runs as another user, who must get to its data.
+  chmodSync(consumer, 0o755)
+  run([...cimd, "migrate", "--embedded", "--data-dir", "data"], { cwd: consumer })
+
+  console.log(`${files.length} files packed, ${modules.length} modules import, ${installed} packages installed with it`)
 } finally {
   rmSync(consumer, { recursive: true, force: true })
 }
