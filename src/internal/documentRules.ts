@@ -89,8 +89,8 @@ const judgeMembers = (document: JsonObject, found: Array<Issue>): void => {
 const pointer = (path: ReadonlyArray<string | number>): string => path.map(pointerStep).join("")
 
 const maxTextLength = 256
-// Control characters, and those that embed, override or isolate a reading direction.
-const unshowable = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/
+// Control characters, and those that embed, override or isolate a reading direction. U+0000 has a rule of its own.
+const unshowable = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/
 
 const judgeText = (text: string, path: ReadonlyArray<string | number>, found: Array<Issue>): void => {
   const bad = unshowable.exec(text)?.[0]

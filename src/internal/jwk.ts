@@ -12,12 +12,12 @@ export type Report = (rule: RuleId, path: string, message: string) => void
 
 type Key = JsonObject
 
-export const maxKeys = 32
+const maxKeys = 32
 
 const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"]
 
 /** The keys of a key set, as far as there are any. */
-export const keysOf = (jwks: unknown): ReadonlyArray<unknown> =>
+const keysOf = (jwks: unknown): ReadonlyArray<unknown> =>
   isObject(jwks) && Array.isArray(jwks["keys"]) ? jwks["keys"] : []
 
 /** No private or symmetric key material (DOC-08). */

@@ -11,7 +11,7 @@ import { isObject } from "./json.js"
 import { typeName } from "./text.js"
 
 /** Told of each value of the wrong type, and of each string that has a meaning, with the steps down to it. */
-export interface Visitor {
+interface Visitor {
   readonly wrongType: (path: ReadonlyArray<string | number>, wanted: string, found: string) => void
   readonly meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => void
 }
