@@ -90,17 +90,16 @@ const pointer = (path: ReadonlyArray<string | number>): string => path.map(point
 
 const maxTextLength = 256
 // Control characters, and those that embed, override or isolate a reading direction. U+0000 has a rule of its own.
-const unshowable = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/
+const unshowable = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
 
 const judgeText = (text: string, path: ReadonlyArray<string | number>, found: Array<Issue>): void => {
-  const bad = unshowable.exec(text)?.[0]
-  if (bad !== undefined) {
+  const bad = text.match(unshowable)
+  if (bad !== null) {
+    const distinct = [...new Set(bad)].map((character) => codePoint(character.charCodeAt(0)))
     found.push(error(
       "DOC-18",
       pointer(path),
-      `It has the character ${
-        codePoint(bad.charCodeAt(0))
-      }, which can make a consent page show something else. Remove it.`
+      `It has ${distinct.join(", ")}, with which a consent page can show something else than it says. Remove it.`
     ))
   }
   if (text.length > maxTextLength && [...text].length > maxTextLength) {

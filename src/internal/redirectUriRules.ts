@@ -51,9 +51,10 @@ export const findings = (uri: unknown, path: string): ReadonlyArray<Issue> => {
   const server = authority === undefined ? undefined : splitAuthority(authority)
   const wildcardHost = server !== undefined && (server.host.includes("*") || server.port?.includes("*") === true)
   if (wildcardHost) {
-    errors.push(
-      error("DOC-11", path, "It has a \"*\" in its host or port. Redirect URIs are compared exactly: list each one.")
-    )
+    const advice = scheme === "http" && isLoopbackHost(server.host.toLowerCase())
+      ? "Write it without a port: any port matches where the host is 127.0.0.1 or [::1]."
+      : "Redirect URIs are compared exactly: list each one."
+    errors.push(error("DOC-11", path, `It has a "*" in its host or port. ${advice}`))
   }
   if (server?.userinfo !== undefined) {
     errors.push(
