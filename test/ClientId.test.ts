@@ -210,6 +210,7 @@ describe("ClientId", () => {
     [`https://${"a".repeat(63)}.example/c`, []],
     [`https://${"a".repeat(64)}.example/c`, error("URL-10")],
     [`https://${"a.".repeat(126)}a/c`, []],
+    [`https://aa.${"a.".repeat(125)}a/c`, error("URL-10")],
     [`https://${"a.".repeat(127)}a/c`, error("URL-10")],
     ["https://203.0.113.7/c", error("URL-10")],
     ["https://127.0.0.1/c", error("URL-10")],
