@@ -42,7 +42,10 @@ const ours = (): Subject => {
   }
 }
 
-const peer = (name: string) => import(new URL(`../differential/${name}.js`, import.meta.url).href)
+const peer = (name: string) =>
+  import(new URL(`../differential/${name}.js`, import.meta.url).href).catch((cause) => {
+    throw new Error("The peers are not installed. Run: npm ci --prefix differential --ignore-scripts", { cause })
+  })
 
 const peers = async (): Promise<ReadonlyArray<Subject>> => [
   { name: "@better-auth/cimd", judge: (await peer("betterAuth")).judge },
