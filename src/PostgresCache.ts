@@ -37,13 +37,15 @@ import * as tables from "./internal/tables.js"
  * @since 0.1.0
  * @category errors
  */
-export class CacheUnavailable extends Schema.TaggedError<CacheUnavailable>("effect-cimd/PostgresCache/CacheUnavailable")(
-  "CacheUnavailable",
-  {
-    reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused"),
-    cause: Schema.optional(Schema.Defect)
-  }
-) {
+export class CacheUnavailable
+  extends Schema.TaggedError<CacheUnavailable>("effect-cimd/PostgresCache/CacheUnavailable")(
+    "CacheUnavailable",
+    {
+      reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused"),
+      cause: Schema.optional(Schema.Defect)
+    }
+  )
+{
   override get message(): string {
     switch (this.reason) {
       case "Unreachable":

@@ -95,8 +95,10 @@ const make = (
 
     const withoutCache = <A>(fallback: A) => <R>(effect: Effect.Effect<A, CacheError, R>) =>
       options.onCacheError === "fetch"
-        ? Effect.catchAll(effect, (error) =>
-          Effect.as(Effect.logWarning("Resolving without the client metadata cache", error), fallback))
+        ? Effect.catchAll(
+          effect,
+          (error) => Effect.as(Effect.logWarning("Resolving without the client metadata cache", error), fallback)
+        )
         : effect
 
     const lookup = (clientId: ClientId.ClientId) =>
@@ -143,8 +145,10 @@ const make = (
       )
 
     const admitted = <A, E>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, E>) =>
-      Effect.flatMap(ClientId.parse(input, grammar), (clientId) =>
-        Effect.zipRight(hostPolicy.check(clientId), next(clientId)))
+      Effect.flatMap(
+        ClientId.parse(input, grammar),
+        (clientId) => Effect.zipRight(hostPolicy.check(clientId), next(clientId))
+      )
 
     return Resolver.of({
       resolve: (input) =>

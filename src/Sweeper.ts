@@ -91,7 +91,8 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, 
 
 const validInterval = (input: Duration.DurationInput): Effect.Effect<Duration.Duration, SweeperInvalid> => {
   const interval = Duration.decodeUnknown(input)
-  return interval._tag === "Some" && Duration.greaterThan(interval.value, Duration.zero) && Duration.isFinite(interval.value)
+  return interval._tag === "Some" && Duration.greaterThan(interval.value, Duration.zero) &&
+      Duration.isFinite(interval.value)
     ? Effect.succeed(interval.value)
     : new SweeperInvalid({
       message: "The sweeper needs an interval greater than zero, such as Sweeper.layer({ interval: \"10 minutes\" })."

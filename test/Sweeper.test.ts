@@ -1,10 +1,10 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Cache, PostgresCache, Sweeper } from "effect-cimd"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -17,11 +17,17 @@ import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 const expired = (count: number) =>
-  Effect.flatMap(PgClient.PgClient, (sql) =>
-    sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-      SELECT 'https://app.example/' || i, '', '', now(), now() - interval '1 second' FROM generate_series(1, ${count}) i`)
+  Effect.flatMap(
+    PgClient.PgClient,
+    (sql) =>
+      sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
+      SELECT 'https://app.example/' || i, '', '', now(), now() - interval '1 second' FROM generate_series(1, ${count}) i`
+  )
 
-const rows = Effect.flatMap(PgClient.PgClient, (sql) => sql<{ count: number }>`SELECT count(*)::int FROM cimd_documents`)
+const rows = Effect.flatMap(
+  PgClient.PgClient,
+  (sql) => sql<{ count: number }>`SELECT count(*)::int FROM cimd_documents`
+)
   .pipe(Effect.map(([row]) => row!.count))
 
 /** A cache whose sweeps are counted, and fail as often as it is told. */

@@ -1,5 +1,5 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Reactivity from "@effect/experimental/Reactivity"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -123,7 +123,9 @@ export const make = (
     )
 
     yield* session.pipe(
-      Effect.tapErrorCause((cause) => Effect.logWarning("Announcements of the client metadata cache are not heard", cause)),
+      Effect.tapErrorCause((cause) =>
+        Effect.logWarning("Announcements of the client metadata cache are not heard", cause)
+      ),
       Effect.retry(reconnect),
       Effect.forkScoped
     )

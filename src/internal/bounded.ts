@@ -29,7 +29,9 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
     return (operation) => <A>(statement: Effect.Effect<A, SqlError>) =>
       Effect.flatMap(Effect.context<never>(), (context) =>
         Effect.async<A, CacheError>((resume) => {
-          const outside = Context.omit(SqlClient.TransactionConnection)(context as Context.Context<any>)
+          const outside = Context.omit(SqlClient.TransactionConnection)(
+            context as Context.Context<SqlClient.TransactionConnection>
+          )
           const failed = (cause: unknown) => Effect.fail(new CacheError({ operation, cause }))
           const fiber = fork(Effect.provide(statement, outside))
           const abandon = () => fiber.unsafeInterruptAsFork(FiberId.none)

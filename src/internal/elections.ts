@@ -24,39 +24,39 @@ const keep = (store: PostgresStore, lease: Lease) =>
   )
 
 /** Elections by a lease in a row: of the nodes that miss one client, one fetches and the others wait for its result. */
-export const make = (store: PostgresStore, find: Find, wait: WaitForRelease = onlyWait): Cache["Type"]["elect"] =>
-(clientId, ruleset) =>
-  Effect.gen(function*() {
-    let following: Instant | undefined = undefined
-    let pause = 25
-    while (true) {
-      const claimed: Claimed = yield* Effect.acquireRelease(
-        store.claim(clientId, leaseMillis, following),
-        (claimed) =>
-          claimed._tag === "Won"
-            // A lease that is not given up runs out.
-            ? Effect.ignore(store.release({ clientId, beganAt: claimed.beganAt }))
-            : Effect.void
-      )
-      if (claimed._tag === "Held" && claimed.failure !== undefined && claimed.beganAt === following) {
-        return { _tag: "Failed", failure: claimed.failure } as const
+export const make =
+  (store: PostgresStore, find: Find, wait: WaitForRelease = onlyWait): Cache["Type"]["elect"] => (clientId, ruleset) =>
+    Effect.gen(function*() {
+      let following: Instant | undefined = undefined
+      let pause = 25
+      while (true) {
+        const claimed: Claimed = yield* Effect.acquireRelease(
+          store.claim(clientId, leaseMillis, following),
+          (claimed) =>
+            claimed._tag === "Won"
+              // A lease that is not given up runs out.
+              ? Effect.ignore(store.release({ clientId, beganAt: claimed.beganAt }))
+              : Effect.void
+        )
+        if (claimed._tag === "Held" && claimed.failure !== undefined && claimed.beganAt === following) {
+          return { _tag: "Failed", failure: claimed.failure } as const
+        }
+        if (claimed._tag === "Held") {
+          following = claimed.beganAt
+          yield* wait(clientId, pause * (yield* Random.nextRange(0.8, 1.2)))
+          pause = Math.min(pause * 2, 500)
+        }
+        // Also after winning: the last holder may have stored its document between our look-up and our claim.
+        const entry = entryUnder(ruleset)(yield* find(clientId))
+        if (Option.isSome(entry)) return { _tag: "Found", entry: entry.value } as const
+        if (claimed._tag === "Won") {
+          const lease = { clientId, beganAt: claimed.beganAt }
+          yield* Effect.forkScoped(keep(store, lease))
+          return {
+            _tag: "Elected",
+            fetchedAt: lease.beganAt,
+            fail: (failure: string) => Effect.ignore(store.fail(lease, failure))
+          } as const
+        }
       }
-      if (claimed._tag === "Held") {
-        following = claimed.beganAt
-        yield* wait(clientId, pause * (yield* Random.nextRange(0.8, 1.2)))
-        pause = Math.min(pause * 2, 500)
-      }
-      // Also after winning: the last holder may have stored its document between our look-up and our claim.
-      const entry = entryUnder(ruleset)(yield* find(clientId))
-      if (Option.isSome(entry)) return { _tag: "Found", entry: entry.value } as const
-      if (claimed._tag === "Won") {
-        const lease = { clientId, beganAt: claimed.beganAt }
-        yield* Effect.forkScoped(keep(store, lease))
-        return {
-          _tag: "Elected",
-          fetchedAt: lease.beganAt,
-          fail: (failure: string) => Effect.ignore(store.fail(lease, failure))
-        } as const
-      }
-    }
-  })
+    })

@@ -3,10 +3,10 @@ import * as Option from "effect/Option"
 import type { Cache, CacheError, Entry, Instant } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
 import type { AcceptedDocument } from "../ClientMetadata.js"
-import { entryUnder, type Find } from "./postgresReads.js"
 import type { Handlers } from "./announcements.js"
 import * as Lifetime from "./lifetime.js"
 import { MemoryStore } from "./memoryStore.js"
+import { entryUnder, type Find } from "./postgresReads.js"
 
 /** What is on its way from the database into memory, and whether a change has overtaken it. */
 class Fill {
@@ -58,9 +58,9 @@ export const make = (
       else others.add(fill)
       return Effect.onExit(effect, (exit) =>
         Effect.sync(() => {
-          const filling = fills.get(clientId)!
-          filling.delete(fill)
-          if (filling.size === 0) fills.delete(clientId)
+          const filling = fills.get(clientId)
+          filling?.delete(fill)
+          if (filling?.size === 0) fills.delete(clientId)
           if (exit._tag === "Success" && !fill.overtaken) remember(exit.value, startedAt)
         }))
     })

@@ -1,4 +1,5 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as Arr from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -119,7 +120,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
 
     now: bounded("now")(Effect.map(
       sql<{ now: string }>`SELECT ${instant("clock_timestamp()")} AS now`,
-      (rows) => BigInt(rows[0]!.now)
+      (rows) => BigInt(Arr.unsafeGet(rows, 0).now)
     )),
 
     /** The fresh documents of some clients, in one round trip. */
@@ -177,18 +178,22 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
     },
 
     evict: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(bounded("evict")(sql`WITH evicted AS (
+      Effect.asVoid(
+        bounded("evict")(sql`WITH evicted AS (
           INSERT INTO ${documents} (client_id, origin, ruleset, fetched_at, expires_at)
           VALUES (${clientId}, ${ClientId.origin(clientId)}, '', clock_timestamp(), ${later(Lifetime.evictionMillis)})
           ON CONFLICT (client_id) DO UPDATE SET
             ruleset = excluded.ruleset, document = NULL, judgement = NULL,
             fetched_at = excluded.fetched_at, expires_at = excluded.expires_at
           RETURNING 1
-        ) SELECT ${options.announce ? announcement("changed", clientId) : sql`1`} FROM evicted`)),
+        ) SELECT ${options.announce ? announcement("changed", clientId) : sql`1`} FROM evicted`)
+      ),
 
-    evictAll: Effect.asVoid(bounded("evictAll")(sql`WITH evicted AS (
+    evictAll: Effect.asVoid(
+      bounded("evictAll")(sql`WITH evicted AS (
         UPDATE ${state} SET evicted_at = clock_timestamp() RETURNING 1
-      ) SELECT ${options.announce ? announcement("all") : sql`1`} FROM evicted`)),
+      ) SELECT ${options.announce ? announcement("all") : sql`1`} FROM evicted`)
+    ),
 
     /**
      * Takes the lease on a client's fetch if nobody holds it, if its holder gave no sign of life, or if the fetch of its
@@ -214,11 +219,13 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
           )
           SELECT (SELECT began_at FROM won) AS won, ${instant("held.began_at")} AS began_at, held.failure
           FROM (SELECT 1) AS one LEFT JOIN ${leases} AS held ON held.client_id = ${clientId}`),
-        ([row]): Claimed =>
-          row!.won !== null
-            ? { _tag: "Won", beganAt: BigInt(row!.won) }
+        (rows): Claimed => {
+          const { began_at, failure, won } = Arr.unsafeGet(rows, 0)
+          return won !== null
+            ? { _tag: "Won", beganAt: BigInt(won) }
             // Without a row the lease was taken in the same moment: the next look shows it.
-            : { _tag: "Held", beganAt: BigInt(row!.began_at ?? "0"), failure: row!.failure ?? undefined }
+            : { _tag: "Held", beganAt: BigInt(began_at ?? "0"), failure: failure ?? undefined }
+        }
       ),
 
     /** `false` if another node has taken the lease meanwhile. */
@@ -231,23 +238,27 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       ),
 
     release: ({ beganAt, clientId }: Lease): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(bounded("elect")(sql`WITH released AS (
+      Effect.asVoid(
+        bounded("elect")(sql`WITH released AS (
           DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${options.nodeId}
             AND began_at = ${timestamp(beganAt)} AND failure IS NULL
           RETURNING 1
-        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM released`)),
+        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM released`)
+      ),
 
     fail: ({ beganAt, clientId }: Lease, failure: string): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(bounded("elect")(sql`WITH failed AS (
+      Effect.asVoid(
+        bounded("elect")(sql`WITH failed AS (
           UPDATE ${leases} SET failure = ${failure}, expires_at = ${later(failureMillis)}
           WHERE client_id = ${clientId} AND holder = ${options.nodeId} AND began_at = ${timestamp(beganAt)}
           RETURNING 1
-        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM failed`)),
+        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM failed`)
+      ),
 
     /** The moment a sweep takes as its boundary, once for all its batches (SWP-01). */
     boundary: bounded("sweep")(Effect.map(
       sql<{ boundary: string }>`SELECT now()::text AS boundary`,
-      (rows) => rows[0]!.boundary
+      (rows) => Arr.unsafeGet(rows, 0).boundary
     )),
 
     /** Deletes one batch of what expired before the boundary. Rows that someone is writing are skipped (SWP-04). */

@@ -42,7 +42,12 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         const entry = Option.getOrThrow(yield* get(document.clientId))
         expect(entry.document.json).toEqual(document.json)
         expect(entry.document.metadata).toEqual(document.json)
-        expect(entry.document).toMatchObject({ clientId: document.clientId, authMethods: ["none"], warnings: [], ruleset })
+        expect(entry.document).toMatchObject({
+          clientId: document.clientId,
+          authMethods: ["none"],
+          warnings: [],
+          ruleset
+        })
       }))
 
     it.effect("what is read back is frozen at every depth, as what the validator made", () =>
@@ -95,7 +100,10 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         const url = newClient()
         const earlier = yield* cache.now
         yield* put(accepted(url, { client_name: "new" }))
-        const stored = yield* cache.put(accepted(url, { client_name: "old" }), { fetchedAt: earlier, timeToLive: "1 hour" })
+        const stored = yield* cache.put(accepted(url, { client_name: "old" }), {
+          fetchedAt: earlier,
+          timeToLive: "1 hour"
+        })
         expect(stored).toBe(false)
         expect(nameOf(yield* get(url))).toEqual(Option.some("new"))
       }))

@@ -1,6 +1,6 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
-import type { ClientId, ClientMetadata } from "effect-cimd"
+import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import type { Cache, ClientId, ClientMetadata } from "effect-cimd"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,7 +25,9 @@ describe("CAC-08: a program without its cache does not compile", () => {
   })
 
   test("the Postgres cache asks for a client", () => {
-    expect(PostgresCache.layer()).type.toBe<Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable, PgClient.PgClient>>()
+    expect(PostgresCache.layer()).type.toBe<
+      Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable, PgClient.PgClient>
+    >()
     const withoutClient = Layer.provide(withoutCache, PostgresCache.layer())
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutClient))
     const whole = Layer.provide(withoutClient, clientLayer)
@@ -50,7 +52,7 @@ describe("CAC-01: only an accepted document can be put", () => {
       { clientId, json: {}, metadata: { client_id: "" }, authMethods: [], warnings: [], ruleset: "" },
       fetched
     )
-    expect(cache.put).type.not.toBeCallableWith({ ...document, json: {} } as object, fetched)
+    expect(cache.put).type.not.toBeCallableWith({ ...document, json: {} }, fetched)
   })
 
   test("a copy with another client is not", () => {
