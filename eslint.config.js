@@ -61,9 +61,15 @@ export default tseslint.config(
     files: ["src/**/*.ts"],
     rules: {
       "no-console": "error",
-      "no-restricted-globals": ["error", {
-        name: "Date",
+      "no-restricted-syntax": ["error", {
+        selector: "CallExpression[callee.object.name='Date'][callee.property.name='now']",
         message: "Take the time from effect/Clock."
+      }, {
+        selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+        message: "Take the time from effect/Clock."
+      }, {
+        selector: "CallExpression[callee.object.name='Math'][callee.property.name='random']",
+        message: "Take what is random from effect/Random."
       }]
     }
   },

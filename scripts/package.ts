@@ -29,6 +29,14 @@ const run = (command: ReadonlyArray<string>, options: { readonly cwd: string; re
   return stdout
 }
 
+const entry = (name: string): string => name === "index" ? "." : `./${name}`
+const publicModules = readdirSync(join(root, "src"))
+  .filter((name) => name.endsWith(".ts"))
+  .map((name) => entry(name.slice(0, -".ts".length)))
+const exported = Object.keys(manifest.exports)
+const unexported = [...publicModules, "./testing", "./package.json"].filter((name) => !exported.includes(name))
+if (unexported.length > 0) fail(`not in the exports of package.json: ${unexported.join(", ")}`)
+
 const packs = join(root, ".cache/package")
 rmSync(packs, { recursive: true, force: true })
 mkdirSync(packs, { recursive: true })
@@ -56,7 +64,7 @@ try {
   run([...install, tarball], { cwd: consumer })
 
   // What the optional peers serve is not installed here, and the rest must do without.
-  const modules = Object.keys(manifest.exports)
+  const modules = exported
     .filter((name) => name !== "./package.json" && name !== "./testing")
     .map((name) => `effect-cimd${name.slice(1)}`)
   writeFileSync(join(consumer, "imports.js"), modules.map((name) => `import ${JSON.stringify(name)}\n`).join(""))

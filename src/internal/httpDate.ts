@@ -3,7 +3,6 @@
  *
  * `Date.parse` will not do: it accepts many other spellings, and months with more days than they have.
  */
-/* eslint-disable no-restricted-globals -- `Date` serves as a calendar for given instants here; no clock is read. */
 
 const shortDays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
 const longDays = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
