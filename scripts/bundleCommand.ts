@@ -9,14 +9,13 @@ import { fileURLToPath } from "node:url"
 const root = fileURLToPath(new URL("..", import.meta.url))
 
 interface Manifest {
-  readonly dependencies: Readonly<Record<string, string>>
+  readonly dependencies?: Readonly<Record<string, string>>
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional?: boolean }>>
 }
 
 /**
- * Writes `cimd.js` and what it loads on demand into a folder. Effect is bundled as well: from a few files the command
- * starts three times as fast as from a thousand. Outside stay the optional peers, and what this package depends on, so
- * that a fix of the HTTP client reaches the command without a new release of it.
+ * Writes `cimd.js` into a folder, and the licences of what is in it. Effect is bundled as well: from one file the command
+ * starts three times as fast as from a thousand. Outside stay what this package depends on and the optional peers.
  */
 export const bundleCommand = async (outdir: string): Promise<void> => {
   const manifest: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
@@ -24,15 +23,13 @@ export const bundleCommand = async (outdir: string): Promise<void> => {
     absWorkingDir: root,
     entryPoints: { cimd: "src/cli/main.ts" },
     outdir,
-    chunkNames: "cimd/[name]-[hash]",
-    splitting: true,
     bundle: true,
     format: "esm",
     platform: "node",
     target: "node20",
     metafile: true,
     legalComments: "none",
-    external: [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependenciesMeta), "pg-native"],
+    external: [...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.peerDependenciesMeta), "pg-native"],
     // CommonJS parts of the bundle ask for Node's modules with `require`.
     banner: {
       js: `import { createRequire as __createRequire } from "node:module"\n` +

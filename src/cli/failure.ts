@@ -7,7 +7,6 @@ import * as Issues from "./issues.js"
 interface Failure {
   readonly _tag: string
   readonly message: string
-  readonly code?: string | undefined
   readonly issues?: ReadonlyArray<Issue.Issue> | undefined
 }
 
@@ -21,8 +20,7 @@ export const orAnswer = <E extends Failure, R>(
   )
 
 const toAnswer = (error: Failure): Answer => {
-  const code = error.code ?? error._tag
-  const { issues } = error
+  const { _tag: code, issues } = error
   return {
     json: {
       ok: false,

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Answer from "./answer.js"
 import * as Database from "./database.js"
 import * as Input from "./input.js"
+import { answer } from "./resolving.js"
 
 const readCertificates = (
   file: Option.Option<string>
@@ -37,7 +38,5 @@ export const resolve = Command.make("resolve", {
 }, ({ allowLoopback, ca, clientId, json, ...database }) =>
   Effect.gen(function*() {
     const certificates = yield* readCertificates(ca)
-    // The HTTP client takes longer to load than the other commands take to answer.
-    const { answer } = yield* Effect.promise(() => import("./resolving.js"))
     yield* Answer.give(yield* answer({ clientId, allowLoopback, ca: certificates, database }), { json })
   })).pipe(Command.withDescription("Answer a client's metadata: from the cache, else from the client's origin"))
