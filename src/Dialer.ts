@@ -7,11 +7,14 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { Socket } from "node:net"
+import { connect, isIP } from "node:net"
 import type { Duplex } from "node:stream"
+import { destroy, ignore, whenConnected } from "./internal/sockets.js"
 
 /**
  * No connection could be made to an address.
@@ -22,7 +25,13 @@ import type { Duplex } from "node:stream"
 export class DialError extends Schema.TaggedError<DialError>("effect-cimd/Dialer/DialError")(
   "DialError",
   { address: Schema.String, port: Schema.Int, cause: Schema.Defect }
-) {}
+) {
+  override get message(): string {
+    return `No connection to ${this.address}, port ${this.port}: ${
+      this.cause instanceof Error ? this.cause.message : String(this.cause)
+    }.`
+  }
+}
 
 /**
  * @since 0.1.0
@@ -33,10 +42,19 @@ export class Dialer extends Context.Tag("effect-cimd/Dialer")<Dialer, {
   readonly dial: (address: string, port: number) => Effect.Effect<Duplex, DialError, Scope.Scope>
 }>() {}
 
+const dial = (address: string, port: number): Effect.Effect<Socket, DialError, Scope.Scope> =>
+  // `net.connect` looks up whatever is no address.
+  isIP(address) === 0
+    ? new DialError({ address, port, cause: new Error("It is not an IP address") })
+    : Effect.acquireRelease(Effect.sync(() => ignore(connect({ host: address, port, noDelay: true }))), destroy).pipe(
+      Effect.tap((socket) => whenConnected(socket, "connect")),
+      Effect.mapError((cause) => new DialError({ address, port, cause }))
+    )
+
 /**
  * Straight TCP.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Dialer> = null as never
+export const layer: Layer.Layer<Dialer> = Layer.succeed(Dialer, { dial })

@@ -1,17 +1,43 @@
 /**
- * One guarded GET of a client's metadata document (rules FET-01 to FET-14 and ADR-01 to ADR-07).
+ * One guarded GET of a client's metadata document (rules FET-01 to FET-13 and ADR-01 to ADR-06).
+ *
+ * The name is looked up once and every address of it judged; one of the judged addresses is dialed, TLS is spoken with
+ * the name, and one request sent. One deadline covers all of it, and the connection is closed at its end. Neither a
+ * proxy variable nor a global agent or dispatcher changes where it goes.
+ *
+ * A `traceparent` or any other header that tracing packages add to outgoing requests is not sent: the request is written
+ * by hand, and a stranger is not told about this server's traces.
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
-import type { ClientId } from "./ClientId.js"
-import type { Dialer } from "./Dialer.js"
-import type * as Freshness from "./Freshness.js"
-import type { HostPolicy } from "./HostPolicy.js"
-import type { NameLookup } from "./NameLookup.js"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type { SecureContext } from "node:tls"
+import * as ClientId from "./ClientId.js"
+import * as Dialer from "./Dialer.js"
+import * as Errors from "./FetchError.js"
+import * as Freshness from "./Freshness.js"
+import { HostPolicy } from "./HostPolicy.js"
+import * as Budget from "./internal/budget.js"
+import * as CheckedAddresses from "./internal/checkedAddresses.js"
+import { connect } from "./internal/connect.js"
+import type { Refusal } from "./internal/exchange.js"
+import { exchange } from "./internal/exchange.js"
+import type { Settings } from "./internal/fetchSettings.js"
+import { settle } from "./internal/fetchSettings.js"
+import * as HttpResponse from "./internal/httpResponse.js"
+import * as metrics from "./internal/metrics.js"
+import type { HeadRefused } from "./internal/responseRules.js"
+import * as ResponseRules from "./internal/responseRules.js"
+import * as Secure from "./internal/secure.js"
+import { codeOf } from "./internal/sockets.js"
+import * as Target from "./internal/target.js"
+import * as NameLookup from "./NameLookup.js"
 
 /**
  * A 200 response that passed every guard. Its body has not been judged.
@@ -27,12 +53,23 @@ export interface Response {
 }
 
 /**
- * Why no document was fetched. PLACEHOLDER: a union of one tagged error per class.
+ * Why no document was fetched; the module `FetchError` has each of them.
  *
  * @since 0.1.0
  * @category errors
  */
-export type FetchError = never
+export type FetchError = Errors.FetchError
+
+/**
+ * The options cannot be kept. The message says which, and what they have to be.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class FetcherInvalid extends Schema.TaggedError<FetcherInvalid>("effect-cimd/Fetcher/FetcherInvalid")(
+  "FetcherInvalid",
+  { message: Schema.String }
+) {}
 
 /**
  * @since 0.1.0
@@ -43,10 +80,39 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
   /** Bytes of body at most; 5120 unless told (FET-07). */
   readonly maxBodyBytes?: number | undefined
+  /** Bytes of the status line and the headers at most; 16384 unless told (FET-07). */
+  readonly maxHeaderBytes?: number | undefined
+  /** Header lines at most; 100 unless told (FET-07). */
+  readonly maxHeaderCount?: number | undefined
   /** `Accept` header; `application/json` unless told (FET-02). */
   readonly accept?: string | undefined
   /** Certificate authorities (PEM) to trust instead of the system's. */
   readonly ca?: string | ReadonlyArray<string> | undefined
+  /** Fetches at the same time; 16 unless told. For each of them 8 may wait; further ones are refused. */
+  readonly concurrency?: number | undefined
+  /** Fetches at the same time from one origin; 4 unless told. For each of them 8 may wait; further ones are refused. */
+  readonly concurrencyPerOrigin?: number | undefined
+  /**
+   * How many fetches from one origin may begin within a time; 30 in 10 seconds unless told. They may all begin at once;
+   * after that the number fills up again evenly.
+   */
+  readonly startRate?: {
+    readonly starts: number
+    readonly per: Duration.DurationInput
+  } | undefined
+  /**
+   * How long a client is left alone after a failed fetch: first the minimum (1 second unless told), and twice as long
+   * with each further failure, up to the maximum (60 seconds unless told). A success ends it. Zero turns it off.
+   */
+  readonly failurePause?: {
+    readonly minimum: Duration.DurationInput
+    readonly maximum: Duration.DurationInput
+  } | undefined
+  /**
+   * Origins, and failed clients, that are remembered for these limits at most; 10,000 each unless told. No entry that
+   * still counts is pushed out. While the table of origins is full, the origins outside it share the limits of one.
+   */
+  readonly tracked?: number | undefined
 }
 
 /**
@@ -55,16 +121,138 @@ export interface Options {
  */
 export class Fetcher extends Context.Tag("effect-cimd/Fetcher")<Fetcher, {
   /** Fetches the document behind a client identifier, from a public address only. */
-  readonly fetch: (clientId: ClientId) => Effect.Effect<Response, FetchError>
+  readonly fetch: (clientId: ClientId.ClientId) => Effect.Effect<Response, FetchError>
 }>() {}
 
-/**
- * The fetcher over the system's name lookup and straight TCP.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layer: (options?: Options) => Layer.Layer<Fetcher, never, HostPolicy> = () => null as never
+const requestOf = (target: Target.Target, accept: string): string =>
+  [
+    `GET ${target.requestTarget} HTTP/1.1`,
+    `Host: ${target.hostField}`,
+    `Accept: ${accept}`,
+    "Accept-Encoding: identity",
+    "User-Agent: effect-cimd",
+    "Connection: close",
+    "",
+    ""
+  ].join("\r\n")
+
+const toFetchError = (
+  target: Target.Target,
+  address: string,
+  refusal: Refusal<HeadRefused>,
+  part: "headers" | "body"
+): FetchError => {
+  const { clientId } = target
+  switch (refusal._tag) {
+    case "Malformed":
+      return new Errors.ResponseMalformed({ clientId, reason: refusal.reason })
+    case "TooLarge":
+      return new Errors.ResponseTooLarge({ clientId, part: refusal.part, limit: refusal.limit })
+    case "Truncated":
+      return new Errors.ResponseTruncated({ clientId, part: refusal.part })
+    case "Broken":
+      // With TLS 1.3 a server may refuse the handshake after it is over for the client.
+      return codeOf(refusal.error).startsWith("ERR_SSL_")
+        ? Secure.failure(target, address, refusal.error)
+        : new Errors.ResponseTruncated({ clientId, part })
+    default:
+      return refusal
+  }
+}
+
+const make = Effect.fnUntraced(function*(options: Options = {}) {
+  const settings = settle(options)
+  if (typeof settings === "string") {
+    return yield* new FetcherInvalid({ message: settings })
+  }
+  const secureContext = Secure.context(settings.ca)
+  const budget = Budget.make(settings.budget)
+  return Fetcher.of(fetcherOf({
+    settings,
+    secureContext,
+    budget,
+    policy: yield* HostPolicy,
+    lookup: (yield* NameLookup.NameLookup).lookup,
+    dial: (yield* Dialer.Dialer).dial
+  }))
+})
+
+const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
+  readonly settings: Settings
+  readonly secureContext: SecureContext
+  readonly budget: Budget.Budget
+  readonly policy: HostPolicy["Type"]
+  readonly lookup: NameLookup.NameLookup["Type"]["lookup"]
+  readonly dial: Dialer.Dialer["Type"]["dial"]
+}): Fetcher["Type"] => {
+  const attempt = (target: Target.Target, enter: (phase: Errors.Phase) => void) =>
+    Effect.gen(function*() {
+      enter("lookup")
+      const addresses = yield* CheckedAddresses.find(target, lookup, policy)
+      enter("connect")
+      const connection = yield* connect(target, addresses, dial)
+      enter("tls")
+      const socket = yield* Secure.handshake(target, connection, secureContext)
+      enter("headers")
+      const clock = yield* Effect.clock
+      const requestTime = clock.unsafeCurrentTimeMillis()
+      const refuse = ResponseRules.refuse(target.clientId)
+      let freshness: Freshness.Freshness | undefined
+      const reader = HttpResponse.make(settings, (head) => {
+        enter("body")
+        freshness = Freshness.read(head.headers, { requestTime, responseTime: clock.unsafeCurrentTimeMillis() })
+        return refuse(head)
+      })
+      const body = yield* Effect.mapError(
+        exchange(socket, requestOf(target, settings.accept), reader),
+        (refusal) => toFetchError(target, connection.address, refusal, reader.part())
+      )
+      return { body, freshness: freshness ?? (yield* noHead), address: connection.address } satisfies Response
+    }).pipe(Effect.scoped)
+
+  const fetch = (clientId: ClientId.ClientId) =>
+    Effect.suspend(() => {
+      const target = Target.parse(clientId)
+      let phase: Errors.Phase = "budget"
+      const enter = (next: Errors.Phase) => {
+        phase = next
+      }
+      return budget.spend(clientId, (turn) =>
+        turn(attempt(target, enter)).pipe(
+          Effect.timeoutFail({
+            duration: settings.timeoutMillis,
+            onTimeout: () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
+          })
+        ))
+    })
+
+  return { fetch: (clientId) => observed(clientId, fetch(clientId)) }
+}
+
+const noHead = Effect.dieMessage("A body came without a head")
+
+const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, FetchError>) =>
+  fetch.pipe(
+    Effect.tapBoth({
+      onFailure: (error) => Effect.zipRight(counted(error._tag), Effect.annotateCurrentSpan(outcomeOf(error))),
+      onSuccess: ({ body }) =>
+        Effect.zipRight(
+          counted("success"),
+          Effect.annotateCurrentSpan({ "cimd.outcome": "success", "cimd.status": 200, "cimd.bytes": body.length })
+        )
+    }),
+    Effect.withSpan("cimd.fetch", {
+      attributes: { "cimd.host": ClientId.host(clientId) },
+      captureStackTrace: false
+    })
+  )
+
+const counted = (outcome: string) => Effect.sync(() => metrics.fetchesOf(outcome).unsafeUpdate(1, []))
+
+const outcomeOf = (error: FetchError): Record<string, unknown> => ({
+  "cimd.outcome": error._tag,
+  ...("status" in error ? { "cimd.status": error.status } : {})
+})
 
 /**
  * The fetcher over a name lookup and a dialer of your own: doubles in tests, a proxy in production.
@@ -72,6 +260,39 @@ export const layer: (options?: Options) => Layer.Layer<Fetcher, never, HostPolic
  * @since 0.1.0
  * @category layers
  */
-export const layerWithoutDependencies: (
+export const layerWithoutDependencies = (
   options?: Options
-) => Layer.Layer<Fetcher, never, HostPolicy | NameLookup | Dialer> = () => null as never
+): Layer.Layer<Fetcher, FetcherInvalid, HostPolicy | NameLookup.NameLookup | Dialer.Dialer> =>
+  Layer.effect(Fetcher, make(options))
+
+const dependencies = Layer.merge(NameLookup.layer, Dialer.layer)
+
+/**
+ * The fetcher over the system's name lookup and straight TCP.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<Fetcher, FetcherInvalid, HostPolicy> =>
+  Layer.provide(layerWithoutDependencies(options), dependencies)
+
+/**
+ * {@link layer} with its options read from `Config`.
+ *
+ * @example
+ * ```ts
+ * import { Fetcher } from "effect-cimd"
+ * import * as Config from "effect/Config"
+ *
+ * const Live = Fetcher.layerConfig({
+ *   timeout: Config.duration("CIMD_FETCH_TIMEOUT").pipe(Config.withDefault("5 seconds"))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<Fetcher, FetcherInvalid | ConfigError.ConfigError, HostPolicy> =>
+  Layer.provide(Layer.effect(Fetcher, Effect.flatMap(Config.unwrap(config), make)), dependencies)

@@ -6,9 +6,10 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { lookup } from "node:dns"
 
 /**
  * A name could not be looked up.
@@ -19,7 +20,13 @@ import * as Schema from "effect/Schema"
 export class NameLookupError extends Schema.TaggedError<NameLookupError>("effect-cimd/NameLookup/NameLookupError")(
   "NameLookupError",
   { host: Schema.String, cause: Schema.Defect }
-) {}
+) {
+  override get message(): string {
+    return `The name ${this.host} could not be looked up: ${
+      this.cause instanceof Error ? this.cause.message : String(this.cause)
+    }.`
+  }
+}
 
 /**
  * @since 0.1.0
@@ -33,10 +40,40 @@ export class NameLookup extends Context.Tag("effect-cimd/NameLookup")<NameLookup
   readonly lookup: (host: string) => Effect.Effect<ReadonlyArray<string>, NameLookupError>
 }>() {}
 
+const maxPending = 32
+
+const make = (): Context.Tag.Service<NameLookup> => {
+  let pending = 0
+  return {
+    lookup: (host) =>
+      Effect.async((resume) => {
+        const failed = (cause: Error) => resume(Effect.fail(new NameLookupError({ host, cause })))
+        if (pending >= maxPending) {
+          return failed(new Error(`${pending} earlier lookups have not been answered by the system's resolver`))
+        }
+        pending++
+        // No signal is taken: the call cannot be cancelled, and counts until it returns even if nobody waits for it.
+        lookup(host, { all: true, verbatim: true }, (error, answers) => {
+          pending--
+          if (error === null) {
+            resume(Effect.succeed(answers.map(({ address }) => address)))
+          } else {
+            failed(error)
+          }
+        })
+      })
+  }
+}
+
 /**
- * The operating system's resolver, as every other program on the machine uses it.
+ * The operating system's resolver (`getaddrinfo`), as every other program on the machine uses it: with its hosts file,
+ * its order of addresses, its caches.
+ *
+ * Such a lookup cannot be cancelled. One whose caller has gone is left to end by itself; while 32 have not been answered
+ * further ones fail at once, so that a resolver that hangs does not pile up work. They run on libuv's thread pool, of
+ * which libuv gives them half at most: raise `UV_THREADPOOL_SIZE` if more than two should run at the same time.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<NameLookup> = null as never
+export const layer: Layer.Layer<NameLookup> = Layer.sync(NameLookup, make)

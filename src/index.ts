@@ -17,6 +17,10 @@ export * as Dialer from "./Dialer.js"
 /**
  * @since 0.1.0
  */
+export * as FetchError from "./FetchError.js"
+/**
+ * @since 0.1.0
+ */
 export * as Fetcher from "./Fetcher.js"
 /**
  * @since 0.1.0

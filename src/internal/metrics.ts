@@ -36,3 +36,19 @@ export const sweepsFailed = Metric.tagged(sweeps, "outcome", "failed")
 export const listening = Metric.gauge("cimd_listening", {
   description: "Whether this node hears the announcements of other nodes"
 })
+
+const fetches = Metric.counter("cimd_fetches_total", {
+  description: "Fetches from clients' origins, by outcome: success, or the tag of the error",
+  incremental: true
+})
+
+/** The outcomes are few and fixed, so each counter is made once. */
+const fetchesByOutcome = new Map<string, Metric.Metric.Counter<number>>()
+
+export const fetchesOf = (outcome: string): Metric.Metric.Counter<number> => {
+  const known = fetchesByOutcome.get(outcome)
+  if (known !== undefined) return known
+  const counter = Metric.tagged(fetches, "outcome", outcome)
+  fetchesByOutcome.set(outcome, counter)
+  return counter
+}

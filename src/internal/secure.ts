@@ -1,0 +1,47 @@
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { constants } from "node:crypto"
+import type { SecureContext, TLSSocket } from "node:tls"
+import * as tls from "node:tls"
+import { TlsFailed } from "../FetchError.js"
+import type { Connection } from "./connect.js"
+import { codeOf, destroy, ignore, whenConnected } from "./sockets.js"
+import type { Target } from "./target.js"
+import { printable } from "./text.js"
+
+/** What all handshakes have in common; made once, since reading the authorities takes time. Throws if they are none. */
+export const context = (ca: ReadonlyArray<string> | undefined): SecureContext =>
+  tls.createSecureContext({
+    ...(ca === undefined ? {} : { ca: [...ca] }),
+    minVersion: "TLSv1.2",
+    // After the handshake there is one short answer to wait for, and nothing to agree on anew.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION
+  })
+
+export const failure = (target: Target, address: string, error: Error): TlsFailed =>
+  new TlsFailed({ clientId: target.clientId, address, code: codeOf(error), detail: printable(error.message) })
+
+/** A TLS connection over a dialed one, whose certificate is for the target's host (FET-01). */
+export const handshake = (
+  target: Target,
+  { address, socket }: Connection,
+  secureContext: SecureContext
+): Effect.Effect<TLSSocket, TlsFailed, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      ignore(tls.connect({
+        socket,
+        secureContext,
+        host: target.host,
+        // An address has no place in the extension (RFC 6066, section 3); the certificate is checked against `host`.
+        servername: target.isAddress ? "" : target.host,
+        ALPNProtocols: ["http/1.1"],
+        // Said aloud, so that no environment variable turns it off.
+        rejectUnauthorized: true
+      }))
+    ),
+    destroy
+  ).pipe(
+    Effect.tap((secured) => whenConnected(secured, "secureConnect")),
+    Effect.mapError((error) => failure(target, address, error))
+  )

@@ -1,0 +1,288 @@
+/**
+ * A scripted origin: an HTTPS server on loopback that answers whatever a test tells it to, and remembers what it was
+ * asked. It has a throw-away certificate authority of its own and makes a certificate for every name it is asked for.
+ *
+ * What it sends is written to the socket as it stands, so that an origin can also break every rule of HTTP.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { AddressInfo, Socket } from "node:net"
+import { createServer } from "node:net"
+import * as tls from "node:tls"
+import * as Certificate from "../internal/certificate.js"
+
+/**
+ * A request as it came.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request {
+  readonly method: string
+  /** The request target, byte for byte. */
+  readonly target: string
+  /** Each header line by itself; the names as they came. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  /** The name in the TLS handshake (SNI); absent if the client sent none. */
+  readonly serverName: string | undefined
+  /** When it had arrived, in milliseconds since the Unix epoch. */
+  readonly time: number
+}
+
+/**
+ * What to answer to a request. Everything may be left out: `{}` is a 200 with an empty body.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Answer {
+  /** 200 unless told. */
+  readonly status?: number | undefined
+  /**
+   * Header fields. `Content-Type: application/json`, `Content-Length` and `Connection: close` are there unless given; an
+   * empty array leaves one out, and `Content-Length` is left out when there is a `Transfer-Encoding`.
+   */
+  readonly headers?: Readonly<Record<string, string | ReadonlyArray<string>>> | undefined
+  readonly body?: string | Uint8Array | undefined
+  /** The whole answer, byte for byte, instead of the fields above. */
+  readonly raw?: string | Uint8Array | undefined
+  /** To wait before the first byte. */
+  readonly delay?: Duration.DurationInput | undefined
+  /** To send a few bytes at a time. */
+  readonly drip?: { readonly bytes: number; readonly every: Duration.DurationInput } | undefined
+  /** What follows the last byte: the end of the connection (unless told), a TCP reset, or nothing at all. */
+  readonly end?: "close" | "reset" | "hang" | undefined
+}
+
+/**
+ * How the TLS handshake for a name goes: with a certificate that is valid for it (unless told) or has a fault, without
+ * an end, or with a TCP reset.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Handshake = "trusted" | "wrong-name" | "self-signed" | "expired" | "not-yet-valid" | "hang" | "reset"
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class Origin extends Context.Tag("effect-cimd/testing/Origin")<Origin, {
+  /** The loopback port it listens on, at 127.0.0.1. */
+  readonly port: number
+  /** The certificate of its authority, in PEM form: the `ca` option of a fetcher. */
+  readonly ca: string
+  /**
+   * What to answer at a URL from now on: `https://app.example/client.json`, or only a path for every host. An answer may
+   * depend on the request, and on how often there was one (`count` is 1 for the first). What is not told is a 404.
+   */
+  readonly serve: (url: string, answer: Answer | ((request: Request, count: number) => Answer)) => Effect.Effect<void>
+  /** Serves a value as JSON with status 200. */
+  readonly document: (url: string, json: unknown, headers?: Answer["headers"]) => Effect.Effect<void>
+  /** How handshakes for a host name go from now on. */
+  readonly handshake: (host: string, handshake: Handshake) => Effect.Effect<void>
+  /** Every request so far, in the order they came. */
+  readonly requests: Effect.Effect<ReadonlyArray<Request>>
+  /** TCP connections: those that are open, and all there ever were. */
+  readonly connections: Effect.Effect<{ readonly open: number; readonly total: number }>
+}>() {}
+
+/**
+ * An origin on a free port of its own, for as long as the scope is open.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<Origin["Type"], never, Scope.Scope> = Effect.gen(function*() {
+  const authority = Certificate.authority()
+  const answers = new Map<string, { readonly answer: Parameters<Origin["Type"]["serve"]>[1]; count: number }>()
+  const handshakes = new Map<string, Handshake>()
+  const requests: Array<Request> = []
+  const open = new Set<Socket>()
+  let total = 0
+
+  const respond = (socket: tls.TLSSocket, raw: Socket, request: Request, host: string) => {
+    requests.push(request)
+    const scripted = answers.get(`https://${host}${request.target}`) ?? answers.get(request.target)
+    if (scripted === undefined) {
+      send(socket, raw, { status: 404 })
+      return
+    }
+    scripted.count++
+    const { answer } = scripted
+    send(socket, raw, typeof answer === "function" ? answer(request, scripted.count) : answer)
+  }
+
+  const contexts = contextsOf(authority)
+  const server = createServer((raw) => {
+    total++
+    open.add(raw)
+    raw.on("close", () => open.delete(raw)).on("error", () => {})
+    const socket = new tls.TLSSocket(raw, {
+      isServer: true,
+      secureContext: contexts("", "trusted"),
+      ALPNProtocols: ["http/1.1"],
+      SNICallback: (name, done) => {
+        const handshake = handshakes.get(name) ?? "trusted"
+        if (handshake === "reset") {
+          raw.resetAndDestroy()
+        } else if (handshake !== "hang") {
+          done(null, contexts(name, handshake))
+        }
+      }
+    })
+    socket.on("error", () => {})
+    let head = ""
+    const onData = (chunk: Buffer) => {
+      head += chunk.toString("latin1")
+      if (!head.includes("\r\n\r\n")) return
+      socket.off("data", onData).resume()
+      const { host, ...request } = parse(head)
+      const serverName = "servername" in socket && typeof socket.servername === "string" ? socket.servername : undefined
+      respond(socket, raw, { ...request, serverName, time: Date.now() }, host)
+    }
+    socket.on("data", onData)
+  })
+
+  yield* Effect.acquireRelease(
+    Effect.async<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () =>
+      Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        for (const socket of open) socket.destroy()
+      })
+  )
+
+  const serve: Origin["Type"]["serve"] = (url, answer) =>
+    Effect.sync(() => {
+      answers.set(url.replace(/^(https:\/\/[^/]*):443\//, "$1/"), { answer, count: 0 })
+    })
+
+  return {
+    // A server that listens on TCP has an address of this form.
+    port: (server.address() as AddressInfo).port,
+    ca: authority.cert,
+    serve,
+    document: (url, json, headers) => serve(url, { body: JSON.stringify(json), headers }),
+    handshake: (host, handshake) => Effect.sync(() => void handshakes.set(host, handshake)),
+    requests: Effect.sync(() => [...requests]),
+    connections: Effect.sync(() => ({ open: open.size, total }))
+  }
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Origin> = Layer.scoped(Origin, make)
+
+const day = 86_400_000
+
+/** Makes the secure context for a name and a kind of handshake, each once. */
+const contextsOf = (authority: ReturnType<typeof Certificate.authority>) => {
+  const made = new Map<string, tls.SecureContext>()
+  const certificate = (name: string, handshake: Handshake): Certificate.Certificate => {
+    const now = Date.now()
+    const valid = { notBefore: new Date(now - day), notAfter: new Date(now + day) }
+    // Without a name in the handshake the client dialed an address, and wants that in the certificate.
+    const names = name === "" ? ["localhost", "127.0.0.1", "::1", ...publicAddresses] : [name]
+    switch (handshake) {
+      case "self-signed":
+        return Certificate.selfSigned({ names, ...valid })
+      case "wrong-name":
+        return authority.issue({ names: ["wrong.example"], ...valid })
+      case "expired":
+        return authority.issue({ names, notBefore: new Date(now - 2 * day), notAfter: new Date(now - day) })
+      case "not-yet-valid":
+        return authority.issue({ names, notBefore: new Date(now + day), notAfter: new Date(now + 2 * day) })
+      default:
+        return authority.issue({ names, ...valid })
+    }
+  }
+  return (name: string, handshake: Handshake): tls.SecureContext => {
+    const key = `${handshake} ${name}`
+    const known = made.get(key)
+    if (known !== undefined) return known
+    const context = tls.createSecureContext(certificate(name, handshake))
+    made.set(key, context)
+    return context
+  }
+}
+
+/**
+ * The addresses that names have in tests unless told otherwise, IPv4 and IPv6. They are public, so that a fetcher takes
+ * them; nothing is ever sent to them.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const publicAddresses = ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"] as const
+
+const parse = (text: string) => {
+  const [requestLine = "", ...lines] = text.slice(0, text.indexOf("\r\n\r\n")).split("\r\n")
+  const [method = "", target = ""] = requestLine.split(" ")
+  const headers = lines.map((line) => {
+    const colon = line.indexOf(":")
+    return [line.slice(0, colon), line.slice(colon + 1).trim()] as const
+  })
+  const host = headers.find(([name]) => name.toLowerCase() === "host")?.[1] ?? ""
+  return { method, target, headers, host }
+}
+
+const bytesOf = (answer: Answer): Buffer => {
+  if (answer.raw !== undefined) {
+    return Buffer.from(answer.raw)
+  }
+  const body = Buffer.from(answer.body ?? "")
+  const given = Object.entries(answer.headers ?? {})
+  const has = (name: string) => given.some(([header]) => header.toLowerCase() === name)
+  const fields = [
+    ...(has("content-type") ? [] : [["Content-Type", "application/json"] as const]),
+    ...(has("content-length") || has("transfer-encoding") ? [] : [["Content-Length", `${body.length}`] as const]),
+    ...(has("connection") ? [] : [["Connection", "close"] as const]),
+    ...given
+  ]
+  const lines = fields.flatMap(([name, value]) =>
+    (typeof value === "string" ? [value] : value).map((line) => `${name}: ${line}\r\n`)
+  )
+  return Buffer.concat([Buffer.from(`HTTP/1.1 ${answer.status ?? 200} \r\n${lines.join("")}\r\n`, "latin1"), body])
+}
+
+const send = (socket: tls.TLSSocket, raw: Socket, answer: Answer): void => {
+  const finish = () => {
+    if (answer.end === "reset") {
+      // The bytes before it have to be on their way: a reset takes back what is still waiting.
+      setImmediate(() => raw.resetAndDestroy())
+    } else if (answer.end !== "hang") {
+      socket.end()
+    }
+  }
+  const bytes = bytesOf(answer)
+  const { drip } = answer
+  const write = (from: number): void => {
+    if (raw.destroyed) return
+    if (drip === undefined) {
+      socket.write(bytes, finish)
+      return
+    }
+    const to = from + drip.bytes
+    socket.write(bytes.subarray(from, to))
+    if (to >= bytes.length) {
+      finish()
+    } else {
+      setTimeout(() => write(to), Duration.toMillis(drip.every))
+    }
+  }
+  if (answer.delay === undefined) {
+    write(0)
+  } else {
+    setTimeout(() => write(0), Duration.toMillis(answer.delay))
+  }
+}

@@ -1,0 +1,76 @@
+import { it } from "@effect/vitest"
+import { Fetcher, HostPolicy } from "effect-cimd"
+import { DialerTest, FetcherTest, Origin } from "effect-cimd/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { describe, expect } from "vitest"
+import { clientId } from "./support/clientId.js"
+
+const world = (options?: Fetcher.Options) =>
+  FetcherTest.layer(options).pipe(
+    Layer.provideMerge(Origin.layer),
+    Layer.provide(HostPolicy.layerPublic)
+  )
+
+const url = "https://app.example/client.json"
+
+describe("Fetcher", () => {
+  it.live("FET-01, FET-02: one GET with exactly these header lines, and the document comes back", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const fetcher = yield* Fetcher.Fetcher
+      const target = "https://app.example:8443/a%2Fb//c;d=1?x=%20&y"
+      yield* origin.document(target, { client_id: target }, { "cache-control": "max-age=600" })
+      const response = yield* fetcher.fetch(clientId(target))
+      expect(JSON.parse(Buffer.from(response.body).toString())).toEqual({ client_id: target })
+      expect(response.freshness).toMatchObject({ storable: true, noCache: false })
+      expect(response.freshness.remaining).toBeGreaterThan(598)
+      expect(response.address).toBe(Origin.publicAddresses[0])
+      expect(yield* origin.requests).toEqual([{
+        method: "GET",
+        target: "/a%2Fb//c;d=1?x=%20&y",
+        headers: [
+          ["Host", "app.example:8443"],
+          ["Accept", "application/json"],
+          ["Accept-Encoding", "identity"],
+          ["User-Agent", "effect-cimd"],
+          ["Connection", "close"]
+        ],
+        serverName: "app.example",
+        time: expect.any(Number)
+      }])
+      const dialer = yield* DialerTest.DialerTest
+      expect(yield* dialer.dialed).toEqual([{ address: Origin.publicAddresses[0], port: 8443 }])
+      yield* Effect.sleep(50)
+      expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
+    }).pipe(Effect.provide(world())))
+
+  it.live("FET-03: a 404 carries its status", () =>
+    Effect.gen(function*() {
+      const fetcher = yield* Fetcher.Fetcher
+      const error = yield* Effect.flip(fetcher.fetch(clientId(url)))
+      expect(error).toMatchObject({ _tag: "StatusRefused", status: 404, clientId: url })
+    }).pipe(Effect.provide(world())))
+
+  for (const handshake of ["wrong-name", "self-signed", "expired", "not-yet-valid", "reset"] as const) {
+    it.live(`FET-01: a handshake that is ${handshake} fails`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        const fetcher = yield* Fetcher.Fetcher
+        yield* origin.document(url, {})
+        yield* origin.handshake("app.example", handshake)
+        const error = yield* Effect.flip(fetcher.fetch(clientId(url)))
+        expect(error._tag).toBe("TlsFailed")
+        expect(yield* origin.requests).toEqual([])
+      }).pipe(Effect.provide(world())))
+  }
+
+  it.live("FET-08: hang", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const fetcher = yield* Fetcher.Fetcher
+      yield* origin.handshake("app.example", "hang")
+      const error = yield* Effect.flip(fetcher.fetch(clientId(url)))
+      expect(error).toMatchObject({ _tag: "FetchTimeout", phase: "tls" })
+    }).pipe(Effect.provide(world({ timeout: 300 }))))
+})
