@@ -7,6 +7,7 @@ import * as Issues from "./issues.js"
 interface Failure {
   readonly _tag: string
   readonly message: string
+  readonly cause?: unknown
   readonly issues?: ReadonlyArray<Issue.Issue> | undefined
 }
 
@@ -20,14 +21,35 @@ export const orAnswer = <E extends Failure, R>(
   )
 
 const toAnswer = (error: Failure): Answer => {
-  const { _tag: code, issues } = error
+  const { _tag: code, issues, message } = error
+  const cause = causeOf(error)
   return {
     json: {
       ok: false,
-      error: { code, message: error.message, ...(issues === undefined ? {} : { issues: issues.map(Issues.toJson) }) }
+      error: {
+        code,
+        message,
+        ...(cause === undefined ? {} : { cause }),
+        ...(issues === undefined ? {} : { issues: issues.map(Issues.toJson) })
+      }
     },
     lines: issues === undefined
-      ? [`refused: ${code}`, `  ${error.message}`]
+      ? [`refused: ${code}`, ...indented(message), ...(cause === undefined ? [] : indented(`cause: ${cause}`))]
       : [...Issues.toLines(issues), `refused: ${code}, ${Issues.summary(issues)}`]
   }
+}
+
+const indented = (text: string): ReadonlyArray<string> => text.trimEnd().split("\n").map((line) => `  ${line}`)
+
+// Errors wrap one another; the innermost is what the server or the system said.
+const causeOf = (error: unknown): string | undefined => {
+  let said: string | undefined
+  for (
+    let cause = error instanceof Error ? error.cause : undefined;
+    cause instanceof Error;
+    cause = cause.cause
+  ) {
+    if (cause.message !== "") said = cause.message
+  }
+  return said
 }
