@@ -47,7 +47,7 @@ describe("cimd sweep", () => {
   it.scopedLive("CAC-08: a database without tables is a no that names the command that makes them", () =>
     Effect.gen(function*() {
       const { exitCode, stdout } = yield* run(["sweep", "--database-url", Redacted.value(yield* emptyUrl), "--json"])
-      expect(JSON.parse(stdout)).toEqual({
+      expect(JSON.parse(stdout)).toMatchObject({
         ok: false,
         error: { code: "CacheUnavailable", message: expect.stringContaining("cimd migrate") }
       })
