@@ -6,7 +6,8 @@ import * as HostPolicy from "../HostPolicy.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Resolver from "../Resolver.js"
 import * as Validator from "../Validator.js"
-import type { Answer, WrongCall } from "./answer.js"
+import type { Answer } from "./answer.js"
+import { WrongCall } from "./answer.js"
 import * as Database from "./database.js"
 import * as Failure from "./failure.js"
 import * as Issues from "./issues.js"
@@ -61,7 +62,10 @@ export const answer = ({ allowLoopback, ca, clientId, database }: Question): Eff
     Effect.provide(
       Resolver.layer().pipe(
         Layer.provide(Layer.mergeAll(
-          Fetcher.layer({ ca }),
+          Layer.mapError(
+            Fetcher.layer({ ca }),
+            ({ message }) => new WrongCall({ message: `--ca: ${message}` })
+          ),
           Validator.layer(),
           Layer.provide(PostgresCache.layer(), Database.layer(database))
         )),
