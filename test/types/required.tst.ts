@@ -20,7 +20,7 @@ declare const fetched: { readonly fetchedAt: Cache.Instant; readonly timeToLive:
 
 describe("CAC-08: a program without its cache does not compile", () => {
   test("the resolver asks for a cache", () => {
-    expect(withoutCache).type.toBe<Layer.Layer<Resolver.Resolver, never, Cache.Cache>>()
+    expect(withoutCache).type.toBe<Layer.Layer<Resolver.Resolver, Fetcher.FetcherInvalid, Cache.Cache>>()
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutCache))
   })
 
@@ -31,7 +31,7 @@ describe("CAC-08: a program without its cache does not compile", () => {
     const withoutClient = Layer.provide(withoutCache, PostgresCache.layer())
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutClient))
     const whole = Layer.provide(withoutClient, clientLayer)
-    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, PostgresCache.CacheUnavailable>>()
+    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, Fetcher.FetcherInvalid | PostgresCache.CacheUnavailable>>()
     expect(Effect.runPromise).type.toBeCallableWith(Effect.provide(program, whole))
   })
 
