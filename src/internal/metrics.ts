@@ -16,7 +16,7 @@ export const coalesced = Metric.counter("cimd_coalesced_total", {
 })
 
 /** Rows that were there and could not be served (CAC-11). */
-export const unservable = Metric.counter("cimd_unservable_rows_total", {
+const unservable = Metric.counter("cimd_unservable_rows_total", {
   description: "Rows that are a miss because they are damaged or were accepted under another rule set",
   incremental: true
 })
