@@ -130,9 +130,14 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   ) => Effect.Effect<boolean, CacheError>
   /**
    * Elects who fetches a client that `get` did not find. While another node fetches it, this waits for its result, and
-   * for no longer than that node shows signs of life.
+   * for no longer than that node shows signs of life. A document that has no more than `minRemainingMillis` left does
+   * not count as found; 0 unless told.
    */
-  readonly elect: (clientId: ClientId, ruleset: string) => Effect.Effect<Election, CacheError, Scope.Scope>
+  readonly elect: (
+    clientId: ClientId,
+    ruleset: string,
+    minRemainingMillis?: number
+  ) => Effect.Effect<Election, CacheError, Scope.Scope>
   /**
    * The last document of a client that has expired, for as long as the cache was told to keep such documents; for
    * answering while the client's origin has a fault. None if it was withdrawn.

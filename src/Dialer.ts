@@ -9,12 +9,14 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
-import { connect, isIP } from "node:net"
+import { connect, isIP, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
 import { destroy, ignore, whenConnected } from "./internal/sockets.js"
+import * as Tunnel from "./internal/tunnel.js"
 
 /**
  * No connection could be made to an address.
@@ -42,14 +44,20 @@ export class Dialer extends Context.Tag("effect-cimd/Dialer")<Dialer, {
   readonly dial: (address: string, port: number) => Effect.Effect<Duplex, DialError, Scope.Scope>
 }>() {}
 
-const dial = (address: string, port: number): Effect.Effect<Socket, DialError, Scope.Scope> =>
-  // `net.connect` looks up whatever is no address.
-  isIP(address) === 0
-    ? new DialError({ address, port, cause: new Error("It is not an IP address") })
-    : Effect.acquireRelease(Effect.sync(() => ignore(connect({ host: address, port, noDelay: true }))), destroy).pipe(
-      Effect.tap((socket) => whenConnected(socket, "connect")),
+const connected = (host: string, port: number): Effect.Effect<Socket, Error, Scope.Scope> =>
+  Effect.acquireRelease(Effect.sync(() => ignore(connect({ host, port, noDelay: true }))), destroy).pipe(
+    Effect.tap((socket) => whenConnected(socket, "connect"))
+  )
+
+/** Refuses what is no address, since whoever is given a name looks it up. */
+const dialerOf = (
+  dial: (address: string, port: number) => Effect.Effect<Duplex, Error, Scope.Scope>
+): Context.Tag.Service<Dialer> => ({
+  dial: (address, port) =>
+    (isIP(address) === 0 ? Effect.fail(new Error("It is not an IP address")) : dial(address, port)).pipe(
       Effect.mapError((cause) => new DialError({ address, port, cause }))
     )
+})
 
 /**
  * Straight TCP.
@@ -57,4 +65,67 @@ const dial = (address: string, port: number): Effect.Effect<Socket, DialError, S
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Dialer> = Layer.succeed(Dialer, { dial })
+export const layer: Layer.Layer<Dialer> = Layer.succeed(Dialer, dialerOf(connected))
+
+/**
+ * An HTTP proxy that opens tunnels (`CONNECT`).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ProxyOptions {
+  /** The proxy's host, which is trusted: it may be any name or address that this machine can reach. */
+  readonly host: string
+  readonly port: number
+  /** The value of `Proxy-Authorization`, as `Basic dXNlcjpwYXNz`; none unless told. */
+  readonly authorization?: Redacted.Redacted | undefined
+}
+
+/**
+ * Through an HTTP proxy, for networks that let nothing else out. It is used because a program says so; a variable of the
+ * environment never turns it on. The proxy is asked for the checked address and not for the name, so it cannot be led to
+ * another one, and TLS ends at the origin.
+ *
+ * What is given up:
+ * - The proxy routes the address. If its network has other hosts at public addresses than the internet has, they are
+ *   what is reached: the proxy has to hold its own rules against that.
+ * - Rules of the proxy that go by host name see addresses only.
+ * - Names are looked up here and not by the proxy, so this machine needs a resolver that knows the internet.
+ * - The proxy sees which addresses are fetched from, and when. The way to the proxy is not encrypted, and the
+ *   authorization goes over it.
+ * - That no connection was made is all there is to know: `PROXY_REFUSED` stands for every reason of the proxy.
+ *
+ * @example
+ * ```ts
+ * import { Dialer, Fetcher, NameLookup } from "effect-cimd"
+ * import * as Layer from "effect/Layer"
+ *
+ * const ThroughProxy = Fetcher.layerWithoutDependencies().pipe(
+ *   Layer.provide([NameLookup.layer, Dialer.layerHttpProxy({ host: "proxy.internal", port: 3128 })])
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer> =>
+  Layer.succeed(
+    Dialer,
+    dialerOf((address, port) =>
+      Effect.tap(
+        connected(options.host, options.port),
+        (socket) => Tunnel.open(socket, tunnelRequest(address, port, options.authorization))
+      )
+    )
+  )
+
+const tunnelRequest = (address: string, port: number, authorization: Redacted.Redacted | undefined): string => {
+  const authority = isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
+  return [
+    `CONNECT ${authority} HTTP/1.1`,
+    `Host: ${authority}`,
+    ...(authorization === undefined ? [] : [`Proxy-Authorization: ${Redacted.value(authorization)}`]),
+    "",
+    ""
+  ].join("\r\n")
+}

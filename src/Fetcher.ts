@@ -10,12 +10,15 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SecureContext } from "node:tls"
 import * as ClientId from "./ClientId.js"
@@ -233,13 +236,10 @@ const noHead = Effect.dieMessage("A body came without a head")
 
 const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, FetchError>) =>
   fetch.pipe(
-    Effect.tapBoth({
-      onFailure: (error) => Effect.zipRight(counted(error._tag), Effect.annotateCurrentSpan(outcomeOf(error))),
-      onSuccess: ({ body }) =>
-        Effect.zipRight(
-          counted("success"),
-          Effect.annotateCurrentSpan({ "cimd.outcome": "success", "cimd.status": 200, "cimd.bytes": body.length })
-        )
+    Effect.onExit((exit) => {
+      const outcome = outcomeOf(exit)
+      metrics.fetchesOf(outcome["cimd.outcome"]).unsafeUpdate(1, [])
+      return Effect.annotateCurrentSpan(outcome)
     }),
     Effect.withSpan("cimd.fetch", {
       attributes: { "cimd.host": ClientId.host(clientId) },
@@ -247,12 +247,18 @@ const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, Fe
     })
   )
 
-const counted = (outcome: string) => Effect.sync(() => metrics.fetchesOf(outcome).unsafeUpdate(1, []))
-
-const outcomeOf = (error: FetchError): Record<string, unknown> => ({
-  "cimd.outcome": error._tag,
-  ...("status" in error ? { "cimd.status": error.status } : {})
-})
+const outcomeOf = (exit: Exit.Exit<Response, FetchError>) =>
+  Exit.match(exit, {
+    onSuccess: ({ body }) => ({ "cimd.outcome": "success", "cimd.status": 200, "cimd.bytes": body.length }),
+    onFailure: (cause) =>
+      Option.match(Cause.failureOption(cause), {
+        onNone: () => ({ "cimd.outcome": Cause.isInterruptedOnly(cause) ? "interrupted" : "defect" }),
+        onSome: (error) => ({
+          "cimd.outcome": error._tag,
+          ...("status" in error ? { "cimd.status": error.status } : {})
+        })
+      })
+  })
 
 /**
  * The fetcher over a name lookup and a dialer of your own: doubles in tests, a proxy in production.

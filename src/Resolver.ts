@@ -9,9 +9,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { CacheError, Entry, Instant } from "./Cache.js"
-import { Cache } from "./Cache.js"
+import type { Election, Entry, Instant } from "./Cache.js"
+import { Cache, CacheError } from "./Cache.js"
 import type { InvalidClientId } from "./ClientId.js"
 import * as ClientId from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
@@ -20,6 +21,7 @@ import { Fetcher } from "./Fetcher.js"
 import * as Freshness from "./Freshness.js"
 import type { HostRefused } from "./HostPolicy.js"
 import { HostPolicy } from "./HostPolicy.js"
+import * as Failures from "./internal/failures.js"
 import * as Flights from "./internal/flights.js"
 import * as metrics from "./internal/metrics.js"
 import type { InvalidDocument, UnauthorizedClient } from "./Validator.js"
@@ -33,6 +35,11 @@ export interface Resolution {
   readonly document: AcceptedDocument
   /** Where the answer came from: a tier of the cache, or the client's origin. */
   readonly source: "memory" | "postgres" | "origin"
+  /**
+   * Whether the document has expired and is answered with only because its origin has a fault. It happens only if the
+   * cache was told, by `staleFor`, to keep expired documents.
+   */
+  readonly stale: boolean
 }
 
 /**
@@ -61,7 +68,23 @@ export interface Options {
   readonly maxClientIdLength?: number | undefined
   /** What to do while the cache cannot be asked: refuse (the default), or fetch without caching (CAC-09). */
   readonly onCacheError?: "fail" | "fetch" | undefined
+  /**
+   * The last part of its lifetime, from 0 to 1, in which a document that is asked for is fetched again in the background,
+   * so that nobody waits for a popular client. Off (0) unless told. It never serves past the expiry.
+   */
+  readonly refreshAhead?: number | undefined
 }
+
+/**
+ * The options cannot be kept.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ResolverInvalid extends Schema.TaggedError<ResolverInvalid>("effect-cimd/Resolver/ResolverInvalid")(
+  "ResolverInvalid",
+  { message: Schema.String }
+) {}
 
 /**
  * @since 0.1.0
@@ -77,53 +100,102 @@ export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
   readonly refresh: (clientId: string) => Effect.Effect<Resolution, ResolveError>
 }>() {}
 
+type Services = Cache | Fetcher | Validator | HostPolicy
+
+const validFraction = (fraction: number): Effect.Effect<number, ResolverInvalid> =>
+  fraction >= 0 && fraction <= 1
+    ? Effect.succeed(fraction)
+    : new ResolverInvalid({ message: `refreshAhead is a part of a lifetime, from 0 to 1, and is ${fraction}.` })
+
 const make = (
   options: Options = {}
-): Effect.Effect<Resolver["Type"], never, Cache | Fetcher | Validator | HostPolicy | Scope.Scope> =>
+): Effect.Effect<Resolver["Type"], ResolverInvalid | Freshness.PolicyInvalid, Services | Scope.Scope> =>
   Effect.gen(function*() {
     const cache = yield* Cache
     const fetcher = yield* Fetcher
     const validator = yield* Validator
     const hostPolicy = yield* HostPolicy
+    const scope = yield* Effect.scope
 
-    const freshness: Freshness.Policy = { ...Freshness.defaultPolicy, ...options.freshness }
+    const freshness = yield* Freshness.makePolicy(options.freshness)
+    const refreshAhead = yield* validFraction(options.refreshAhead ?? 0)
     const grammar: ClientId.Options = {
       maxLength: options.maxClientIdLength,
       loopback: hostPolicy.loopback,
       addressLiterals: hostPolicy.addressLiterals
     }
 
-    const withoutCache = <A>(fallback: A) => <R>(effect: Effect.Effect<A, CacheError, R>) =>
+    const withoutCache = <A>(fallback: A) => <E, R>(effect: Effect.Effect<A, E | CacheError, R>) =>
       options.onCacheError === "fetch"
-        ? Effect.catchAll(
+        ? Effect.catchIf(
           effect,
+          (error) => error instanceof CacheError,
           (error) => Effect.as(Effect.logWarning("Resolving without the client metadata cache", error), fallback)
         )
         : effect
 
-    const lookup = (clientId: ClientId.ClientId) =>
-      cache.get(clientId, validator.ruleset).pipe(withoutCache<Option.Option<Entry>>(Option.none()))
+    const fromEntry = (entry: Entry): Resolution => {
+      const hits = entry.tier === "memory" ? metrics.memoryHits : metrics.postgresHits
+      hits.unsafeUpdate(1, [])
+      return { document: entry.document, source: entry.tier, stale: entry.remainingMillis <= 0 }
+    }
 
-    const fetch = (clientId: ClientId.ClientId) =>
+    const fetch = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
       Effect.gen(function*() {
-        const fetchedAt = yield* cache.now.pipe(Effect.asSome, withoutCache<Option.Option<Instant>>(Option.none()))
         const response = yield* fetcher.fetch(clientId)
         const document = yield* validator.validate(clientId, response.body)
         const timeToLive = Freshness.timeToLive(response.freshness, freshness)
-        if (Option.isSome(fetchedAt) && Option.isSome(timeToLive)) {
-          yield* cache.put(document, { fetchedAt: fetchedAt.value, timeToLive: timeToLive.value }).pipe(
-            withoutCache(false)
-          )
+        if (fetchedAt !== undefined && Option.isSome(timeToLive)) {
+          yield* withoutCache(false)(cache.put(document, { fetchedAt, timeToLive: timeToLive.value }))
         }
         metrics.origins.unsafeUpdate(1, [])
-        return { document, source: "origin" } satisfies Resolution
+        return { document, source: "origin", stale: false } satisfies Resolution
       })
 
-    const fromEntry = ({ document, tier }: Entry): Resolution => {
-      const hits = tier === "memory" ? metrics.memoryHits : metrics.postgresHits
-      hits.unsafeUpdate(1, [])
-      return { document, source: tier }
-    }
+    const withdrawnOnRefusal = <A, E, R>(
+      clientId: ClientId.ClientId,
+      effect: Effect.Effect<A, E | Failures.Failure, R>
+    ) =>
+      Effect.tapError(effect, (error) =>
+        Failures.isFailure(error) && Failures.isWithdrawal(error)
+          ? Effect.catchAll(
+            cache.withdraw(clientId),
+            (error) => Effect.logWarning("A withdrawn document was not marked", error)
+          )
+          : Effect.void)
+
+    /** Fetches, unless another node does: then its result is waited for, be it a document or a failure. */
+    const fetchOnce = (clientId: ClientId.ClientId, minRemainingMillis = 0): Effect.Effect<Resolution, ResolveError> =>
+      Effect.flatMap(
+        withoutCache<Election | undefined>(undefined)(cache.elect(clientId, validator.ruleset, minRemainingMillis)),
+        (election): Effect.Effect<Resolution, ResolveError> => {
+          switch (election?._tag) {
+            case undefined:
+              return fetch(clientId, undefined)
+            case "Found":
+              return Effect.succeed(fromEntry(election.entry))
+            case "Failed":
+              return Effect.flatMap(
+                Effect.sync(() => Failures.decode(election.failure)),
+                (failure) => failure ?? fetchOnce(clientId, minRemainingMillis)
+              )
+            case "Elected":
+              return withdrawnOnRefusal(clientId, fetch(clientId, election.fetchedAt)).pipe(
+                Effect.tapError((error) =>
+                  Failures.isFailure(error) ? election.fail(Failures.encode(error)) : Effect.void
+                )
+              )
+          }
+        }
+      ).pipe(Effect.scoped)
+
+    const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
+      Failures.isFailure(error) && Failures.isFault(error)
+        ? Effect.flatMap(
+          withoutCache<Option.Option<Entry>>(Option.none())(cache.stale(clientId, validator.ruleset)),
+          Option.match({ onNone: () => Effect.fail(error), onSome: (entry) => Effect.succeed(fromEntry(entry)) })
+        )
+        : Effect.fail(error)
 
     const resolving = yield* Flights.make<Resolution, ResolveError>()
     const refreshing = yield* Flights.make<Resolution, ResolveError>()
@@ -131,17 +203,42 @@ const make = (
     const traced = (name: string, clientId: ClientId.ClientId) =>
       Effect.withSpan(name, { attributes: { "cimd.host": ClientId.host(clientId) }, captureStackTrace: false })
 
+    // One try for each document: a client that cannot be fetched is not asked for again with every hit.
+    const triedAhead = new WeakSet<AcceptedDocument>()
+    const hit = (entry: Entry): Effect.Effect<Resolution> => {
+      const threshold = entry.lifetimeMillis * refreshAhead
+      const { clientId } = entry.document
+      if (entry.remainingMillis >= threshold || triedAhead.has(entry.document)) return Effect.succeed(fromEntry(entry))
+      triedAhead.add(entry.document)
+      return refreshing(clientId, fetchOnce(clientId, threshold).pipe(traced("cimd.refreshAhead", clientId))).pipe(
+        Effect.catchAllCause((cause) =>
+          Effect.logDebug("Fetching a client's document ahead of its expiry failed", cause)
+        ),
+        Effect.forkIn(scope),
+        Effect.as(fromEntry(entry))
+      )
+    }
+
     // The cache is asked inside the shared work: who comes when a fetch has just ended finds what it stored.
     const resolveShared = (clientId: ClientId.ClientId) =>
       resolving(
         clientId,
+        withoutCache<Option.Option<Entry>>(Option.none())(cache.get(clientId, validator.ruleset)).pipe(
+          Effect.flatMap(Option.match({
+            onNone: () => Effect.catchAll(fetchOnce(clientId), orStale(clientId)),
+            onSome: hit
+          })),
+          traced("cimd.resolve", clientId)
+        )
+      )
+
+    const refreshShared = (clientId: ClientId.ClientId) =>
+      refreshing(
+        clientId,
         Effect.flatMap(
-          lookup(clientId),
-          Option.match({
-            onNone: () => fetch(clientId),
-            onSome: (entry) => Effect.succeed(fromEntry(entry))
-          })
-        ).pipe(traced("cimd.resolve", clientId))
+          withoutCache<Instant | undefined>(undefined)(cache.now),
+          (fetchedAt) => withdrawnOnRefusal(clientId, fetch(clientId, fetchedAt))
+        ).pipe(traced("cimd.refresh", clientId))
       )
 
     const admitted = <A, E>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, E>) =>
@@ -157,10 +254,9 @@ const make = (
           // What the memory tier holds under this string has passed the grammar; the host policy may have changed.
           return entry === undefined
             ? admitted(input, resolveShared)
-            : Effect.map(hostPolicy.check(entry.document.clientId), () => fromEntry(entry))
+            : Effect.flatMap(hostPolicy.check(entry.document.clientId), () => hit(entry))
         }),
-      refresh: (input) =>
-        admitted(input, (clientId) => refreshing(clientId, fetch(clientId).pipe(traced("cimd.refresh", clientId))))
+      refresh: (input) => admitted(input, refreshShared)
     })
   })
 
@@ -168,7 +264,7 @@ const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<Resolver, never, Cache | Fetcher | Validator | HostPolicy> =>
+export const layer = (options?: Options): Layer.Layer<Resolver, ResolverInvalid | Freshness.PolicyInvalid, Services> =>
   Layer.scoped(Resolver, make(options))
 
 /**
@@ -177,5 +273,5 @@ export const layer = (options?: Options): Layer.Layer<Resolver, never, Cache | F
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<Resolver, ConfigError.ConfigError, Cache | Fetcher | Validator | HostPolicy> =>
+): Layer.Layer<Resolver, ResolverInvalid | Freshness.PolicyInvalid | ConfigError.ConfigError, Services> =>
   Layer.scoped(Resolver, Effect.flatMap(Config.unwrap(options), make))

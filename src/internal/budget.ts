@@ -91,7 +91,8 @@ export const make = (limits: Limits): Budget => {
   }
 
   /** Enters a fetch at its origin, or refuses it. */
-  const enter = (clientId: string, origin: Origin, now: number): Effect.Effect<void, Throttled> => {
+  const enter = (clientId: ClientId.ClientId, now: number): Effect.Effect<Origin, Throttled> => {
+    const origin = originOf(ClientId.origin(clientId), now)
     if (users >= concurrency * (1 + waitingPerTurn) || origin.users >= concurrencyPerOrigin * (1 + waitingPerTurn)) {
       return new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 })
     }
@@ -104,7 +105,7 @@ export const make = (limits: Limits): Budget => {
     origin.refilledAt = now
     origin.users++
     users++
-    return Effect.void
+    return Effect.succeed(origin)
   }
 
   const leave = (origin: Origin) =>
@@ -136,18 +137,16 @@ export const make = (limits: Limits): Budget => {
           turns.withPermits(1),
           origin.turns.withPermits(1)
         )
-      return Effect.flatMap(nowMillis, (now) => {
-        const origin = originOf(ClientId.origin(clientId), now)
-        return Effect.acquireUseRelease(
-          Effect.zipRight(notPaused(clientId, now), Effect.suspend(() => enter(clientId, origin, now))),
-          () =>
+      return Effect.flatMap(nowMillis, (now) =>
+        Effect.acquireUseRelease(
+          Effect.flatMap(notPaused(clientId, now), () => enter(clientId, now)),
+          (origin) =>
             Effect.tapBoth(run(turn(origin)), {
               onFailure: (error) => remember(clientId, error),
               onSuccess: () => Effect.sync(() => failures.delete(clientId))
             }),
-          () => leave(origin)
-        )
-      })
+          leave
+        ))
     }
   }
 }

@@ -108,11 +108,10 @@ export const selfSigned = (subject: Subject): Certificate => {
 }
 
 /** A certificate authority of its own: its certificate, and a way to issue others. */
-export const authority = (): { readonly cert: string; readonly issue: (subject: Subject) => Certificate } => {
+export const authority = (now: number): { readonly cert: string; readonly issue: (subject: Subject) => Certificate } => {
   const { privateKey, publicKey } = newKeys()
   const name = `effect-cimd test authority ${randomBytes(4).toString("hex")}`
   const day = 86_400_000
-  const now = Date.now()
   const cert = issue(
     { name, key: privateKey },
     { name, names: [], publicKey, notBefore: new Date(now - 365 * day), notAfter: new Date(now + 365 * day) },

@@ -25,7 +25,8 @@ const keep = (store: PostgresStore, lease: Lease) =>
 
 /** Elections by a lease in a row: of the nodes that miss one client, one fetches and the others wait for its result. */
 export const make =
-  (store: PostgresStore, find: Find, wait: WaitForRelease = onlyWait): Cache["Type"]["elect"] => (clientId, ruleset) =>
+  (store: PostgresStore, find: Find, wait: WaitForRelease = onlyWait): Cache["Type"]["elect"] =>
+  (clientId, ruleset, minRemainingMillis = 0) =>
     Effect.gen(function*() {
       let following: Instant | undefined = undefined
       let pause = 25
@@ -48,7 +49,9 @@ export const make =
         }
         // Also after winning: the last holder may have stored its document between our look-up and our claim.
         const entry = entryUnder(ruleset)(yield* find(clientId))
-        if (Option.isSome(entry)) return { _tag: "Found", entry: entry.value } as const
+        if (Option.isSome(entry) && entry.value.remainingMillis > minRemainingMillis) {
+          return { _tag: "Found", entry: entry.value } as const
+        }
         if (claimed._tag === "Won") {
           const lease = { clientId, beganAt: claimed.beganAt }
           yield* Effect.forkScoped(keep(store, lease))

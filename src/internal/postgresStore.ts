@@ -100,6 +100,8 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
   const leases = sql(tables.leases)
   const state = sql(tables.state)
 
+  const keepsStale = Lifetime.toMillis(options.staleFor) > 0
+
   const instant = (column: string) => sql.literal(`(extract(epoch FROM ${column}) * 1000000)::bigint::text`)
   // Exact: a microsecond of this century is far inside a double's 53 bits.
   const timestamp = (at: Instant) => sql`to_timestamp(${String(at)}::float8 / 1000000)`
@@ -132,15 +134,21 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       ),
 
     stale: (clientId: ClientId.ClientId): Effect.Effect<Option.Option<Found>, CacheError> =>
-      Effect.map(
-        bounded("stale")(sql<Row>`SELECT ${columns} FROM ${documents}
+      keepsStale ?
+        Effect.map(
+          bounded("stale")(sql<Row>`SELECT ${columns} FROM ${documents}
           WHERE client_id = ${clientId} AND ${notEvicted} AND NOT withdrawn AND expires_at <= now()
             AND expires_at > now() - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`),
-        (rows) => Option.fromNullable(readable(rows).get(clientId))
-      ),
+          (rows) => Option.fromNullable(readable(rows).get(clientId))
+        ) :
+        Effect.succeedNone,
 
     withdraw: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(bounded("withdraw")(sql`UPDATE ${documents} SET withdrawn = true WHERE client_id = ${clientId}`)),
+      keepsStale
+        ? Effect.asVoid(
+          bounded("withdraw")(sql`UPDATE ${documents} SET withdrawn = true WHERE client_id = ${clientId}`)
+        )
+        : Effect.void,
 
     put: (
       document: AcceptedDocument,

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -99,7 +100,7 @@ export class Origin extends Context.Tag("effect-cimd/testing/Origin")<Origin, {
  * @category constructors
  */
 export const make: Effect.Effect<Origin["Type"], never, Scope.Scope> = Effect.gen(function*() {
-  const authority = Certificate.authority()
+  const authority = Certificate.authority(realTime())
   const answers = new Map<string, { readonly answer: Parameters<Origin["Type"]["serve"]>[1]; count: number }>()
   const handshakes = new Map<string, Handshake>()
   const requests: Array<Request> = []
@@ -144,7 +145,7 @@ export const make: Effect.Effect<Origin["Type"], never, Scope.Scope> = Effect.ge
       socket.off("data", onData).resume()
       const { host, ...request } = parse(head)
       const serverName = "servername" in socket && typeof socket.servername === "string" ? socket.servername : undefined
-      respond(socket, raw, { ...request, serverName, time: Date.now() }, host)
+      respond(socket, raw, { ...request, serverName, time: realTime() }, host)
     }
     socket.on("data", onData)
   })
@@ -185,11 +186,15 @@ export const layer: Layer.Layer<Origin> = Layer.scoped(Origin, make)
 
 const day = 86_400_000
 
+// Not the clock of the test: TLS reads the real one.
+const realTime = (): number => realClock.unsafeCurrentTimeMillis()
+const realClock = Clock.make()
+
 /** Makes the secure context for a name and a kind of handshake, each once. */
 const contextsOf = (authority: ReturnType<typeof Certificate.authority>) => {
   const made = new Map<string, tls.SecureContext>()
   const certificate = (name: string, handshake: Handshake): Certificate.Certificate => {
-    const now = Date.now()
+    const now = realTime()
     const valid = { notBefore: new Date(now - day), notAfter: new Date(now + day) }
     // Without a name in the handshake the client dialed an address, and wants that in the certificate.
     const names = name === "" ? ["localhost", "127.0.0.1", "::1", ...publicAddresses] : [name]
