@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -130,7 +131,8 @@ const make = (
         ? Effect.catchIf(
           effect,
           (error) => error instanceof CacheError,
-          (error) => Effect.as(Effect.logWarning("Resolving without the client metadata cache", error), fallback)
+          (error) =>
+            Effect.as(Effect.logWarning("Resolving without the client metadata cache", Cause.fail(error)), fallback)
         )
         : effect
 
@@ -160,7 +162,7 @@ const make = (
         Failures.isFailure(error) && Failures.isWithdrawal(error)
           ? Effect.catchAll(
             cache.withdraw(clientId),
-            (error) => Effect.logWarning("A withdrawn document was not marked", error)
+            (error) => Effect.logWarning("A withdrawn document was not marked", Cause.fail(error))
           )
           : Effect.void)
 

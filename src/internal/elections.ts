@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -17,7 +18,9 @@ const onlyWait: WaitForRelease = (_, atMostMillis) => Effect.sleep(atMostMillis)
 
 const keep = (store: PostgresStore, lease: Lease) =>
   store.renew(lease, leaseMillis).pipe(
-    Effect.catchAll((error) => Effect.as(Effect.logDebug("The lease on a fetch was not renewed", error), true)),
+    Effect.catchAll((error) =>
+      Effect.as(Effect.logDebug("The lease on a fetch was not renewed", Cause.fail(error)), true)
+    ),
     // Who has lost the lease goes on: its document is stored unless a later one is.
     Effect.repeat(Schedule.spaced(leaseMillis / 3).pipe(Schedule.whileInput((held: boolean) => held))),
     Effect.delay(leaseMillis / 3)

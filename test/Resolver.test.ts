@@ -1,0 +1,399 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { FetcherTest, Origin } from "effect-cimd/testing"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Postgres from "./support/postgres.js"
+
+const client = "https://app.example/client.json"
+const documentOf = (url: string, members: object = {}) => ({
+  client_id: url,
+  client_name: "App",
+  redirect_uris: ["https://app.example/callback"],
+  ...members
+})
+
+interface World {
+  readonly cache?: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable>
+  readonly resolver?: Resolver.Options
+  readonly policy?: Layer.Layer<HostPolicy.HostPolicy>
+  readonly profile?: Validator.Profile
+}
+
+const postgres = (options?: PostgresCache.Options) =>
+  Layer.orDie(Layer.provide(PostgresCache.layer(options), Postgres.migrated))
+
+/** One node over a scripted origin, with every guard in force. */
+const node = ({ cache = Cache.layerMemory(), policy = HostPolicy.layerPublic, profile, resolver }: World = {}) =>
+  Resolver.layer(resolver).pipe(
+    Layer.provideMerge(Layer.mergeAll(FetcherTest.layer(), Validator.layer(profile), cache)),
+    Layer.provide(policy)
+  )
+
+const withNode = (world: World = {}) => Effect.provide(Layer.provideMerge(node(world), Origin.layer))
+
+const resolve = (url = client) => Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve(url))
+const serve = (answer: Parameters<Origin.Origin["Type"]["serve"]>[1], url = client) =>
+  Effect.flatMap(Origin.Origin, (origin) => origin.serve(url, answer))
+const serveDocument = (headers: Record<string, string> = {}, members: object = {}, url = client) =>
+  Effect.flatMap(Origin.Origin, (origin) => origin.document(url, documentOf(url, members), headers))
+const requestCount = Effect.flatMap(Origin.Origin, (origin) => Effect.map(origin.requests, ({ length }) => length))
+
+const short = { minimum: "1 milli" } as const
+
+for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres", () => postgres()]] as const) {
+  describe(`Resolver over the cache in ${name}`, () => {
+    it.live("fetches once, and answers from the cache while the document is fresh", () =>
+      Effect.gen(function*() {
+        yield* serveDocument({ "Cache-Control": "max-age=600" })
+        const first = yield* resolve()
+        expect(first.source).toBe("origin")
+        expect(first.document.metadata.client_name).toBe("App")
+        const second = yield* resolve()
+        expect(second.source).toBe(name.toLowerCase())
+        expect(second.document.json).toEqual(first.document.json)
+        expect(yield* requestCount).toBe(1)
+      }).pipe(withNode({ cache: cache() })))
+
+    it.live("CAC-03: an expired document is fetched again", () =>
+      Effect.gen(function*() {
+        yield* serveDocument({ "Cache-Control": "max-age=0" })
+        expect((yield* resolve()).source).toBe("origin")
+        yield* serveDocument({ "Cache-Control": "max-age=600" }, { client_name: "Renamed" })
+        yield* Effect.sleep("20 millis")
+        const again = yield* resolve()
+        expect([again.source, again.document.metadata.client_name]).toEqual(["origin", "Renamed"])
+      }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+
+    it.live("CAC-02: failures and invalid documents are not stored, and replace nothing", () =>
+      Effect.gen(function*() {
+        const resolver = yield* Resolver.Resolver
+        yield* serve({ status: 500 })
+        expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        yield* serveDocument({}, { client_secret: "x" })
+        expect((yield* Effect.flip(resolve()))._tag).toBe("InvalidDocument")
+        yield* serveDocument()
+        expect((yield* resolve()).source).toBe("origin")
+        yield* serve({ status: 404 })
+        expect((yield* Effect.flip(resolver.refresh(client)))._tag).toBe("StatusRefused")
+        yield* serveDocument({}, { client_id: "https://other.example/" })
+        expect((yield* Effect.flip(resolver.refresh(client)))._tag).toBe("InvalidDocument")
+        expect((yield* resolve()).source).toBe(name.toLowerCase())
+      }).pipe(withNode({ cache: cache() })))
+
+    it.live("FRS-03: what must not be stored serves the request and those that wait beside it", () =>
+      Effect.gen(function*() {
+        yield* serve(() => ({
+          headers: { "Cache-Control": "no-store" },
+          body: JSON.stringify(documentOf(client)),
+          delay: "100 millis"
+        }))
+        const answers = yield* Effect.all(Array.from({ length: 20 }, () => resolve()), { concurrency: "unbounded" })
+        expect(new Set(answers.map(({ source }) => source))).toEqual(new Set(["origin"]))
+        expect(yield* requestCount).toBe(1)
+        expect((yield* resolve()).source).toBe("origin")
+        expect(yield* requestCount).toBe(2)
+      }).pipe(withNode({ cache: cache() })))
+
+    it.live("FET-14: callers that wait share one fetch, and its failure", () =>
+      Effect.gen(function*() {
+        yield* serve({ status: 503, delay: "100 millis" })
+        const errors = yield* Effect.all(Array.from({ length: 50 }, () => Effect.flip(resolve())), {
+          concurrency: "unbounded"
+        })
+        expect(new Set(errors.map((error) => error._tag))).toEqual(new Set(["StatusRefused"]))
+        expect(yield* requestCount).toBe(1)
+      }).pipe(withNode({ cache: cache() })))
+
+    it.live("FET-11: an interrupted caller fails nobody else", () =>
+      Effect.gen(function*() {
+        yield* serve({ body: JSON.stringify(documentOf(client)), delay: "200 millis" })
+        const first = yield* Effect.fork(resolve())
+        const others = yield* Effect.forEach(Array.from({ length: 5 }), () => Effect.fork(resolve()))
+        yield* Effect.sleep("100 millis")
+        yield* Fiber.interrupt(first)
+        expect((yield* Effect.forEach(others, Fiber.join)).map(({ source }) => source)).toEqual(Array(5).fill("origin"))
+        expect(yield* requestCount).toBe(1)
+      }).pipe(withNode({ cache: cache() })))
+
+    it.live("FET-11: the last caller to leave closes the connection", () =>
+      Effect.gen(function*() {
+        yield* serve({ delay: "10 seconds" })
+        const caller = yield* Effect.fork(resolve())
+        yield* Effect.repeat(Effect.delay(requestCount, "5 millis"), { until: (count) => count === 1 })
+        yield* Fiber.interrupt(caller)
+        const origin = yield* Origin.Origin
+        yield* Effect.repeat(Effect.delay(origin.connections, "5 millis"), { until: ({ open }) => open === 0 }).pipe(
+          Effect.timeout("2 seconds")
+        )
+      }).pipe(withNode({ cache: cache() })))
+
+    it.live("CAC-11: a document accepted under another profile is not served", () =>
+      Effect.gen(function*() {
+        const shared = yield* Layer.build(cache())
+        const under = (profile: Validator.Profile) =>
+          Effect.provide(resolve(), node({ profile, cache: Layer.succeedContext(shared) }))
+        yield* serveDocument()
+        expect((yield* under({})).source).toBe("origin")
+        expect((yield* under({})).source).toBe(name.toLowerCase())
+        expect((yield* under(Validator.mcp)).source).toBe("origin")
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+  })
+}
+
+describe("Resolver", () => {
+  it.live("URL-12: what is no client identifier is a typed error, and reaches neither cache nor network", () =>
+    Effect.gen(function*() {
+      for (const input of ["my-client", "http://app.example/c", "https://app.example/#", "https://127.0.0.1/c"]) {
+        const error = yield* Effect.flip(resolve(input))
+        expect(error).toMatchObject({ _tag: "InvalidClientId", oauthError: { error: "invalid_client" } })
+      }
+      expect(yield* requestCount).toBe(0)
+    }).pipe(withNode()))
+
+  it.live("URL-09: the greatest length is the host's to set", () =>
+    Effect.gen(function*() {
+      expect((yield* Effect.flip(resolve()))._tag).toBe("InvalidClientId")
+    }).pipe(withNode({ resolver: { maxClientIdLength: 20 } })))
+
+  it.live("ADR-07: a changed host policy counts at once, before the cache", () =>
+    Effect.gen(function*() {
+      const open = yield* Ref.make(true)
+      const policy = Layer.succeed(HostPolicy.HostPolicy, {
+        loopback: false,
+        addressLiterals: false,
+        check: (clientId) =>
+          Effect.if(Ref.get(open), {
+            onTrue: () => Effect.void,
+            onFalse: () => new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "closed by a test" })
+          })
+      })
+      yield* Effect.gen(function*() {
+        yield* serveDocument()
+        yield* resolve()
+        expect((yield* resolve()).source).toBe("memory")
+        yield* Ref.set(open, false)
+        expect((yield* Effect.flip(resolve()))._tag).toBe("HostRefused")
+        expect(yield* requestCount).toBe(1)
+      }).pipe(withNode({ policy }))
+    }))
+
+  it.live("FET-12: whatever went wrong, the OAuth client sees one text", () =>
+    Effect.gen(function*() {
+      yield* serve({ status: 500 }, "https://app.example/500")
+      yield* serve({ status: 302, headers: { Location: "http://127.0.0.1/secret" } }, "https://app.example/302")
+      yield* serve({ body: "{" }, "https://app.example/json")
+      const urls = ["500", "302", "json", "404"].map((path) => `https://app.example/${path}`)
+      const errors = yield* Effect.forEach([...urls, "nonsense"], (url) => Effect.flip(resolve(url)))
+      expect(new Set(errors.map((error) => JSON.stringify(error.oauthError))).size).toBe(1)
+      expect(new Set(errors.map((error) => error.message)).size).toBe(5)
+    }).pipe(withNode()))
+
+  it.live("DOC-22: a client that no supported method serves is unauthorized", () =>
+    Effect.gen(function*() {
+      yield* serveDocument()
+      const error = yield* Effect.flip(resolve())
+      expect(error).toMatchObject({ _tag: "UnauthorizedClient", oauthError: { error: "unauthorized_client" } })
+    }).pipe(withNode({ profile: { authMethods: ["private_key_jwt"] } })))
+
+  it.live("refresh fetches though the cache is fresh, and replaces what is stored", () =>
+    Effect.gen(function*() {
+      const resolver = yield* Resolver.Resolver
+      yield* serveDocument()
+      yield* resolve()
+      yield* serveDocument({}, { client_name: "Renamed" })
+      expect((yield* resolver.refresh(client)).document.metadata.client_name).toBe("Renamed")
+      expect((yield* resolve()).document.metadata.client_name).toBe("Renamed")
+      expect(yield* requestCount).toBe(2)
+    }).pipe(withNode()))
+
+  for (
+    const options of [{ refreshAhead: 2 }, { refreshAhead: Number.NaN }, { freshness: { minimum: "2 days" } }] as const
+  ) {
+    it.live(`options that cannot be kept do not start: ${JSON.stringify(options)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(node({ resolver: options }))))
+        expect(["ResolverInvalid", "PolicyInvalid"]).toContain(error._tag)
+      }).pipe(Effect.provide(Origin.layer)))
+  }
+})
+
+describe("Resolver and a cache that fails", () => {
+  const away = Effect.fail(new Cache.CacheError({ operation: "get", cause: new Error("away") }))
+  const failing = Layer.succeed(Cache.Cache, {
+    now: away,
+    peek: () => undefined,
+    get: () => away,
+    elect: () => away,
+    stale: () => away,
+    withdraw: () => away,
+    put: () => away,
+    evict: () => away,
+    evictAll: away,
+    sweep: () => away
+  })
+
+  it.live("CAC-09: fails closed unless told", () =>
+    Effect.gen(function*() {
+      yield* serveDocument()
+      expect((yield* Effect.flip(resolve()))._tag).toBe("CacheError")
+      expect(yield* requestCount).toBe(0)
+    }).pipe(withNode({ cache: failing })))
+
+  it.live("CAC-09: fetches without caching if told", () =>
+    Effect.gen(function*() {
+      yield* serveDocument()
+      expect((yield* resolve()).source).toBe("origin")
+      expect((yield* resolve()).source).toBe("origin")
+      yield* serve({ status: 404 })
+      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+    }).pipe(withNode({ cache: failing, resolver: { onCacheError: "fetch" } })))
+})
+
+for (
+  const [name, cache] of [
+    ["memory", () => Cache.layerMemory({ staleFor: "1 minute" })],
+    ["Postgres", () => postgres({ staleFor: "1 minute" })]
+  ] as const
+) {
+  describe(`stale if error, over the cache in ${name}`, () => {
+    const expired = Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=0" })
+      yield* resolve()
+      yield* Effect.sleep("20 millis")
+    })
+
+    for (
+      const [fault, answer] of [
+        ["a server error", { status: 502 }],
+        ["too many requests", { status: 429 }],
+        ["a challenge page", { status: 403 }],
+        ["a redirect", { status: 302, headers: { Location: "https://login.example/" } }],
+        ["a connection that is reset", { raw: "HTTP/1.1 200 OK\r\n", end: "reset" }]
+      ] as const
+    ) {
+      it.live(`after ${fault} the expired document is the answer, and says so`, () =>
+        Effect.gen(function*() {
+          yield* expired
+          yield* serve(answer)
+          expect(yield* resolve()).toMatchObject({ stale: true, document: { clientId: client } })
+        }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+    }
+
+    for (
+      const [withdrawal, answer] of [
+        ["404", { status: 404 }],
+        ["410", { status: 410 }],
+        ["an invalid document", { body: "{}" }]
+      ] as const
+    ) {
+      it.live(`after ${withdrawal} it is not, and not after a later fault either`, () =>
+        Effect.gen(function*() {
+          yield* expired
+          yield* serve(answer)
+          yield* Effect.flip(resolve())
+          yield* serve({ status: 502 })
+          expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+    }
+
+    it.live("a document that is served again is answered with again", () =>
+      Effect.gen(function*() {
+        yield* expired
+        yield* serve({ status: 404 })
+        yield* Effect.flip(resolve())
+        yield* expired
+        yield* serve({ status: 502 })
+        expect((yield* resolve()).stale).toBe(true)
+      }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+  })
+}
+
+describe("stale if error", () => {
+  it.live("is off unless told", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=0" })
+      yield* resolve()
+      yield* Effect.sleep("20 millis")
+      yield* serve({ status: 502 })
+      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+    }).pipe(withNode({ cache: postgres(), resolver: { freshness: short } })))
+
+  it.live("ends with its window, and the sweep keeps the row until then", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      yield* serveDocument({ "Cache-Control": "max-age=0" })
+      yield* resolve()
+      yield* Effect.sleep("20 millis")
+      expect((yield* cache.sweep()).documents).toBe(0)
+      yield* Effect.sleep("400 millis")
+      yield* serve({ status: 502 })
+      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      expect((yield* cache.sweep()).documents).toBe(1)
+    }).pipe(withNode({ cache: postgres({ staleFor: "300 millis" }), resolver: { freshness: short } })))
+})
+
+describe("refresh ahead", () => {
+  it.live("a document in the last part of its lifetime is fetched again while it is answered with", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=2" })
+      yield* resolve()
+      expect((yield* resolve()).source).toBe("memory")
+      expect(yield* requestCount).toBe(1)
+      yield* Effect.sleep("1200 millis")
+      yield* serveDocument({ "Cache-Control": "max-age=600" }, { client_name: "Renamed" })
+      expect((yield* resolve()).source).toBe("memory")
+      yield* Effect.repeat(Effect.delay(resolve(), "10 millis"), {
+        until: ({ document }) => document.metadata.client_name === "Renamed"
+      }).pipe(Effect.timeout("2 seconds"))
+      expect(yield* requestCount).toBe(2)
+    }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
+
+  it.live("that fails is tried once for a document, and the document is served until it expires", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=2" })
+      yield* resolve()
+      yield* Effect.sleep("1200 millis")
+      yield* serve({ status: 500 })
+      for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("memory")
+      yield* Effect.sleep("200 millis")
+      for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("memory")
+      expect(yield* requestCount).toBe(2)
+      yield* Effect.sleep("800 millis")
+      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+    }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
+})
+
+describe("caps", () => {
+  it.live("CAC-12: one origin keeps no more rows than its cap, and the oldest expiry goes first", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 6; i++) {
+        const url = `https://app.example/${i}`
+        yield* serveDocument({ "Cache-Control": `max-age=${600 + i}` }, {}, url)
+        yield* resolve(url)
+      }
+      yield* serveDocument({}, { client_id: "https://other.example/c" }, "https://other.example/c")
+      yield* resolve("https://other.example/c")
+      const sql = yield* PgClient.PgClient
+      const rows = yield* sql<{ client_id: string }>`SELECT client_id FROM cimd_documents ORDER BY client_id`
+      expect(rows.map(({ client_id }) => client_id)).toEqual([
+        "https://app.example/3",
+        "https://app.example/4",
+        "https://app.example/5",
+        "https://other.example/c"
+      ])
+    }).pipe(
+      Effect.provide(
+        Resolver.layer().pipe(
+          Layer.provide(
+            Layer.mergeAll(FetcherTest.layer(), Validator.layer(), PostgresCache.layer({ maxPerOrigin: 3 }))
+          ),
+          Layer.provide(HostPolicy.layerPublic),
+          Layer.provideMerge(Layer.merge(Origin.layer, Postgres.migrated))
+        )
+      )
+    ))
+})
