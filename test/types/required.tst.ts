@@ -12,6 +12,8 @@ const program = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve
 const parts = Layer.mergeAll(Fetcher.layer(), Validator.layer())
 const withoutCache = Resolver.layer().pipe(Layer.provide(parts), Layer.provide(HostPolicy.layerPublic))
 
+type OptionsInvalid = Fetcher.FetcherInvalid | Freshness.PolicyInvalid | Resolver.ResolverInvalid
+
 declare const clientLayer: Layer.Layer<PgClient.PgClient>
 declare const cache: Cache.Cache["Type"]
 declare const clientId: ClientId.ClientId
