@@ -1,6 +1,6 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
-import type { Cache, ClientId, ClientMetadata } from "effect-cimd"
+import type { Cache, ClientId, ClientMetadata, Freshness } from "effect-cimd"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -22,7 +22,7 @@ declare const fetched: { readonly fetchedAt: Cache.Instant; readonly timeToLive:
 
 describe("CAC-08: a program without its cache does not compile", () => {
   test("the resolver asks for a cache", () => {
-    expect(withoutCache).type.toBe<Layer.Layer<Resolver.Resolver, Fetcher.FetcherInvalid, Cache.Cache>>()
+    expect(withoutCache).type.toBe<Layer.Layer<Resolver.Resolver, OptionsInvalid, Cache.Cache>>()
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutCache))
   })
 
@@ -33,7 +33,7 @@ describe("CAC-08: a program without its cache does not compile", () => {
     const withoutClient = Layer.provide(withoutCache, PostgresCache.layer())
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutClient))
     const whole = Layer.provide(withoutClient, clientLayer)
-    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, Fetcher.FetcherInvalid | PostgresCache.CacheUnavailable>>()
+    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, OptionsInvalid | PostgresCache.CacheUnavailable>>()
     expect(Effect.runPromise).type.toBeCallableWith(Effect.provide(program, whole))
   })
 
