@@ -18,11 +18,12 @@ const sources = {
   postgres: "the cache in Postgres"
 } as const
 
-const toAnswer = ({ document, source }: Resolver.Resolution, millis: number): Answer => ({
+const toAnswer = ({ document, source, stale }: Resolver.Resolution, millis: number): Answer => ({
   json: {
     ok: true,
     clientId: document.clientId,
     source,
+    stale,
     millis,
     authMethods: document.authMethods,
     warnings: document.warnings.map(Issues.toJson),
@@ -32,7 +33,7 @@ const toAnswer = ({ document, source }: Resolver.Resolution, millis: number): An
     ...Issues.toLines(document.warnings),
     ...Object.entries(document.json).map(([member, value]) => `  ${member}: ${JSON.stringify(value)}`),
     `accepted: ${document.clientId}`,
-    `answered by ${sources[source]} in ${millis} ms`
+    `answered by ${sources[source]} in ${millis} ms${stale ? ", past its lifetime" : ""}`
   ]
 })
 

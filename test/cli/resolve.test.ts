@@ -54,6 +54,7 @@ describe("cimd resolve", () => {
           ok: true,
           clientId,
           source: "origin",
+          stale: false,
           millis: expect.any(Number),
           authMethods: ["none"],
           warnings: [],
