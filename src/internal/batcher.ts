@@ -26,8 +26,8 @@ export const make = <A, E>(
     const schedule = () => {
       if (scheduled || running >= options.concurrency || waiting.size === 0) return
       scheduled = true
-      // Not a microtask: the fibers of this turn resume in microtasks of their own, and are to be in.
-      setImmediate(() => {
+      // The fibers that are about to run were queued before this, so what they look up is in.
+      queueMicrotask(() => {
         scheduled = false
         start()
       })

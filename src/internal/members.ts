@@ -131,5 +131,21 @@ export const hasMalformedTag = (name: string): boolean => {
 
 const languageTag = /^[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*$/
 
+/** Whether every registered member has its registered type, as every accepted document's has. */
+export const haveTheirTypes = (document: { readonly [name: string]: unknown }): boolean => {
+  let wellTyped = true
+  const visitor: Visitor = {
+    wrongType: () => {
+      wellTyped = false
+    },
+    meaning: () => undefined
+  }
+  const path: Array<string | number> = []
+  for (const name of Object.keys(document)) {
+    find(name)?.(document[name], path, visitor)
+  }
+  return wellTyped
+}
+
 /** The names that the schema knows, for tests. */
 export const names: ReadonlyArray<string> = [...registered.keys()]
