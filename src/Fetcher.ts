@@ -20,7 +20,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { SecureContext } from "node:tls"
+import type { SecureContext, TLSSocket } from "node:tls"
 import * as ClientId from "./ClientId.js"
 import * as Dialer from "./Dialer.js"
 import * as Errors from "./FetchError.js"
@@ -188,16 +188,10 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
   readonly lookup: NameLookup.NameLookup["Type"]["lookup"]
   readonly dial: Dialer.Dialer["Type"]["dial"]
 }): Fetcher["Type"] => {
-  const attempt = (target: Target.Target, enter: (phase: Errors.Phase) => void) =>
-    Effect.gen(function*() {
-      enter("lookup")
-      const addresses = yield* CheckedAddresses.find(target, lookup, policy)
-      enter("connect")
-      const connection = yield* connect(target, addresses, dial)
-      enter("tls")
-      const socket = yield* Secure.handshake(target, connection, secureContext)
+  /** The request and its response, over a connection that is ready for it. */
+  const ask = (target: Target.Target, address: string, enter: (phase: Errors.Phase) => void) => (socket: TLSSocket) =>
+    Effect.clockWith((clock) => {
       enter("headers")
-      const clock = yield* Effect.clock
       const requestTime = clock.unsafeCurrentTimeMillis()
       const refuse = ResponseRules.refuse(target.clientId)
       let freshness: Freshness.Freshness | undefined
@@ -206,11 +200,20 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
         freshness = Freshness.read(head.headers, { requestTime, responseTime: clock.unsafeCurrentTimeMillis() })
         return refuse(head)
       })
-      const body = yield* Effect.mapError(
-        exchange(socket, requestOf(target, settings.accept), reader),
-        (refusal) => toFetchError(target, connection.address, refusal, reader.part())
-      )
-      return { body, freshness: freshness ?? (yield* noHead), address: connection.address } satisfies Response
+      return Effect.matchEffect(exchange(socket, requestOf(target, settings.accept), reader), {
+        onFailure: (refusal) => Effect.fail(toFetchError(target, address, refusal, reader.part())),
+        onSuccess: (body) => freshness === undefined ? noHead : Effect.succeed<Response>({ body, freshness, address })
+      })
+    })
+
+  const attempt = (target: Target.Target, enter: (phase: Errors.Phase) => void) =>
+    Effect.gen(function*() {
+      enter("lookup")
+      const addresses = yield* CheckedAddresses.find(target, lookup, policy)
+      enter("connect")
+      const connection = yield* connect(target, addresses, dial)
+      enter("tls")
+      return yield* Secure.use(target, connection, secureContext, ask(target, connection.address, enter))
     }).pipe(Effect.scoped)
 
   const fetch = (clientId: ClientId.ClientId) =>
@@ -221,7 +224,7 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
         phase = next
       }
       return budget.spend(clientId, (turn) =>
-        turn(attempt(target, enter)).pipe(
+        Effect.zipRight(turn, attempt(target, enter)).pipe(
           Effect.timeoutFail({
             duration: settings.timeoutMillis,
             onTimeout: () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })

@@ -1,8 +1,9 @@
 /**
  * How much a stranger can make this server fetch. Abuse control and not caching: no answer is remembered.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as ClientId from "../ClientId.js"
 import type { FetchError } from "../FetchError.js"
 import { Throttled } from "../FetchError.js"
@@ -21,23 +22,29 @@ export interface Limits {
   readonly tracked: number
 }
 
-/** Waits until it is a fetch's turn, and runs it. */
-export type Turn = <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Throttled, R>
-
 export interface Budget {
-  /** Runs a fetch, to which it gives the way to wait for its turn, or refuses to begin it. */
+  /**
+   * Runs a fetch, or refuses to begin it. The fetch is given an effect that waits for its turn, which lasts until the
+   * fetch ends.
+   */
   readonly spend: <A>(
     clientId: ClientId.ClientId,
-    run: (turn: Turn) => Effect.Effect<A, FetchError>
+    fetch: (turn: Effect.Effect<void, Throttled>) => Effect.Effect<A, FetchError>
   ) => Effect.Effect<A, FetchError>
 }
 
 interface Origin {
   tokens: number
   refilledAt: number
-  /** Fetches that run or wait. */
-  users: number
-  readonly turns: Effect.Semaphore
+  waiting: number
+  running: number
+}
+
+/** A fetch that was let in. */
+interface Guest {
+  readonly origin: Origin
+  running: boolean
+  wake: () => void
 }
 
 interface Failure {
@@ -48,52 +55,56 @@ interface Failure {
 /** For each fetch that runs, so many may wait. */
 const waitingPerTurn = 8
 
-const nowMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+// Monotonic: a pause does not change with the time of day.
+const millisOf = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
 
 export const make = (limits: Limits): Budget => {
   const { concurrency, concurrencyPerOrigin, failurePause, startRate, tracked } = limits
-  const turns = Effect.unsafeMakeSemaphore(concurrency)
-  let users = 0
+  /** Those who wait, in the order they came. */
+  const queue = new Set<Guest>()
+  let running = 0
 
   const tokensOf = (origin: Origin, now: number): number =>
     Math.min(startRate.starts, origin.tokens + (now - origin.refilledAt) * startRate.starts / startRate.perMillis)
 
-  const newOrigin = (now: number): Origin => ({
-    tokens: startRate.starts,
-    refilledAt: now,
-    users: 0,
-    turns: Effect.unsafeMakeSemaphore(concurrencyPerOrigin)
-  })
+  const newOrigin = (now: number): Origin => ({ tokens: startRate.starts, refilledAt: now, waiting: 0, running: 0 })
 
   const origins = new BoundedTable<string, Origin>(
     tracked,
-    (origin, now) => origin.users > 0 || tokensOf(origin, now) < startRate.starts
+    (origin, now) => origin.waiting + origin.running > 0 || tokensOf(origin, now) < startRate.starts
   )
-  // All origins that found the table full share one entry, so that a spray of hosts cannot get round the limits.
+  // All origins that find the table full share one entry, so that a spray of hosts cannot get round the limits.
   const others = newOrigin(0)
-
-  // A failure is remembered for as long again as its pause, or the pause would never grow.
-  const failures = new BoundedTable<string, Failure>(
-    tracked,
-    (failure, now) => now < failure.until + failurePause.maximumMillis
-  )
 
   const originOf = (name: string, now: number): Origin => {
     const origin = origins.get(name) ?? newOrigin(now)
     return origins.set(name, origin, now) ? origin : others
   }
 
-  const notPaused = (clientId: string, now: number): Effect.Effect<void, Throttled> => {
+  // A failure counts for a while after its pause is over, or no pause would ever follow another.
+  const countsUntil = (failure: Failure): number => failure.until + failurePause.maximumMillis
+  const failures = new BoundedTable<string, Failure>(tracked, (failure, now) => now < countsUntil(failure))
+
+  const fail = (clientId: string, now: number): void => {
+    const before = failures.get(clientId)
+    const pauseMillis = before !== undefined && now < countsUntil(before)
+      ? Math.min(before.pauseMillis * 2, failurePause.maximumMillis)
+      : failurePause.minimumMillis
+    if (pauseMillis > 0) {
+      failures.set(clientId, { pauseMillis, until: now + pauseMillis }, now)
+    }
+  }
+
+  const pause = (clientId: string, now: number): Throttled | undefined => {
     const failure = failures.get(clientId)
     return failure !== undefined && now < failure.until
       ? new Throttled({ clientId, reason: "failed", retryAfterMillis: Math.ceil(failure.until - now) })
-      : Effect.void
+      : undefined
   }
 
-  /** Enters a fetch at its origin, or refuses it. */
-  const enter = (clientId: ClientId.ClientId, now: number): Effect.Effect<Origin, Throttled> => {
+  const admit = (clientId: ClientId.ClientId, now: number): Guest | Throttled => {
     const origin = originOf(ClientId.origin(clientId), now)
-    if (users >= concurrency * (1 + waitingPerTurn) || origin.users >= concurrencyPerOrigin * (1 + waitingPerTurn)) {
+    if (queue.size >= concurrency * waitingPerTurn || origin.waiting >= concurrencyPerOrigin * waitingPerTurn) {
       return new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 })
     }
     const tokens = tokensOf(origin, now)
@@ -103,54 +114,74 @@ export const make = (limits: Limits): Budget => {
     }
     origin.tokens = tokens - 1
     origin.refilledAt = now
-    origin.users++
-    users++
-    return Effect.succeed(origin)
+    origin.waiting++
+    const guest: Guest = { origin, running: false, wake: () => {} }
+    queue.add(guest)
+    advance()
+    return guest
   }
 
-  const leave = (origin: Origin) =>
-    Effect.sync(() => {
-      origin.users--
-      users--
-    })
-
-  const failed = (clientId: string, now: number): void => {
-    const known = failures.get(clientId)
-    const pauseMillis = known !== undefined && now < known.until + failurePause.maximumMillis
-      ? Math.min(known.pauseMillis * 2, failurePause.maximumMillis)
-      : failurePause.minimumMillis
-    if (pauseMillis > 0) {
-      failures.set(clientId, { pauseMillis, until: now + pauseMillis }, now)
+  /** Gives free turns to those who wait, the first to come first. Who waits for a busy origin holds up no other. */
+  const advance = (): void => {
+    for (const guest of queue) {
+      if (running >= concurrency) return
+      if (guest.origin.running >= concurrencyPerOrigin) continue
+      queue.delete(guest)
+      guest.origin.waiting--
+      guest.origin.running++
+      running++
+      guest.running = true
+      guest.wake()
     }
   }
 
-  const remember = (clientId: string, error: FetchError) =>
-    saysNothing(error) ? Effect.void : Effect.map(nowMillis, (now) => failed(clientId, now))
+  const leave = (guest: Guest): void => {
+    if (guest.running) {
+      guest.origin.running--
+      running--
+      advance()
+    } else {
+      queue.delete(guest)
+      guest.origin.waiting--
+    }
+  }
+
+  /** Waits for the guest's turn. Whoever had to wait may find that the fetch before has failed. */
+  const turnOf = (clientId: string, guest: Guest, clock: Clock.Clock): Effect.Effect<void, Throttled> =>
+    Effect.suspend(() =>
+      guest.running
+        ? Effect.void
+        : Effect.async<void, Throttled>((resume) => {
+          guest.wake = () => resume(Effect.suspend(() => pause(clientId, millisOf(clock)) ?? Effect.void))
+        })
+    )
+
+  const conclude = (clientId: string, exit: Exit.Exit<unknown, FetchError>, now: number): void => {
+    if (Exit.isSuccess(exit)) {
+      failures.delete(clientId)
+    } else if (exit.cause._tag === "Fail" && saysSomething(exit.cause.error)) {
+      fail(clientId, now)
+    }
+  }
 
   return {
-    spend: (clientId, run) => {
-      // Who waited may find that the one before has failed. The turn at the origin is taken first: who waits for that
-      // one takes none from others.
-      const turn = (origin: Origin): Turn => (work) =>
-        Effect.flatMap(nowMillis, (now) => notPaused(clientId, now)).pipe(
-          Effect.zipRight(work),
-          turns.withPermits(1),
-          origin.turns.withPermits(1)
-        )
-      return Effect.flatMap(nowMillis, (now) =>
-        Effect.acquireUseRelease(
-          Effect.flatMap(notPaused(clientId, now), () => enter(clientId, now)),
-          (origin) =>
-            Effect.tapBoth(run(turn(origin)), {
-              onFailure: (error) => remember(clientId, error),
-              onSuccess: () => Effect.sync(() => failures.delete(clientId))
-            }),
-          leave
-        ))
-    }
+    spend: (clientId, fetch) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.clockWith((clock) => {
+          const now = millisOf(clock)
+          const guest = pause(clientId, now) ?? admit(clientId, now)
+          return guest instanceof Throttled
+            ? guest
+            : Effect.onExit(restore(fetch(turnOf(clientId, guest, clock))), (exit) =>
+              Effect.sync(() => {
+                conclude(clientId, exit, millisOf(clock))
+                leave(guest)
+              }))
+        })
+      )
   }
 }
 
-/** Whether an error only says that the fetch did not get its turn. */
-const saysNothing = (error: FetchError): boolean =>
-  error._tag === "Throttled" || (error._tag === "FetchTimeout" && error.phase === "budget")
+/** Whether an error says more than that the fetch did not get its turn. */
+const saysSomething = (error: FetchError): boolean =>
+  error._tag !== "Throttled" && !(error._tag === "FetchTimeout" && error.phase === "budget")

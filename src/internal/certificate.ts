@@ -108,7 +108,9 @@ export const selfSigned = (subject: Subject): Certificate => {
 }
 
 /** A certificate authority of its own: its certificate, and a way to issue others. */
-export const authority = (now: number): { readonly cert: string; readonly issue: (subject: Subject) => Certificate } => {
+export const authority = (
+  now: number
+): { readonly cert: string; readonly issue: (subject: Subject) => Certificate } => {
   const { privateKey, publicKey } = newKeys()
   const name = `effect-cimd test authority ${randomBytes(4).toString("hex")}`
   const day = 86_400_000

@@ -1,9 +1,11 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
-import type { Dialer } from "../Dialer.js"
+import type { Dialer, DialError } from "../Dialer.js"
 import { ConnectFailed } from "../FetchError.js"
 import { codeOf } from "./sockets.js"
 import type { Target } from "./target.js"
@@ -16,64 +18,57 @@ export interface Connection {
 /** Before the next address is tried beside one that does not answer (RFC 8305, section 5). */
 const stagger = "250 millis"
 
-interface Attempt extends Connection {
-  readonly scope: Scope.CloseableScope
-}
-
 /**
  * Connects to the first of the addresses that takes the connection: the next one is tried when one refuses, or beside
- * it when it takes long. All but the one that was first are closed at once.
+ * it when it takes long. All but the first to succeed are destroyed at once.
+ *
+ * Attempts run as daemons, so that a dialer which ignores its interruption holds nobody up. What such a dialer still
+ * brings is closed by the scope, which closes at once whatever comes after its end.
  */
 export const connect = (
   target: Target,
   addresses: ReadonlyArray<string>,
   dial: Dialer["Type"]["dial"]
 ): Effect.Effect<Connection, ConnectFailed, Scope.Scope> =>
-  Effect.gen(function*() {
-    const outer = yield* Effect.scope
+  Effect.scopeWith((scope) => {
+    const connected = Deferred.unsafeMake<Connection, ConnectFailed>(FiberId.none)
+    const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
     const failures: Array<{ readonly address: string; readonly code: string }> = []
-    const scopes = new Set<Scope.CloseableScope>()
+    let begun = 0
 
-    const attempt = (address: string): Effect.Effect<Attempt, void> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Scope.fork(outer, outer.strategy), (scope) => {
-          scopes.add(scope)
-          // A dialer that ignores its interruption must not hold the deadline.
-          return restore(Effect.disconnect(Scope.extend(dial(address, target.port), scope))).pipe(
-            Effect.map((socket) => ({ address, socket, scope })),
-            Effect.tapErrorCause((cause) => Scope.close(scope, Exit.failCause(cause))),
-            Effect.onInterrupt(() => Scope.close(scope, Exit.void)),
-            Effect.mapError(({ cause }) => {
-              failures.push({ address, code: codeOf(cause) })
-            })
-          )
+    const fork = (effect: Effect.Effect<unknown, unknown>) =>
+      Effect.map(Effect.forkDaemon(effect), (fiber) => {
+        fibers.push(fiber)
+      })
+
+    const onExit = (address: string, exit: Exit.Exit<Duplex, DialError>): Effect.Effect<unknown> => {
+      if (Exit.isSuccess(exit)) {
+        return Effect.map(Deferred.succeed(connected, { address, socket: exit.value }), (isFirst) => {
+          if (!isFirst) exit.value.destroy()
         })
-      )
-
-    const from = (index: number): Effect.Effect<Attempt, void> => {
-      const address = addresses[index]
-      if (address === undefined) {
-        return Effect.fail(undefined)
       }
-      if (index === addresses.length - 1) {
-        return attempt(address)
-      }
-      return Effect.flatMap(Deferred.make<void>(), (failed) =>
-        Effect.race(
-          Effect.tapError(attempt(address), () => Deferred.succeed(failed, undefined)),
-          Effect.zipRight(
-            Effect.timeoutOption(Deferred.await(failed), stagger),
-            Effect.suspend(() => from(index + 1))
-          )
-        ))
+      failures.push({ address, code: codeOfFailure(exit) })
+      return failures.length === addresses.length
+        ? Deferred.fail(connected, new ConnectFailed({ clientId: target.clientId, attempts: failures }))
+        : tryNext
     }
 
-    const { scope: first, ...connection } = yield* Effect.mapError(
-      from(0),
-      () => new ConnectFailed({ clientId: target.clientId, attempts: failures })
+    const tryNext: Effect.Effect<void> = Effect.suspend(() => {
+      const address = addresses[begun++]
+      return address === undefined
+        ? Effect.void
+        : fork(Effect.onExit(Scope.extend(dial(address, target.port), scope), (exit) => onExit(address, exit)))
+    })
+
+    const tryAll = addresses.length === 1
+      ? tryNext
+      : Effect.zipRight(tryNext, fork(Effect.repeatN(Effect.delay(tryNext, stagger), addresses.length - 2)))
+
+    return Effect.ensuring(
+      Effect.zipRight(tryAll, Deferred.await(connected)),
+      Effect.suspend(() => Effect.forEach(fibers, Fiber.interruptFork, { discard: true }))
     )
-    for (const scope of scopes) {
-      if (scope !== first) yield* Scope.close(scope, Exit.void)
-    }
-    return connection
   })
+
+const codeOfFailure = (exit: Exit.Failure<Duplex, DialError>): string =>
+  exit.cause._tag === "Fail" ? codeOf(exit.cause.error.cause) : "UNKNOWN"

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import { constants } from "node:crypto"
+import type { Duplex } from "node:stream"
 import type { SecureContext, TLSSocket } from "node:tls"
 import * as tls from "node:tls"
 import { TlsFailed } from "../FetchError.js"
@@ -21,27 +21,31 @@ export const context = (ca: ReadonlyArray<string> | undefined): SecureContext =>
 export const failure = (target: Target, address: string, error: Error): TlsFailed =>
   new TlsFailed({ clientId: target.clientId, address, code: codeOf(error), detail: printable(error.message) })
 
-/** A TLS connection over a dialed one, whose certificate is for the target's host (FET-01). */
-export const handshake = (
+const tlsOver = (target: Target, socket: Duplex, secureContext: SecureContext): TLSSocket =>
+  ignore(tls.connect({
+    socket,
+    secureContext,
+    host: target.host,
+    // An address has no place in the extension (RFC 6066, section 3); the certificate is checked against `host`.
+    servername: target.isAddress ? "" : target.host,
+    ALPNProtocols: ["http/1.1"],
+    // Said aloud, so that no environment variable turns it off.
+    rejectUnauthorized: true
+  }))
+
+/** Uses a TLS connection over a dialed one, whose certificate is for the target's host (FET-01). */
+export const use = <A, E>(
   target: Target,
   { address, socket }: Connection,
-  secureContext: SecureContext
-): Effect.Effect<TLSSocket, TlsFailed, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() =>
-      ignore(tls.connect({
-        socket,
-        secureContext,
-        host: target.host,
-        // An address has no place in the extension (RFC 6066, section 3); the certificate is checked against `host`.
-        servername: target.isAddress ? "" : target.host,
-        ALPNProtocols: ["http/1.1"],
-        // Said aloud, so that no environment variable turns it off.
-        rejectUnauthorized: true
-      }))
-    ),
+  secureContext: SecureContext,
+  use: (secured: TLSSocket) => Effect.Effect<A, E>
+): Effect.Effect<A, E | TlsFailed> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => tlsOver(target, socket, secureContext)),
+    (secured) =>
+      Effect.matchEffect(whenConnected(secured, "secureConnect"), {
+        onFailure: (error) => failure(target, address, error),
+        onSuccess: () => use(secured)
+      }),
     destroy
-  ).pipe(
-    Effect.tap((secured) => whenConnected(secured, "secureConnect")),
-    Effect.mapError((error) => failure(target, address, error))
   )

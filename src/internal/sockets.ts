@@ -8,7 +8,7 @@ export const ignore = <S extends Duplex>(socket: S): S => socket.on("error", not
 
 export const destroy = (socket: Duplex): Effect.Effect<void> => Effect.sync(() => socket.destroy())
 
-/** Waits for the event that says that a socket is connected, or for its failure. */
+/** Waits for the event that says that a socket is connected, or for its failure; destroys it if nobody waits. */
 export const whenConnected = (socket: Duplex, event: "connect" | "secureConnect"): Effect.Effect<void, Error> =>
   Effect.async((resume) => {
     const detach = () => {
@@ -25,7 +25,10 @@ export const whenConnected = (socket: Duplex, event: "connect" | "secureConnect"
       return onClose()
     }
     socket.on(event, onConnect).on("error", onError).on("close", onClose)
-    return Effect.sync(detach)
+    return Effect.sync(() => {
+      detach()
+      socket.destroy()
+    })
   })
 
 const closed = (): Error => Object.assign(new Error("The connection was closed"), { code: "ECONNRESET" })

@@ -260,11 +260,13 @@ const bytesOf = (answer: Answer): Buffer => {
   return Buffer.concat([Buffer.from(`HTTP/1.1 ${answer.status ?? 200} \r\n${lines.join("")}\r\n`, "latin1"), body])
 }
 
+const resetDelayMillis = 20
+
 const send = (socket: tls.TLSSocket, raw: Socket, answer: Answer): void => {
   const finish = () => {
     if (answer.end === "reset") {
-      // The bytes before it have to be on their way: a reset takes back what is still waiting.
-      setImmediate(() => raw.resetAndDestroy())
+      // A reset takes back what is on its way, and when it is met together with bytes, Node.js takes it for an end.
+      setTimeout(() => raw.resetAndDestroy(), resetDelayMillis)
     } else if (answer.end !== "hang") {
       socket.end()
     }

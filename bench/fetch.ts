@@ -1,0 +1,115 @@
+/**
+ * What the guards of a fetch cost: a guarded fetch beside a bare undici request, to the same origin on loopback.
+ *
+ * Both make a new connection each time, with a full TLS handshake and the same secure settings, which are made once for
+ * each. They take turns, so that a busy machine slows both.
+ */
+import { Fetcher, HostPolicy } from "effect-cimd"
+import { FetcherTest, Origin } from "effect-cimd/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createSecureContext } from "node:tls"
+import { pathToFileURL } from "node:url"
+import { Client } from "undici"
+import { clientId } from "../test/support/clientId.js"
+
+/** One measured ratio, and what it has to be. */
+export interface Row {
+  readonly name: string
+  readonly ratio: number
+  readonly limit: number
+  readonly holds: boolean
+  readonly detail: string
+}
+
+// A server is up for long: what is measured is its code after the compiler has seen it.
+const warmup = 1000
+const rounds = 500
+const limit = 1.3
+
+const url = clientId("https://app.example/client.json")
+const document = {
+  client_id: url,
+  client_name: "Example",
+  redirect_uris: ["https://app.example/callback"],
+  token_endpoint_auth_method: "none"
+}
+
+const bareRequest = async (origin: string, secureContext: ReturnType<typeof createSecureContext>) => {
+  const client = new Client(origin, { connect: { secureContext, servername: "app.example" } })
+  const { body, statusCode } = await client.request({
+    method: "GET",
+    path: "/client.json",
+    headers: { host: "app.example", accept: "application/json" }
+  })
+  const bytes = await body.arrayBuffer()
+  await client.destroy()
+  return statusCode === 200 ? bytes.byteLength : 0
+}
+
+const median = (values: ReadonlyArray<number>): number =>
+  [...values].sort((left, right) => left - right)[values.length >> 1] ?? Number.NaN
+
+const milliseconds = async (work: () => Promise<unknown>): Promise<number> => {
+  const start = process.hrtime.bigint()
+  await work()
+  return Number(process.hrtime.bigint() - start) / 1e6
+}
+
+/** Until nothing of the connection before is left to be done: its end must not be charged to the next one. */
+const settled = async (origin: Origin.Origin["Type"]): Promise<void> => {
+  do {
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  } while (Effect.runSync(origin.connections).open > 0)
+}
+
+const measure = Effect.gen(function*() {
+  const origin = yield* Origin.Origin
+  const fetcher = yield* Fetcher.Fetcher
+  yield* origin.document(url, document)
+  const secureContext = createSecureContext({ ca: origin.ca })
+  const guarded = () => Effect.runPromise(fetcher.fetch(url))
+  const bare = () => bareRequest(`https://127.0.0.1:${origin.port}`, secureContext)
+
+  return yield* Effect.promise(async () => {
+    const ours: Array<number> = []
+    const theirs: Array<number> = []
+    const mine = [guarded, ours] as const
+    const other = [bare, theirs] as const
+    for (let round = 0; round < warmup; round++) {
+      await guarded()
+      await bare()
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const [work, times] of round % 2 === 0 ? [mine, other] : [other, mine]) {
+        await settled(origin)
+        times.push(await milliseconds(work))
+      }
+    }
+    return { ours: median(ours), theirs: median(theirs) }
+  })
+})
+
+const World = FetcherTest.layer({ startRate: { starts: 1_000_000, per: 1 } }).pipe(
+  Layer.provideMerge(Origin.layer),
+  Layer.provide(HostPolicy.layerPublic)
+)
+
+/** The ratio of the medians. */
+export const fetch = async (): Promise<ReadonlyArray<Row>> => {
+  const { ours, theirs } = await Effect.runPromise(Effect.provide(measure, World))
+  const ratio = ours / theirs
+  return [{
+    name: "guarded fetch, beside a bare undici request",
+    ratio,
+    limit,
+    holds: ratio <= limit,
+    detail: `${ours.toFixed(2)} ms against ${theirs.toFixed(2)} ms, each with a new TLS connection`
+  }]
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const rows = await fetch()
+  console.table(rows)
+  process.exitCode = rows.every((row) => row.holds) ? 0 : 1
+}
