@@ -116,7 +116,7 @@ const main = Effect.gen(function*() {
   for (const { url } of documents) {
     yield* step(`fetches ${url}`, a, { ask: "resolve", clientId: url }, fetched)
   }
-  const clientId = documents[0]!.url
+  const clientId = documents[0]?.url ?? ""
   console.log()
   yield* step("asks again", a, { ask: "resolve", clientId }, cached)
   for (const { url } of documents) {
