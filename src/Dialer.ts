@@ -53,10 +53,12 @@ const connected = (host: string, port: number): Effect.Effect<Socket, Error, Sco
 const dialerOf = (
   dial: (address: string, port: number) => Effect.Effect<Duplex, Error, Scope.Scope>
 ): Context.Tag.Service<Dialer> => ({
-  dial: (address, port) =>
-    (isIP(address) === 0 ? Effect.fail(new Error("It is not an IP address")) : dial(address, port)).pipe(
-      Effect.mapError((cause) => new DialError({ address, port, cause }))
-    )
+  dial: (address, port) => {
+    const failed = (cause: Error) => new DialError({ address, port, cause })
+    return isIP(address) === 0
+      ? Effect.fail(failed(new Error("It is not an IP address")))
+      : Effect.mapError(dial(address, port), failed)
+  }
 })
 
 /**
