@@ -16,7 +16,7 @@ const inBatches = (
 
 export const make = (store: PostgresStore): Cache["Type"]["sweep"] => (options) =>
   Effect.gen(function*() {
-    const batchSize = options?.batchSize ?? 1000
+    const batchSize = options?.batchSize ?? 5000
     const boundary = yield* store.boundary
     const expired = yield* inBatches(batchSize, store.sweepDocuments(boundary, batchSize))
     const surplus = yield* inBatches(batchSize, store.sweepSurplus(batchSize))
