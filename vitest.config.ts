@@ -15,6 +15,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
     reporters: ["default", ["json", { outputFile: ".cache/tests.json" }]],
+    silent: "passed-only",
     testTimeout: 30_000,
     hookTimeout: 60_000
   }
