@@ -1,0 +1,171 @@
+import { it } from "@effect/vitest"
+import { Fetcher, HostPolicy } from "effect-cimd"
+import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { afterEach, describe, expect } from "vitest"
+import { clientId } from "./support/clientId.js"
+
+const url = "https://app.example/client.json"
+const publicAddress = Origin.publicAddresses[0]
+const otherPublicAddress = "93.184.215.15"
+
+/** A fetcher whose names are answered by the test, and an origin behind the addresses that `reachable` lists. */
+const world = (
+  answers: NameLookupTest.Answers,
+  reachable: ReadonlyArray<string> = [publicAddress],
+  options?: Fetcher.Options
+) =>
+  Layer.unwrapEffect(
+    Effect.map(Origin.Origin, ({ ca, port }) =>
+      Fetcher.layerWithoutDependencies({ ca, timeout: "2 seconds", ...options }).pipe(
+        Layer.provideMerge(DialerTest.layerWith((address) =>
+          reachable.includes(address) ? port : undefined
+        )),
+        Layer.provide(NameLookupTest.layer(answers))
+      ))
+  ).pipe(Layer.provideMerge(Origin.layer), Layer.provide(HostPolicy.layerPublic))
+
+const fetch = Effect.flatMap(Fetcher.Fetcher, (fetcher) => fetcher.fetch(clientId(url)))
+const dialed = Effect.flatMap(DialerTest.DialerTest, ({ dialed }) => dialed)
+const document = Effect.flatMap(Origin.Origin, (origin) => origin.document(url, { client_id: url }))
+const connections = Effect.flatMap(Origin.Origin, (origin) => Effect.map(origin.connections, ({ total }) => total))
+
+describe("the addresses of a name", () => {
+  const mixtures = [
+    ["169.254.169.254"],
+    [publicAddress, "10.0.0.1"],
+    ["10.0.0.1", publicAddress],
+    [publicAddress, "::1"],
+    [publicAddress, "::ffff:10.0.0.1"],
+    [publicAddress, "fe80::1%eth0"],
+    [publicAddress, "no address"]
+  ]
+  for (const answer of mixtures) {
+    it.live(`ADR-01, FET-13: one answer that is not public refuses all, and nothing is dialed: ${answer.join(", ")}`, () =>
+      Effect.gen(function*() {
+        yield* document
+        expect((yield* Effect.flip(fetch))._tag).toBe("AddressBlocked")
+        expect(yield* dialed).toEqual([])
+        expect(yield* connections).toBe(0)
+      }).pipe(Effect.provide(world({ "app.example": answer }))))
+  }
+
+  it.live("ADR-01: a name without addresses is an error", () =>
+    Effect.gen(function*() {
+      expect((yield* Effect.flip(fetch))._tag).toBe("LookupFailed")
+    }).pipe(Effect.provide(world({ "app.example": [] }))))
+
+  it.live("ADR-01: a name that does not exist is an error", () =>
+    Effect.gen(function*() {
+      expect((yield* Effect.flip(fetch))._tag).toBe("LookupFailed")
+    }).pipe(Effect.provide(world({}))))
+
+  it.live("ADR-01, FET-08: a lookup that never ends ends with the deadline, even one that cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const start = Date.now()
+      expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
+      expect(Date.now() - start).toBeLessThan(1500)
+    }).pipe(Effect.provide(
+      world(() => Effect.uninterruptible(Effect.as(Effect.sleep("5 seconds"), [publicAddress])), [], {
+        timeout: "300 millis"
+      })
+    )))
+
+  it.live("ADR-01: an origin with IPv6 alone is reached", () =>
+    Effect.gen(function*() {
+      yield* document
+      expect((yield* fetch).address).toBe(Origin.publicAddresses[1])
+    }).pipe(Effect.provide(world({ "app.example": [Origin.publicAddresses[1]] }, [Origin.publicAddresses[1]]))))
+})
+
+describe("DNS rebinding", () => {
+  const rebinding = () => {
+    const lookups: Array<string> = []
+    return {
+      lookups,
+      answers: (host: string) =>
+        Effect.sync(() => {
+          lookups.push(host)
+          return lookups.length === 1 ? [publicAddress] : ["127.0.0.1"]
+        })
+    }
+  }
+
+  it.live("ADR-02: the name is looked up once, and the address that was checked is the one that is dialed", () => {
+    const { answers, lookups } = rebinding()
+    return Effect.gen(function*() {
+      yield* document
+      expect((yield* fetch).address).toBe(publicAddress)
+      expect(lookups).toEqual(["app.example"])
+      expect(yield* dialed).toEqual([{ address: publicAddress, port: 443 }])
+    }).pipe(Effect.provide(world(answers)))
+  })
+
+  it.live("ADR-02: no second lookup follows an address that refuses the connection", () => {
+    const { answers, lookups } = rebinding()
+    return Effect.gen(function*() {
+      expect((yield* Effect.flip(fetch))._tag).toBe("ConnectFailed")
+      expect(lookups).toEqual(["app.example"])
+      expect(yield* dialed).toEqual([{ address: publicAddress, port: 443 }])
+      expect(yield* connections).toBe(0)
+    }).pipe(Effect.provide(world(answers, [])))
+  })
+
+  it.live("ADR-02: when the first checked address refuses, the next checked one is dialed", () =>
+    Effect.gen(function*() {
+      yield* document
+      expect((yield* fetch).address).toBe(otherPublicAddress)
+      expect((yield* dialed).map(({ address }) => address)).toEqual([publicAddress, otherPublicAddress])
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress, otherPublicAddress] }, [otherPublicAddress]))))
+})
+
+describe("the response", () => {
+  it.live("FET-10: it gives the body, its freshness and the address, and no header text", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.document(url, { client_id: url }, {
+        "Cache-Control": "max-age=60",
+        "X-Secret": "s3cret",
+        ETag: "\"e\""
+      })
+      const response = yield* fetch
+      expect(Object.keys(response).sort()).toEqual(["address", "body", "freshness"])
+      expect(response.freshness).toMatchObject({ storable: true, noCache: false })
+      expect(JSON.stringify({ ...response, body: "" })).not.toContain("s3cret")
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
+})
+
+describe("proxies of the environment", () => {
+  const names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NODE_USE_ENV_PROXY"]
+  afterEach(() => {
+    for (const name of names) delete process.env[name]
+  })
+
+  it.live("FET-13: they change nothing, and get no connection", () =>
+    Effect.gen(function*() {
+      let proxied = 0
+      const proxy = yield* Effect.acquireRelease(
+        Effect.async<ReturnType<typeof createServer>>((resume) => {
+          const server = createServer().on("connection", () => proxied++)
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.async<void>((resume) => {
+            server.close(() => resume(Effect.void))
+          })
+      )
+      const { port } = proxy.address() as AddressInfo
+      for (const name of names) process.env[name] = name === "NODE_USE_ENV_PROXY" ? "1" : `http://127.0.0.1:${port}`
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* document
+          expect((yield* fetch).address).toBe(publicAddress)
+        }),
+        world({ "app.example": [publicAddress] })
+      )
+      expect(proxied).toBe(0)
+    }).pipe(Effect.scoped))
+})
