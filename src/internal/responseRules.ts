@@ -28,7 +28,7 @@ const parametersAreFine = (text: string): boolean => {
 }
 
 /** `application/json`, or `application/<name>+json` (RFC 6839, section 3.1). */
-export const isJson = (contentType: string): boolean => {
+const isJson = (contentType: string): boolean => {
   const match = mediaType.exec(contentType)
   if (match?.[1]?.toLowerCase() !== "application") {
     return false
