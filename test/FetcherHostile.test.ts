@@ -369,7 +369,7 @@ const answers: ReadonlyArray<Case> = [
     name: "FET-09: chunks with extensions and trailers",
     answer: {
       raw: head(jsonType, "Transfer-Encoding: Chunked") +
-        `5;a=b\r\n${json.slice(0, 5)}\r\n${(json.length - 5).toString(16)} ;c="d"\r\n${json.slice(5)}\r\n` +
+        `5;a=b\r\n${json.slice(0, 5)}\r\n${(json.length - 5).toString(16)};c="d"\r\n${json.slice(5)}\r\n` +
         "00;e\r\nContent-Type: text/html\r\n\r\n"
     },
     expected: json
@@ -406,9 +406,7 @@ describe("A hostile origin", () => {
             error: { clientId: url, ...expected, oauthError: { error: "invalid_client" } }
           })
         }
-        expect(took).toSatisfy((duration: typeof took) =>
-          Number(duration.value._tag === "Nanos" ? duration.value.nanos : 0n) < (timeout + 500) * 1e6
-        )
+        expect(Duration.toMillis(took)).toBeLessThan(timeout + 500)
         expect((yield* origin.connections).total).toBe(1)
       }).pipe(Effect.provide(world({ timeout, ...options }))))
   }

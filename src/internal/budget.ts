@@ -34,8 +34,8 @@ export interface Budget {
 }
 
 interface Origin {
-  tokens: number
-  refilledAt: number
+  /** When as many fetches may begin at once as the start rate allows; each one that begins moves it on. */
+  freeAt: number
   waiting: number
   running: number
 }
@@ -64,20 +64,17 @@ export const make = (limits: Limits): Budget => {
   const queue = new Set<Guest>()
   let running = 0
 
-  const tokensOf = (origin: Origin, now: number): number =>
-    Math.min(startRate.starts, origin.tokens + (now - origin.refilledAt) * startRate.starts / startRate.perMillis)
-
-  const newOrigin = (now: number): Origin => ({ tokens: startRate.starts, refilledAt: now, waiting: 0, running: 0 })
+  const millisPerStart = startRate.perMillis / startRate.starts
 
   const origins = new BoundedTable<string, Origin>(
     tracked,
-    (origin, now) => origin.waiting + origin.running > 0 || tokensOf(origin, now) < startRate.starts
+    (origin, now) => origin.waiting + origin.running > 0 || now < origin.freeAt
   )
   // All origins that find the table full share one entry, so that a spray of hosts cannot get round the limits.
-  const others = newOrigin(0)
+  const others: Origin = { freeAt: 0, waiting: 0, running: 0 }
 
   const originOf = (name: string, now: number): Origin => {
-    const origin = origins.get(name) ?? newOrigin(now)
+    const origin = origins.get(name) ?? { freeAt: now, waiting: 0, running: 0 }
     return origins.set(name, origin, now) ? origin : others
   }
 
@@ -107,13 +104,13 @@ export const make = (limits: Limits): Budget => {
     if (queue.size >= concurrency * waitingPerTurn || origin.waiting >= concurrencyPerOrigin * waitingPerTurn) {
       return new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 })
     }
-    const tokens = tokensOf(origin, now)
-    if (tokens < 1) {
-      const retryAfterMillis = Math.ceil((1 - tokens) * startRate.perMillis / startRate.starts)
+    const freeAt = Math.max(now, origin.freeAt) + millisPerStart
+    // A part of a microsecond is nothing but the rounding of the division above.
+    const retryAfterMillis = Math.ceil(freeAt - now - startRate.perMillis - 0.001)
+    if (retryAfterMillis > 0) {
       return new Throttled({ clientId, reason: "rate", retryAfterMillis })
     }
-    origin.tokens = tokens - 1
-    origin.refilledAt = now
+    origin.freeAt = freeAt
     origin.waiting++
     const guest: Guest = { origin, running: false, wake: () => {} }
     queue.add(guest)
