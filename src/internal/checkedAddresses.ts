@@ -12,7 +12,7 @@ import { printable } from "./text.js"
 const maxDialed = 8
 
 /** First one family, then the other, in turn (RFC 8305, section 4): a family that does not work costs one attempt. */
-const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
+export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   const preferred = isIPv6(addresses[0] ?? "")
   const first = addresses.filter((address) => isIPv6(address) === preferred)
   const second = addresses.filter((address) => isIPv6(address) !== preferred)

@@ -1,0 +1,332 @@
+import { it } from "@effect/vitest"
+import { Dialer, Fetcher, HostPolicy } from "effect-cimd"
+import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Socket } from "node:net"
+import { createServer } from "node:net"
+import { describe, expect } from "vitest"
+import { interleaved } from "../src/internal/checkedAddresses.js"
+import { clientId } from "./support/clientId.js"
+
+const url = "https://app.example/client.json"
+const [v4, v6] = Origin.publicAddresses
+
+/** A listener that must not be reached, and counts who does. */
+const trap = Effect.acquireRelease(
+  Effect.async<{ readonly port: number; readonly reached: () => number; readonly close: () => void }>((resume) => {
+    let reached = 0
+    const sockets = new Set<Socket>()
+    const server = createServer((socket) => {
+      reached++
+      sockets.add(socket)
+    })
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      resume(Effect.succeed({
+        port: typeof address === "object" && address !== null ? address.port : 0,
+        reached: () => reached,
+        close: () => {
+          for (const socket of sockets) socket.destroy()
+          server.close()
+        }
+      }))
+    })
+  }),
+  ({ close }) => Effect.sync(close)
+)
+
+const development = Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost" } }))
+const literals = Layer.orDie(HostPolicy.layer({ addressLiterals: true }))
+
+interface Setting {
+  readonly answers: NameLookupTest.Answers
+  readonly route?: (address: string, port: number) => number | undefined
+  readonly policy?: Layer.Layer<HostPolicy.HostPolicy>
+  readonly dial?: Dialer.Dialer["Type"]["dial"]
+  readonly options?: Fetcher.Options
+  readonly answer?: Origin.Answer
+}
+
+/** A fetch by a fetcher of its own; the answer is its result, and what was dialed. */
+const fetchIn = (setting: Setting, target: string = url) =>
+  Effect.gen(function*() {
+    const origin = yield* Origin.Origin
+    yield* origin.serve(target, setting.answer ?? { body: "{}" })
+    const route = setting.route ?? (() => origin.port)
+    const fetcher = Fetcher.layerWithoutDependencies({ ca: origin.ca, timeout: 2000, ...setting.options }).pipe(
+      Layer.provide(NameLookupTest.layer(setting.answers)),
+      Layer.provide(setting.policy ?? HostPolicy.layerPublic)
+    )
+    return yield* Effect.gen(function*() {
+      const { fetch } = yield* Fetcher.Fetcher
+      const result = yield* Effect.either(fetch(clientId(target)))
+      const dialed = (yield* (yield* DialerTest.DialerTest).dialed).map(({ address }) => address)
+      return { result, dialed }
+    }).pipe(
+      Effect.provide(
+        setting.dial === undefined
+          ? fetcher
+          : Layer.provide(fetcher, Layer.succeed(Dialer.Dialer, { dial: setting.dial }))
+      ),
+      Effect.provide(DialerTest.layerWith(route))
+    )
+  })
+
+const live = (name: string, test: Effect.Effect<void, unknown, Origin.Origin>) =>
+  it.live(name, () => Effect.provide(test, Origin.layer))
+
+describe("Dialing", () => {
+  live(
+    "ADR-02: DNS rebinding: the listener that the second answer leads to is never reached",
+    Effect.scoped(Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { port, reached } = yield* trap
+      let lookups = 0
+      const setting: Setting = {
+        answers: () => Effect.sync(() => lookups++ === 0 ? [v4] : ["127.0.0.1"]),
+        route: (address) => address === v4 ? origin.port : port
+      }
+      expect((yield* fetchIn(setting)).result).toMatchObject({ _tag: "Right", right: { address: v4 } })
+      const { dialed, result } = yield* fetchIn(setting)
+      expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "127.0.0.1" } })
+      expect(dialed).toEqual([])
+      yield* Effect.sleep(50)
+      expect(reached()).toBe(0)
+    }))
+  )
+
+  live(
+    "FET-13: to no special-use address goes a connection, however it is spelled",
+    Effect.gen(function*() {
+      for (
+        const address of [
+          "127.0.0.1",
+          "::1",
+          "0.0.0.0",
+          "169.254.169.254",
+          "100.64.0.1",
+          "255.255.255.255",
+          "::ffff:93.184.215.14",
+          "64:ff9b::a00:1",
+          "2002:a00:1::",
+          "127.1",
+          "0x7f000001",
+          "2130706433",
+          "localhost",
+          "",
+          " 93.184.215.14",
+          "93.184.215.14\n"
+        ]
+      ) {
+        const { dialed, result } = yield* fetchIn({ answers: () => Effect.succeed([v4, address]) })
+        expect(result, address).toMatchObject({ left: { _tag: "AddressBlocked" } })
+        expect(dialed).toEqual([])
+      }
+    })
+  )
+
+  live(
+    "FET-08: a lookup that is never answered ends with the deadline",
+    Effect.gen(function*() {
+      const { dialed, result } = yield* fetchIn({ answers: () => Effect.never, options: { timeout: 200 } })
+      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "lookup", millis: 200 } })
+      expect(dialed).toEqual([])
+    })
+  )
+
+  live(
+    "FET-08: a connection that is never made, by a dialer that cannot be interrupted, ends with the deadline",
+    Effect.gen(function*() {
+      const [took, { result }] = yield* Effect.timed(fetchIn({
+        answers: () => Effect.succeed([v4]),
+        options: { timeout: 200 },
+        dial: (address, port) =>
+          Effect.uninterruptible(
+            Effect.delay(Effect.fail(new Dialer.DialError({ address, port, cause: "too late" })), "3 seconds")
+          )
+      }))
+      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "connect" } })
+      expect(Duration.toMillis(took)).toBeLessThan(1500)
+    })
+  )
+
+  live(
+    "ADR-02: the next checked address is dialed beside one that hangs, which is then given up",
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
+      let givenUp = 0
+      const [took, { result }] = yield* Effect.timed(fetchIn({
+        answers: () => Effect.succeed([v6, v4]),
+        dial: (address) =>
+          address === v4
+            ? dial("127.0.0.1", origin.port)
+            : Effect.onInterrupt(Effect.never, () => Effect.sync(() => givenUp++))
+      }))
+      expect(result).toMatchObject({ right: { address: v4 } })
+      expect(Duration.toMillis(took)).toBeGreaterThan(240)
+      expect(Duration.toMillis(took)).toBeLessThan(1500)
+      yield* Effect.sleep(10)
+      expect(givenUp).toBe(1)
+    })
+  )
+
+  live(
+    "ADR-02: a connection that a dialer makes too late is not used, and closed with the fetch",
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
+      const { result } = yield* fetchIn({
+        answers: () => Effect.succeed([v6, v4]),
+        answer: { body: "{}", delay: 400 },
+        dial: (address) =>
+          address === v4
+            ? dial("127.0.0.1", origin.port)
+            : Effect.uninterruptible(Effect.delay(dial("127.0.0.1", origin.port), 400))
+      })
+      expect(result).toMatchObject({ right: { address: v4 } })
+      yield* Effect.sleep(20)
+      expect(yield* origin.connections).toEqual({ open: 0, total: 2 })
+    })
+  )
+
+  live(
+    "ADR-02: when none takes the connection, the error names each address and why",
+    Effect.gen(function*() {
+      const { result } = yield* fetchIn({ answers: () => Effect.succeed([v4, v6]), route: () => undefined })
+      expect(result).toMatchObject({
+        left: {
+          _tag: "ConnectFailed",
+          attempts: [{ address: v4, code: "ECONNREFUSED" }, { address: v6, code: "ECONNREFUSED" }]
+        }
+      })
+    })
+  )
+
+  live(
+    "ADR-02: of hundreds of addresses all are judged and a few are dialed",
+    Effect.gen(function*() {
+      const many = Array.from({ length: 300 }, (_, index) => `93.184.${index >> 8}.${index & 255}`)
+      const { dialed } = yield* fetchIn({ answers: () => Effect.succeed([...many, ...many]), route: () => undefined })
+      expect(dialed).toEqual(many.slice(0, 8))
+      const { dialed: none, result } = yield* fetchIn({ answers: () => Effect.succeed([...many, "10.0.0.1"]) })
+      expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "10.0.0.1" } })
+      expect(none).toEqual([])
+    })
+  )
+
+  live(
+    "ADR-04: an IPv4 origin behind NAT64 is fetched from",
+    Effect.gen(function*() {
+      const { dialed, result } = yield* fetchIn({ answers: { "app.example": ["64:ff9b::5db8:d70e"] } })
+      expect(result).toMatchObject({ _tag: "Right" })
+      expect(dialed).toEqual(["64:ff9b::5db8:d70e"])
+    })
+  )
+
+  live(
+    "ADR-02: an address whose TLS is refused is not replaced by another one",
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.handshake("app.example", "self-signed")
+      const { dialed, result } = yield* fetchIn({ answers: () => Effect.succeed([v4, v6]) })
+      expect(result).toMatchObject({ left: { _tag: "TlsFailed", address: v4 } })
+      expect(dialed).toEqual([v4])
+    })
+  )
+
+  it("ADR-02: families are dialed in turn, beginning with the one that the system prefers", () => {
+    expect(interleaved(["::1", "::2", "::3", "1.1.1.1"])).toEqual(["::1", "1.1.1.1", "::2", "::3"])
+    expect(interleaved(["1.1.1.1", "2.2.2.2", "::1"])).toEqual(["1.1.1.1", "::1", "2.2.2.2"])
+    expect(interleaved([])).toEqual([])
+  })
+})
+
+describe("Addresses in the place of names", () => {
+  live(
+    "URL-10: they are refused unless the policy permits them, and never looked up",
+    Effect.gen(function*() {
+      const answers = () => Effect.dieMessage("An address was looked up")
+      for (const host of [v4, `[${v6}]`]) {
+        const target = `https://${host}/client.json`
+        const { dialed, result } = yield* fetchIn({ answers }, target)
+        expect(result).toMatchObject({ left: { _tag: "AddressBlocked" } })
+        expect(dialed).toEqual([])
+        expect((yield* fetchIn({ answers, policy: literals }, target)).result).toMatchObject({ _tag: "Right" })
+      }
+      const origin = yield* Origin.Origin
+      expect((yield* origin.requests).map(({ headers, serverName }) => [headers[0], serverName])).toEqual([
+        [["Host", v4], undefined],
+        [["Host", `[${v6}]`], undefined]
+      ])
+    })
+  )
+
+  live(
+    "ADR-03: special-use ones are refused where addresses are permitted",
+    Effect.gen(function*() {
+      for (const host of ["10.0.0.1", "169.254.169.254", "127.0.0.1", "[::1]", "[fd00::1]", "[::ffff:7f00:1]"]) {
+        const { dialed, result } = yield* fetchIn({ answers: {}, policy: literals }, `https://${host}/client.json`)
+        expect(result, host).toMatchObject({ left: { _tag: "AddressBlocked" } })
+        expect(dialed).toEqual([])
+      }
+    })
+  )
+
+  live(
+    "FET-01: the certificate is checked against the address",
+    Effect.gen(function*() {
+      const { result } = yield* fetchIn({ answers: {}, policy: literals }, "https://1.1.1.1/client.json")
+      expect(result).toMatchObject({ left: { _tag: "TlsFailed", code: "ERR_TLS_CERT_ALTNAME_INVALID" } })
+    })
+  )
+})
+
+describe("Development mode", () => {
+  live(
+    "ADR-06: permits localhost and loopback addresses",
+    Effect.gen(function*() {
+      const answers = { localhost: ["::1", "127.0.0.1"] }
+      for (const host of ["localhost", "127.0.0.1", "[::1]", "localhost:8443"]) {
+        const { result } = yield* fetchIn({ answers, policy: development }, `https://${host}/client.json`)
+        expect(result, host).toMatchObject({ _tag: "Right" })
+      }
+    })
+  )
+
+  live(
+    "ADR-06: a stranger's name that leads to loopback stays refused",
+    Effect.gen(function*() {
+      for (const address of ["127.0.0.1", "::1"]) {
+        const { dialed, result } = yield* fetchIn({ answers: { "app.example": [address] }, policy: development })
+        expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address } })
+        expect(dialed).toEqual([])
+      }
+    })
+  )
+
+  live(
+    "ADR-06: private addresses stay refused, also for localhost",
+    Effect.gen(function*() {
+      const { result } = yield* fetchIn(
+        { answers: { localhost: ["127.0.0.1", "192.168.0.1"] }, policy: development },
+        "https://localhost/client.json"
+      )
+      expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "192.168.0.1" } })
+    })
+  )
+
+  live(
+    "ADR-06: without it localhost is refused by its address",
+    Effect.gen(function*() {
+      const { dialed, result } = yield* fetchIn(
+        { answers: { localhost: ["127.0.0.1"] } },
+        "https://localhost/client.json"
+      )
+      expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "127.0.0.1" } })
+      expect(dialed).toEqual([])
+    })
+  )
+})
