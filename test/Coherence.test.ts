@@ -1,0 +1,161 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { FetcherTest, Origin } from "effect-cimd/testing"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import { accepted, ruleset } from "./support/documents.js"
+import * as Postgres from "./support/postgres.js"
+
+/** A node with a memory tier, its own pool and its own listener. */
+const tiered = (url: Redacted.Redacted, options?: PostgresCache.TieredOptions) =>
+  Effect.map(
+    Layer.build(Layer.fresh(Layer.provide(PostgresCache.layerTiered(options), PgClient.layer({ url })))),
+    (context) => Context.get(context, Cache.Cache)
+  )
+
+/** Until the node answers from memory what it read longer ago than it may without hearing the others. */
+const untilItHears = (cache: Cache.Cache["Type"]) =>
+  Effect.gen(function*() {
+    const document = accepted("https://app.example/hears.json")
+    yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+    yield* Effect.sleep("1100 millis")
+    yield* cache.get(document.clientId, ruleset)
+    yield* Effect.sleep("1100 millis")
+    return cache.peek(document.clientId, ruleset) !== undefined
+  }).pipe(Effect.repeat({ until: (hears) => hears }), Effect.timeout("10 seconds"))
+
+const within = <A>(effect: Effect.Effect<A>, holds: (value: A) => boolean) =>
+  Effect.suspend(() => {
+    const start = performance.now()
+    return effect.pipe(
+      Effect.delay("1 millis"),
+      Effect.repeat({ until: holds }),
+      Effect.timeout("5 seconds"),
+      Effect.map(() => performance.now() - start)
+    )
+  })
+
+describe("memory tiers of two nodes", () => {
+  const rounds = Number(process.env["COHERENCE_ROUNDS"] ?? 50)
+
+  it.live(`CAC-10, CAC-12: what one puts or evicts, the other has forgotten within a second (${rounds} rounds)`, () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const [a, b] = yield* Effect.all([tiered(url), tiered(url)])
+      yield* untilItHears(a)
+      yield* untilItHears(b)
+      const delays: Array<number> = []
+      for (let round = 0; round < rounds; round++) {
+        const client = `https://app.example/${round}.json`
+        const put = (name: string) =>
+          Effect.flatMap(
+            a.now,
+            (fetchedAt) => a.put(accepted(client, { client_name: name }), { fetchedAt, timeToLive: "1 hour" })
+          )
+        const document = accepted(client)
+        const seen = Effect.sync(() => b.peek(client, ruleset)?.document.metadata.client_name)
+        // The announcement of a put may overtake a read of it, which is then not remembered: read until it is.
+        const remembered = Effect.repeat(Effect.zipRight(b.get(document.clientId, ruleset), seen), {
+          until: (name) => name !== undefined
+        })
+        yield* put("old")
+        expect(yield* remembered).toBe("old")
+        yield* put("new")
+        delays.push(yield* within(seen, (name) => name !== "old"))
+        expect(yield* remembered).toBe("new")
+        yield* a.evict(document.clientId)
+        delays.push(yield* within(seen, (name) => name === undefined))
+        expect((yield* b.get(document.clientId, ruleset))._tag).toBe("None")
+      }
+      expect(Math.max(...delays)).toBeLessThan(1000)
+    }).pipe(Effect.scoped))
+
+  it.live("CAC-12: also while a listener's connection has been killed, and it hears again afterwards", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const [a, b] = yield* Effect.all([tiered(url), tiered(url)])
+      yield* untilItHears(b)
+      const document = accepted("https://app.example/killed.json")
+      yield* a.put(document, { fetchedAt: yield* a.now, timeToLive: "1 hour" })
+      yield* b.get(document.clientId, ruleset)
+      yield* Effect.flatMap(PgClient.PgClient, (sql) =>
+        sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND query ILIKE 'LISTEN%'`).pipe(Effect.provide(PgClient.layer({ url })))
+      yield* a.evict(document.clientId)
+      const delay = yield* within(
+        Effect.sync(() => b.peek(document.clientId, ruleset)),
+        (entry) => entry === undefined
+      )
+      expect(delay).toBeLessThan(1000)
+      yield* untilItHears(b)
+    }).pipe(Effect.scoped))
+
+  it.live("CAC-12: without notifications an answer from memory is a second old at most", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const [a, b] = yield* Effect.all([tiered(url, { notifications: false }), tiered(url, { notifications: false })])
+      const document = accepted("https://app.example/unheard.json")
+      yield* a.put(document, { fetchedAt: yield* a.now, timeToLive: "1 hour" })
+      yield* b.get(document.clientId, ruleset)
+      expect(b.peek(document.clientId, ruleset)).toBeDefined()
+      yield* a.evict(document.clientId)
+      const delay = yield* within(
+        Effect.sync(() => b.peek(document.clientId, ruleset)),
+        (entry) => entry === undefined
+      )
+      expect(delay).toBeLessThan(1100)
+    }).pipe(Effect.scoped))
+})
+
+describe("one fetch for the cluster", () => {
+  const client = "https://app.example/client.json"
+
+  const nodes = (count: number, cache: typeof PostgresCache.layer) =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const node = Resolver.layer().pipe(
+        Layer.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache())),
+        Layer.provide(HostPolicy.layerPublic),
+        Layer.provide(PgClient.layer({ url }))
+      )
+      return yield* Effect.forEach(Array.from({ length: count }), () =>
+        Effect.map(Layer.build(Layer.fresh(node)), (context) => Context.get(context, Resolver.Resolver)))
+    })
+
+  for (const [name, cache] of [["layer", PostgresCache.layer], ["layerTiered", PostgresCache.layerTiered]] as const) {
+    it.live(`four nodes with PostgresCache.${name} that miss one client make one request`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.serve(client, {
+          body: JSON.stringify({ client_id: client, redirect_uris: ["https://app.example/cb"] }),
+          delay: "300 millis"
+        })
+        const resolvers = yield* nodes(4, cache)
+        const callers = resolvers.flatMap((resolver) => Array.from({ length: 250 }, () => resolver.resolve(client)))
+        const answers = yield* Effect.all(callers, { concurrency: "unbounded" })
+        expect(answers).toHaveLength(1000)
+        expect((yield* origin.requests).length).toBe(1)
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+
+    it.live(`FET-14: with PostgresCache.${name} a failure releases the waiters of all nodes`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.serve(client, { status: 418, delay: "300 millis" })
+        const resolvers = yield* nodes(4, cache)
+        const errors = yield* Effect.all(resolvers.map((resolver) => Effect.flip(resolver.resolve(client))), {
+          concurrency: "unbounded"
+        })
+        for (const error of errors) {
+          expect(error).toMatchObject({ _tag: "StatusRefused", status: 418, clientId: client })
+        }
+        expect((yield* origin.requests).length).toBe(1)
+        // Nobody who comes later is answered with it.
+        yield* origin.document(client, { client_id: client, redirect_uris: ["https://app.example/cb"] })
+        const later = yield* Effect.forEach(resolvers.slice(0, 1), (resolver) => resolver.resolve(client))
+        expect(later.map(({ source }) => source)).toEqual(["origin"])
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+  }
+})
