@@ -1,0 +1,333 @@
+import { it } from "@effect/vitest"
+import { Dialer, Fetcher, FetchError, HostPolicy } from "effect-cimd"
+import { FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
+import * as Tracer from "effect/Tracer"
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
+import { afterEach, describe, expect } from "vitest"
+import * as metrics from "../src/internal/metrics.js"
+import { clientId } from "./support/clientId.js"
+import { world } from "./support/world.js"
+
+const url = "https://app.example/client.json"
+const fetch = (target: string = url) => Effect.flatMap(Fetcher.Fetcher, ({ fetch }) => fetch(clientId(target)))
+const hanging: Origin.Answer = { raw: "", end: "hang" }
+const halfBody: Origin.Answer = {
+  raw: "HTTP/1.1 200 \r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+  end: "hang"
+}
+
+describe("An interrupted fetch", () => {
+  for (
+    const [phase, handshake, answer] of [
+      ["tls", "hang", hanging],
+      ["headers", "trusted", hanging],
+      ["body", "trusted", halfBody]
+    ] as const
+  ) {
+    it.live(`FET-11: closes its connection at once, in the phase ${phase}`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.handshake("app.example", handshake)
+        yield* origin.serve(url, answer)
+        const fiber = yield* Effect.fork(fetch())
+        yield* Effect.sleep(100)
+        expect(yield* origin.connections).toEqual({ open: 1, total: 1 })
+        yield* Fiber.interrupt(fiber)
+        yield* Effect.sleep(20)
+        expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
+      }).pipe(Effect.provide(world())))
+  }
+})
+
+describe("The environment", () => {
+  afterEach(() => {
+    delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
+  })
+
+  it.live("FET-13: no variable turns the check of certificates off", () =>
+    Effect.gen(function*() {
+      process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0"
+      const origin = yield* Origin.Origin
+      yield* origin.handshake("app.example", "self-signed")
+      expect(yield* Effect.flip(fetch())).toMatchObject({ _tag: "TlsFailed", code: "DEPTH_ZERO_SELF_SIGNED_CERT" })
+    }).pipe(Effect.provide(world())))
+
+  it.live("FET-02: subscribers of diagnostics channels add no header, and a span is not told to the origin", () => {
+    const channels = ["undici:request:create", "http.client.request.start", "http.client.request.created"]
+    const meddle = (message: unknown) => {
+      const { request } = message as { request: { addHeader?: Function; setHeader?: Function } }
+      request.addHeader?.("traceparent", "00-1-2-01")
+      request.setHeader?.("traceparent", "00-1-2-01")
+    }
+    for (const channel of channels) subscribe(channel, meddle)
+    return Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.document(url, {})
+      yield* Effect.withSpan(fetch(), "a login")
+      expect((yield* origin.requests)[0]?.headers.map(([name]) => name)).toEqual([
+        "Host",
+        "Accept",
+        "Accept-Encoding",
+        "User-Agent",
+        "Connection"
+      ])
+    }).pipe(
+      Effect.provide(world()),
+      Effect.ensuring(Effect.sync(() => {
+        for (const channel of channels) unsubscribe(channel, meddle)
+      }))
+    )
+  })
+
+  it.live("FET-13: the authorities of the options are trusted and no other", () =>
+    Effect.gen(function*() {
+      const other = yield* Effect.scoped(Origin.make)
+      const origin = yield* Origin.Origin
+      yield* origin.document(url, {})
+      for (const [ca, tag] of [[other.ca, "TlsFailed"], [[other.ca, origin.ca], "Response"]] as const) {
+        const result = yield* fetch().pipe(
+          Effect.as({ _tag: "Response" }),
+          Effect.merge,
+          Effect.provide(Layer.provide(FetcherTest.layer({ ca }), HostPolicy.layerPublic))
+        )
+        expect(result._tag).toBe(tag)
+      }
+    }).pipe(Effect.provide(Origin.layer)))
+})
+
+describe("The budget of a fetcher", () => {
+  it.live("FET-08: 16 fetches at once, and 4 from one origin", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve("/", hanging)
+      yield* origin.serve("/answer", { body: "{}" })
+      for (let path = 0; path < 8; path++) {
+        yield* origin.serve(`/${path}`, hanging)
+        yield* Effect.fork(Effect.exit(fetch(`https://one.example/${path}`)))
+      }
+      yield* Effect.sleep(200)
+      expect((yield* origin.connections).open).toBe(4)
+      expect((yield* fetch("https://other.example/answer")).body.length).toBe(2)
+      yield* Effect.forEach(
+        Array.from({ length: 20 }, (_, host) => `https://h${host}.example/`),
+        (target) => Effect.fork(Effect.exit(fetch(target)))
+      )
+      yield* Effect.sleep(300)
+      expect((yield* origin.connections).open).toBe(16)
+    }).pipe(Effect.provide(world({ timeout: 1000 }))))
+
+  it.effect("FET-08: waiting for its turn is part of a fetch's time", () =>
+    Effect.gen(function*() {
+      const first = yield* Effect.fork(Effect.flip(fetch("https://first.example/")))
+      yield* TestClock.adjust("1 second")
+      const second = yield* Effect.fork(Effect.flip(fetch("https://second.example/")))
+      const third = yield* Effect.fork(Effect.flip(fetch("https://third.example/")))
+      yield* TestClock.adjust("4 seconds")
+      expect(yield* Fiber.join(first)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(second)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
+      expect(yield* Fiber.join(third)).toMatchObject({ _tag: "FetchTimeout", phase: "budget", millis: 5000 })
+    }).pipe(Effect.provide(
+      Fetcher.layerWithoutDependencies({ concurrency: 1 }).pipe(
+        Layer.provide([NameLookupTest.layer(() => Effect.never), Dialer.layer, HostPolicy.layerPublic])
+      )
+    )))
+
+  it.live("FET-08: a failed client is left alone for a while; that is no cache, the first success is fetched", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve(url, (_request, count) => count === 1 ? { status: 500 } : { body: `${count}` })
+      expect((yield* Effect.flip(fetch()))._tag).toBe("StatusRefused")
+      expect(yield* Effect.flip(fetch())).toMatchObject({ _tag: "Throttled", reason: "failed" })
+      yield* Effect.sleep(220)
+      expect(Buffer.from((yield* fetch()).body).toString()).toBe("2")
+      expect(Buffer.from((yield* fetch()).body).toString()).toBe("3")
+      expect((yield* origin.requests).length).toBe(3)
+    }).pipe(Effect.provide(world({ failurePause: { minimum: 200, maximum: 1000 } }))))
+
+  it.live("FET-08: a hanging origin counts as a failure", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve(url, hanging)
+      expect((yield* Effect.flip(fetch()))._tag).toBe("FetchTimeout")
+      expect(yield* Effect.flip(fetch())).toMatchObject({ _tag: "Throttled", reason: "failed" })
+    }).pipe(Effect.provide(world({ timeout: 100, failurePause: { minimum: 200, maximum: 1000 } }))))
+})
+
+describe("What operators see", () => {
+  it.live("FET-12: a span and a counter with the outcome, and nothing that the origin sent", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (name, parent, context, links, startTime, kind) => {
+          const attributes = new Map<string, unknown>()
+          const span: Tracer.Span = {
+            _tag: "Span",
+            name,
+            parent,
+            context,
+            links,
+            kind,
+            spanId: "1",
+            traceId: "1",
+            sampled: true,
+            status: { _tag: "Started", startTime },
+            attributes,
+            attribute: (key, value) => void attributes.set(key, value),
+            event: () => {},
+            addLinks: () => {},
+            end: () => {}
+          }
+          spans.push(span)
+          return span
+        },
+        context: (work) => work()
+      })
+      const origin = yield* Origin.Origin
+      yield* origin.serve(
+        url,
+        (_request, count) => count === 1 ? { body: "{\"a\":1}" } : { status: 418, body: "secret" }
+      )
+      const counts = Effect.all([
+        Metric.value(metrics.fetchesOf("success")),
+        Metric.value(metrics.fetchesOf("StatusRefused"))
+      ])
+      const before = yield* counts
+      yield* Effect.exit(fetch()).pipe(Effect.repeatN(1), Effect.withTracer(tracer))
+      const after = yield* counts
+      expect(after.map(({ count }, index) => count - (before[index]?.count ?? 0))).toEqual([1, 1])
+      expect(spans.map(({ attributes, name }) => [name, Object.fromEntries(attributes)])).toEqual([
+        ["cimd.fetch", { "cimd.host": "app.example", "cimd.outcome": "success", "cimd.status": 200, "cimd.bytes": 7 }],
+        ["cimd.fetch", { "cimd.host": "app.example", "cimd.outcome": "StatusRefused", "cimd.status": 418 }]
+      ])
+    }).pipe(Effect.provide(world())))
+
+  const samples: ReadonlyArray<FetchError.FetchError> = [
+    new FetchError.LookupFailed({ clientId: url, host: "app.example", code: "ENOTFOUND" }),
+    new FetchError.AddressBlocked({ clientId: url, address: "10.0.0.1", reason: "private" }),
+    new FetchError.ConnectFailed({ clientId: url, attempts: [{ address: "93.184.215.14", code: "ECONNREFUSED" }] }),
+    new FetchError.TlsFailed({ clientId: url, address: "93.184.215.14", code: "CERT_HAS_EXPIRED", detail: "expired" }),
+    new FetchError.FetchTimeout({ clientId: url, phase: "tls", millis: 5000 }),
+    new FetchError.StatusRefused({ clientId: url, status: 404 }),
+    new FetchError.RedirectRefused({ clientId: url, status: 302, location: "https://other.example/" }),
+    new FetchError.RedirectRefused({ clientId: url, status: 302 }),
+    new FetchError.ContentTypeRefused({ clientId: url, contentType: "text/html" }),
+    new FetchError.ContentTypeRefused({ clientId: url }),
+    new FetchError.ContentEncodingRefused({ clientId: url, contentEncoding: "gzip" }),
+    new FetchError.ResponseTooLarge({ clientId: url, part: "body", limit: 5120 }),
+    new FetchError.ResponseTruncated({ clientId: url, part: "headers" }),
+    new FetchError.ResponseMalformed({ clientId: url, reason: "no status line" }),
+    new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
+  ]
+
+  it("FET-12: every error has a code of its own and a text for operators, and all have one face for clients", () => {
+    expect(new Set(samples.map(({ _tag }) => _tag)).size).toBe(FetchError.FetchError.members.length)
+    for (const error of samples) {
+      expect(error.message).toContain(url)
+      expect(error.message).toMatch(/^[\x20-\x7e]+$/)
+      expect(error.oauthError).toEqual({
+        error: "invalid_client",
+        error_description: "The client identifier could not be accepted."
+      })
+    }
+  })
+
+  it("FET-12: every error can be told to another node as JSON", () => {
+    for (const error of samples) {
+      const text = JSON.stringify(Schema.encodeSync(FetchError.FetchError)(error))
+      const told = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
+      expect(told).toEqual(error)
+      expect(told.message).toBe(error.message)
+    }
+  })
+})
+
+describe("The options of a fetcher", () => {
+  const build = (options: Fetcher.Options) =>
+    Effect.flip(Effect.scoped(Layer.build(Layer.provide(Fetcher.layer(options), HostPolicy.layerPublic))))
+
+  for (
+    const [name, options] of [
+      ["timeout", { timeout: 0 }],
+      ["timeout", { timeout: "30 days" }],
+      ["timeout", { timeout: Number.NaN }],
+      ["maxBodyBytes", { maxBodyBytes: 0 }],
+      ["maxHeaderBytes", { maxHeaderBytes: 1.5 }],
+      ["maxHeaderCount", { maxHeaderCount: -1 }],
+      ["accept", { accept: "application/json\r\nX: y" }],
+      ["accept", { accept: "" }],
+      ["ca", { ca: [] }],
+      ["ca", { ca: "no certificate" }],
+      ["concurrency", { concurrency: 0 }],
+      ["concurrencyPerOrigin", { concurrencyPerOrigin: Infinity }],
+      ["startRate.starts", { startRate: { starts: 0, per: 1000 } }],
+      ["startRate.per", { startRate: { starts: 1, per: 0 } }],
+      ["failurePause.minimum", { failurePause: { minimum: 2, maximum: 1 } }],
+      ["tracked", { tracked: 0 }]
+    ] as const
+  ) {
+    it.effect(`FET-08: ${name} that cannot be kept fails the layer and is named: ${JSON.stringify(options)}`, () =>
+      Effect.map(build(options), (error) => {
+        expect(error._tag).toBe("FetcherInvalid")
+        expect(error.message).toContain(`\`${name}\``)
+      }))
+  }
+
+  it.live("FET-02: the Accept header is an option", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.document(url, {}, { "content-type": "application/ld+json" })
+      yield* fetch()
+      expect((yield* origin.requests)[0]?.headers).toContainEqual(["Accept", "application/ld+json, application/json"])
+    }).pipe(Effect.provide(world({ accept: "application/ld+json, application/json" }))))
+
+  it.effect("FET-08: the options can be read from Config", () =>
+    Effect.gen(function*() {
+      const layer = Fetcher.layerConfig({
+        timeout: Config.duration("TIMEOUT"),
+        concurrency: Config.integer("CONCURRENCY")
+      })
+      const built = (entries: Record<string, string>) =>
+        Effect.exit(Effect.scoped(Layer.build(Layer.provide(layer, HostPolicy.layerPublic)))).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
+        )
+      expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "2" }))._tag).toBe("Success")
+      expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "0" }))._tag).toBe("Failure")
+      expect((yield* built({ TIMEOUT: "3 seconds" }))._tag).toBe("Failure")
+    }))
+})
+
+describe("Many fetches", () => {
+  it.live("FET-08: leave no socket, timer or listener behind", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve("/hang", hanging)
+      yield* origin.serve("/answer", { body: "{}" })
+      const resources = (kind: string) => process.getActiveResourcesInfo().filter((name) => name === kind).length
+      yield* Effect.exit(fetch("https://first.example/answer"))
+      yield* Effect.sleep(50)
+      const kinds = ["TCPSocketWrap", "TLSWrap", "Timeout"]
+      const before = kinds.map(resources)
+      const results = yield* Effect.forEach(
+        Array.from({ length: 200 }, (_, index) =>
+          `https://h${index % 60}.example/${index % 2 === 0 ? "hang" : "answer"}`),
+        (target) =>
+          Effect.either(fetch(target)),
+        { concurrency: 40 }
+      )
+      expect(results.filter(({ _tag }) => _tag === "Right").length).toBe(100)
+      yield* Effect.sleep(100)
+      for (const [index, kind] of kinds.entries()) {
+        expect(resources(kind), kind).toBeLessThanOrEqual(before[index] ?? 0)
+      }
+      expect((yield* origin.connections).open).toBe(0)
+    }).pipe(Effect.provide(world({ timeout: 400, concurrency: 40, concurrencyPerOrigin: 40 }))))
+})
