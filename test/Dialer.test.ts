@@ -2,97 +2,173 @@ import { it } from "@effect/vitest"
 import { Dialer, Fetcher, HostPolicy } from "effect-cimd"
 import { NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type { Server } from "node:http"
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
-import { connect } from "node:net"
+import type { Server, Socket } from "node:net"
+import { connect, createServer } from "node:net"
 import { describe, expect } from "vitest"
 import { clientId } from "./support/clientId.js"
 
-const url = "https://app.example/client.json"
+const dial = (address: string, port: number) => Effect.flatMap(Dialer.Dialer, (dialer) => dialer.dial(address, port))
 
-interface Asked {
-  readonly authority: string | undefined
-  readonly authorization: string | undefined
-}
-
-/** A proxy that opens every tunnel to the origin, or refuses with a status, and remembers what it was asked. */
-const proxy = (originPort: number, status = 200) =>
-  Effect.gen(function*() {
-    const asked: Array<Asked> = []
-    const server = yield* Effect.acquireRelease(
-      Effect.async<Server>((resume) => {
-        const server = createServer().on("connect", (request, socket, head) => {
-          asked.push({ authority: request.url, authorization: request.headers["proxy-authorization"] })
-          socket.on("error", () => {})
-          if (status !== 200) return socket.end(`HTTP/1.1 ${status} No\r\n\r\n`)
-          const tunnel = connect(originPort, "127.0.0.1", () => {
-            socket.write("HTTP/1.1 200 Connection Established\r\n\r\n")
-            tunnel.write(head)
-            tunnel.pipe(socket).pipe(tunnel)
-          }).on("error", () => socket.destroy())
-          return socket
-        })
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      (server) =>
-        Effect.async<void>((resume) => {
-          server.closeAllConnections()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    return { asked, port: (server.address() as AddressInfo).port }
-  })
-
-const fetchThrough = (port: number, ca: string, addresses: ReadonlyArray<string>) =>
-  Effect.flatMap(Fetcher.Fetcher, (fetcher) => fetcher.fetch(clientId(url))).pipe(
-    Effect.provide(
-      Fetcher.layerWithoutDependencies({ ca, timeout: "2 seconds" }).pipe(
-        Layer.provide(HostPolicy.layerPublic),
-        Layer.provide(NameLookupTest.layer({ "app.example": addresses })),
-        Layer.provide(
-          Dialer.layerHttpProxy({ host: "127.0.0.1", port, authorization: Redacted.make("Basic dXNlcjpwYXNz") })
-        )
-      )
-    )
+/** A server on loopback that hands each connection to a function, closed with the scope. */
+const listen = (onConnection: (socket: Socket) => void, host = "127.0.0.1") =>
+  Effect.acquireRelease(
+    Effect.async<{ readonly port: number; readonly server: Server; readonly sockets: Set<Socket> }>((resume) => {
+      const sockets = new Set<Socket>()
+      const server = createServer((socket) => {
+        sockets.add(socket)
+        socket.on("close", () => sockets.delete(socket)).on("error", () => {})
+        onConnection(socket)
+      })
+      server.listen(0, host, () => {
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        resume(Effect.succeed({ port, server, sockets }))
+      })
+    }),
+    ({ server, sockets }) =>
+      Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        for (const socket of sockets) socket.destroy()
+      })
   )
 
-describe("Dialer.layerHttpProxy", () => {
-  it.scopedLive("FET-13, ADR-02: the proxy is asked for the checked address, and TLS ends at the origin", () =>
+describe("The straight dialer", () => {
+  it.scopedLive("ADR-02: connects to the address it is given, IPv4 or IPv6, and closes with the scope", () =>
+    Effect.gen(function*() {
+      for (const host of ["127.0.0.1", "::1"]) {
+        const { port, sockets } = yield* listen(() => {}, host)
+        yield* Effect.scoped(Effect.gen(function*() {
+          const socket = yield* dial(host, port)
+          expect(socket.writable).toBe(true)
+          yield* Effect.sleep(20)
+          expect(sockets.size).toBe(1)
+        }))
+        yield* Effect.sleep(20)
+        expect(sockets.size).toBe(0)
+      }
+    }).pipe(Effect.provide(Dialer.layer)))
+
+  it.scopedLive("ADR-02: a connection that is refused is an error with its address", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Effect.scoped(listen(() => {}))
+      const error = yield* Effect.flip(dial("127.0.0.1", port))
+      expect(error).toMatchObject({ _tag: "DialError", address: "127.0.0.1", port, cause: { code: "ECONNREFUSED" } })
+      expect(error.message).toContain("127.0.0.1")
+    }).pipe(Effect.provide(Dialer.layer)))
+
+  it.scopedLive("ADR-02: what is no address is never looked up", () =>
+    Effect.gen(function*() {
+      for (const name of ["localhost", "127.1", "", "app.example", "[::1]"]) {
+        expect((yield* Effect.flip(dial(name, 443)))._tag).toBe("DialError")
+      }
+    }).pipe(Effect.provide(Dialer.layer)))
+})
+
+/** An HTTP proxy on loopback that takes every tunnel to one port, and remembers what it was asked. */
+const proxy = (target: number, answer = "HTTP/1.1 200 Connection established\r\n\r\n") => {
+  const requests: Array<string> = []
+  return Effect.map(
+    listen((client) => {
+      client.once("data", (head) => {
+        requests.push(head.toString())
+        if (!answer.startsWith("HTTP/1.1 200")) {
+          client.end(answer)
+          return
+        }
+        const upstream = connect(target, "127.0.0.1")
+        upstream.on("error", () => client.destroy()).on("close", () => client.destroy())
+        client.on("close", () => upstream.destroy())
+        client.write(answer)
+        client.pipe(upstream).pipe(client)
+      })
+    }),
+    ({ port, sockets }) => ({ port, requests, sockets })
+  )
+}
+
+describe("The dialer through a proxy", () => {
+  const url = "https://app.example/client.json"
+
+  it.scopedLive("FET-13: asks for the checked address, and speaks TLS with the origin through it", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       yield* origin.document(url, { client_id: url })
-      const { asked, port } = yield* proxy(origin.port)
-      const response = yield* fetchThrough(port, origin.ca, [Origin.publicAddresses[0]])
-      expect(response.address).toBe(Origin.publicAddresses[0])
-      expect(asked).toEqual([{ authority: `${Origin.publicAddresses[0]}:443`, authorization: "Basic dXNlcjpwYXNz" }])
-      expect((yield* origin.requests)[0]?.serverName).toBe("app.example")
+      for (
+        const [address, authority] of [["93.184.215.14", "93.184.215.14:443"], [
+          "2606:2800::1",
+          "[2606:2800::1]:443"
+        ]] as const
+      ) {
+        const { port, requests } = yield* proxy(origin.port)
+        const fetcher = Fetcher.layerWithoutDependencies({ ca: origin.ca }).pipe(
+          Layer.provide([
+            NameLookupTest.layer({ "app.example": [address] }),
+            Dialer.layerHttpProxy({ host: "localhost", port, authorization: Redacted.make("Basic dTpw") }),
+            HostPolicy.layerPublic
+          ])
+        )
+        const response = yield* Effect.flatMap(Fetcher.Fetcher, ({ fetch }) => fetch(clientId(url))).pipe(
+          Effect.provide(fetcher)
+        )
+        expect(response.address).toBe(address)
+        expect(requests).toEqual([
+          `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\nProxy-Authorization: Basic dTpw\r\n\r\n`
+        ])
+      }
     }))
 
-  it.scopedLive("ADR-01: an address that is not public is refused before the proxy is asked", () =>
+  it.scopedLive("FET-13: to an address that is refused the proxy gets no connection either", () =>
     Effect.gen(function*() {
-      const origin = yield* Origin.make
-      const { asked, port } = yield* proxy(origin.port)
-      expect((yield* Effect.flip(fetchThrough(port, origin.ca, ["10.0.0.1"])))._tag).toBe("AddressBlocked")
-      expect(asked).toEqual([])
+      const { port, requests } = yield* proxy(1)
+      const fetcher = Fetcher.layerWithoutDependencies().pipe(
+        Layer.provide([
+          NameLookupTest.layer({ "app.example": ["10.0.0.1"] }),
+          Dialer.layerHttpProxy({ host: "127.0.0.1", port }),
+          HostPolicy.layerPublic
+        ])
+      )
+      const error = yield* Effect.flatMap(Fetcher.Fetcher, ({ fetch }) => Effect.flip(fetch(clientId(url)))).pipe(
+        Effect.provide(fetcher)
+      )
+      expect(error._tag).toBe("AddressBlocked")
+      expect(requests).toEqual([])
     }))
 
-  it.scopedLive("a proxy that refuses is a failure to connect, which names no authorization", () =>
-    Effect.gen(function*() {
-      const origin = yield* Origin.make
-      const { port } = yield* proxy(origin.port, 407)
-      const error = yield* Effect.flip(fetchThrough(port, origin.ca, [Origin.publicAddresses[0]]))
-      expect(error._tag).toBe("ConnectFailed")
-      expect(`${error.message} ${JSON.stringify(error)}`).not.toContain("dXNlcjpwYXNz")
-    }))
-})
+  for (
+    const [name, answer] of [
+      ["a refusal", "HTTP/1.1 403 Forbidden\r\n\r\n"],
+      ["what is not HTTP", "SSH-2.0\r\n\r\n"],
+      ["the end of the connection", ""],
+      ["bytes behind its consent", "HTTP/1.1 200 OK\r\n\r\nmore"],
+      ["an answer without end", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(20_000)}`]
+    ] as const
+  ) {
+    it.scopedLive(`ADR-02: an answer of the proxy that is ${name} is a connection that was not made`, () =>
+      Effect.gen(function*() {
+        const { port } = yield* listen((socket) => socket.once("data", () => socket.end(answer)))
+        const error = yield* Effect.flip(dial("93.184.215.14", 443)).pipe(
+          Effect.provide(Dialer.layerHttpProxy({ host: "127.0.0.1", port }))
+        )
+        expect(error).toMatchObject({ _tag: "DialError", cause: { code: "PROXY_REFUSED" } })
+      }))
+  }
 
-describe("Dialer.layer", () => {
-  it.scopedLive("ADR-02: a name is not dialed, so nothing looks it up a second time", () =>
+  it.scopedLive("FET-08: a proxy that does not answer is given up with the fetch", () =>
     Effect.gen(function*() {
-      const { dial } = yield* Dialer.Dialer
-      expect((yield* Effect.flip(dial("localhost", 443)))._tag).toBe("DialError")
-    }).pipe(Effect.provide(Dialer.layer)))
+      const { port, sockets } = yield* listen((socket) => socket.resume())
+      const fiber = yield* Effect.fork(
+        Effect.scoped(dial("93.184.215.14", 443)).pipe(
+          Effect.provide(Dialer.layerHttpProxy({ host: "127.0.0.1", port }))
+        )
+      )
+      yield* Effect.sleep(50)
+      expect(sockets.size).toBe(1)
+      expect(Exit.isInterrupted(yield* Fiber.interrupt(fiber))).toBe(true)
+      yield* Effect.sleep(20)
+      expect(sockets.size).toBe(0)
+    }))
 })
