@@ -138,6 +138,24 @@ describe("The dialer through a proxy", () => {
       expect(requests).toEqual([])
     }))
 
+  it.scopedLive("FET-12: the error of a proxy that refuses does not tell the authorization", () =>
+    Effect.gen(function*() {
+      const { port } = yield* proxy(1, "HTTP/1.1 407 No\r\n\r\n")
+      const authorization = Redacted.make("Basic dXNlcjpwYXNz")
+      const fetcher = Fetcher.layerWithoutDependencies().pipe(
+        Layer.provide([
+          NameLookupTest.layer({ "app.example": ["93.184.215.14"] }),
+          Dialer.layerHttpProxy({ host: "127.0.0.1", port, authorization }),
+          HostPolicy.layerPublic
+        ])
+      )
+      const error = yield* Effect.flatMap(Fetcher.Fetcher, ({ fetch }) => Effect.flip(fetch(clientId(url)))).pipe(
+        Effect.provide(fetcher)
+      )
+      expect(error).toMatchObject({ _tag: "ConnectFailed", attempts: [{ code: "PROXY_REFUSED" }] })
+      expect(`${error.message} ${JSON.stringify(error)}`).not.toContain("dXNlcjpwYXNz")
+    }))
+
   for (
     const [name, answer] of [
       ["a refusal", "HTTP/1.1 403 Forbidden\r\n\r\n"],
