@@ -54,7 +54,7 @@ const gauge = () => {
 const settle = Effect.yieldNow().pipe(Effect.repeatN(50))
 
 describe("The budget", () => {
-  it.effect("FET-08: at most so many fetches at once, the others wait and all end", () =>
+  it.effect("FET-15: at most so many fetches at once, the others wait and all end", () =>
     Effect.gen(function*() {
       const budget = Budget.make(limits)
       const meter = gauge()
@@ -70,7 +70,7 @@ describe("The budget", () => {
       expect(meter.running()).toBe(0)
     }))
 
-  it.effect("FET-08: at most so many from one origin, whose fetches hold up no other origin", () =>
+  it.effect("FET-15: at most so many from one origin, whose fetches hold up no other origin", () =>
     Effect.gen(function*() {
       const budget = Budget.make(limits)
       const meter = gauge()
@@ -87,7 +87,7 @@ describe("The budget", () => {
       expect(meter.running("busy")).toBe(4)
     }))
 
-  it.effect("FET-08: who comes first is served first", () =>
+  it.effect("FET-15: who comes first is served first", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, concurrency: 1 })
       const served: Array<number> = []
@@ -103,7 +103,7 @@ describe("The budget", () => {
       expect(served).toEqual([0, 1, 2, 3, 4])
     }))
 
-  it.effect("FET-08: a queue that is too long refuses further fetches, with a time to wait", () =>
+  it.effect("FET-15: a queue that is too long refuses further fetches, with a time to wait", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, concurrency: 2, concurrencyPerOrigin: 1 })
       const meter = gauge()
@@ -118,7 +118,7 @@ describe("The budget", () => {
       expect(meter.running("other")).toBe(1)
     }))
 
-  it.effect("FET-08: an interrupted fetch gives its turn to the next, and one that waits leaves the queue", () =>
+  it.effect("FET-15: an interrupted fetch gives its turn to the next, and one that waits leaves the queue", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, concurrency: 1 })
       const meter = gauge()
@@ -132,7 +132,7 @@ describe("The budget", () => {
       expect([meter.running("1"), meter.running("2"), meter.running("3")]).toEqual([0, 0, 1])
     }))
 
-  it.effect("FET-08: a start rate per origin, which refills evenly", () =>
+  it.effect("FET-15: a start rate per origin, which refills evenly", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, startRate: { starts: 10, perMillis: 5000 } })
       const start = (path: number) => Effect.exit(budget.spend(id("a", path), (turn) => turn))
@@ -153,7 +153,7 @@ describe("The budget", () => {
       expect(refusal(yield* start(14))).toMatchObject({ _tag: "Throttled", reason: "rate" })
     }))
 
-  it.effect("FET-08: exactly so many starts, whatever the number", () =>
+  it.effect("FET-15: exactly so many starts, whatever the number", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust(123_456_789)
       for (const starts of [1, 3, 7, 49, 100]) {
@@ -166,7 +166,7 @@ describe("The budget", () => {
       }
     }))
 
-  it.effect("FET-08: a pause after a failure of the same id, doubled from 1 s to 60 s, cleared by success", () =>
+  it.effect("FET-15: a pause after a failure of the same id, doubled from 1 s to 60 s, cleared by success", () =>
     Effect.gen(function*() {
       const budget = Budget.make(limits)
       const client = id("a")
@@ -188,7 +188,7 @@ describe("The budget", () => {
       expect(refusal(yield* fail)).toMatchObject({ _tag: "Throttled", retryAfterMillis: 1000 })
     }))
 
-  it.effect("FET-08: a failure long ago is forgotten", () =>
+  it.effect("FET-15: a failure long ago is forgotten", () =>
     Effect.gen(function*() {
       const budget = Budget.make(limits)
       const client = id("a")
@@ -201,7 +201,7 @@ describe("The budget", () => {
       expect(refusal(yield* fail)).toMatchObject({ retryAfterMillis: 1000 })
     }))
 
-  it.effect("FET-08: who waited while the same id failed is paused too", () =>
+  it.effect("FET-15: who waited while the same id failed is paused too", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, concurrency: 1 })
       const client = id("a")
@@ -221,7 +221,7 @@ describe("The budget", () => {
       expect(fetches).toBe(1)
     }))
 
-  it.effect("FET-12: neither a refusal of the budget nor an interruption counts as a failure of the client", () =>
+  it.effect("FET-15: neither a refusal of the budget nor an interruption counts as a failure of the client", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, concurrency: 1 })
       const client = id("a")
@@ -233,7 +233,7 @@ describe("The budget", () => {
       expect(refusal(yield* Effect.exit(budget.spend(client, (turn) => turn)))).toBeUndefined()
     }))
 
-  it.effect("FET-08: a spray of paths pushes no paused id out, and the table stays bounded", () =>
+  it.effect("FET-15: a spray of paths pushes no paused id out, and the table stays bounded", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, startRate: { starts: 1e9, perMillis: 1 }, tracked: 50 })
       const fail = (client: ReturnType<typeof id>) =>
@@ -243,7 +243,7 @@ describe("The budget", () => {
       expect(refusal(yield* fail(id("victim")))).toMatchObject({ _tag: "Throttled", reason: "failed" })
     }))
 
-  it.effect("FET-08: a spray of hosts pushes no origin out, and all that do not fit share one rate", () =>
+  it.effect("FET-15: a spray of hosts pushes no origin out, and all that do not fit share one rate", () =>
     Effect.gen(function*() {
       const budget = Budget.make({ ...limits, startRate: { starts: 2, perMillis: 60_000 }, tracked: 50 })
       const start = (client: ReturnType<typeof id>) => Effect.exit(budget.spend(client, (turn) => turn))
@@ -259,7 +259,7 @@ describe("The budget", () => {
 })
 
 describe("BoundedTable", () => {
-  it.effect("FET-08: gives up dead entries and no live ones", () =>
+  it.effect("FET-15: gives up dead entries and no live ones", () =>
     Effect.sync(() => {
       const table = new BoundedTable<number, number>(10, (until, now) => now < until)
       for (let key = 0; key < 10; key++) expect(table.set(key, key < 5 ? 100 : 1, 0)).toBe(true)

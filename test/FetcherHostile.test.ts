@@ -11,7 +11,7 @@ import { world } from "./support/world.js"
 
 const url = "https://app.example/client.json"
 const json = "{\"client_id\":\"https://app.example/client.json\"}"
-const timeout = 500
+const timeout = 1000
 
 const head = (...lines: ReadonlyArray<string>) => ["HTTP/1.1 200 OK", ...lines, "", ""].join("\r\n")
 const jsonType = "Content-Type: application/json"
@@ -406,7 +406,7 @@ describe("A hostile origin", () => {
             error: { clientId: url, ...expected, oauthError: { error: "invalid_client" } }
           })
         }
-        expect(Duration.toMillis(took)).toBeLessThan(timeout + 500)
+        expect(Duration.toMillis(took)).toBeLessThan(timeout + 1500)
         expect((yield* origin.connections).total).toBe(1)
       }).pipe(Effect.provide(world({ timeout, ...options }))))
   }
