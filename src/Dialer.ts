@@ -40,7 +40,10 @@ export class DialError extends Schema.TaggedError<DialError>("effect-cimd/Dialer
  * @category tags
  */
 export class Dialer extends Context.Tag("effect-cimd/Dialer")<Dialer, {
-  /** A connected stream to exactly this address and port. It is destroyed when the scope closes. */
+  /**
+   * A connected stream to exactly this address and port. It is destroyed when the scope closes. An interruption should
+   * give the attempt up at once; the fetcher does not wait for it.
+   */
   readonly dial: (address: string, port: number) => Effect.Effect<Duplex, DialError, Scope.Scope>
 }>() {}
 

@@ -29,6 +29,7 @@ import { HostPolicy } from "./HostPolicy.js"
 import * as Budget from "./internal/budget.js"
 import * as CheckedAddresses from "./internal/checkedAddresses.js"
 import { connect } from "./internal/connect.js"
+import * as Deadline from "./internal/deadline.js"
 import type { Refusal } from "./internal/exchange.js"
 import { exchange } from "./internal/exchange.js"
 import type { Settings } from "./internal/fetchSettings.js"
@@ -224,11 +225,10 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
         phase = next
       }
       return budget.spend(clientId, (turn) =>
-        Effect.zipRight(turn, attempt(target, enter)).pipe(
-          Effect.timeoutFail({
-            duration: settings.timeoutMillis,
-            onTimeout: () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
-          })
+        Deadline.within(
+          Effect.zipRight(turn, attempt(target, enter)),
+          settings.timeoutMillis,
+          () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
         ))
     })
 

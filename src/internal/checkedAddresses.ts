@@ -52,8 +52,7 @@ export const find = (
   const failed = (code: string) => new LookupFailed({ clientId, host, code })
   const answers = target.isAddress
     ? Effect.succeed([host])
-    // A lookup that ignores its interruption must not hold the deadline.
-    : Effect.disconnect(Effect.mapError(lookup(host), ({ cause }) => failed(codeOf(cause))))
+    : Effect.mapError(lookup(host), ({ cause }) => failed(codeOf(cause)))
   return Effect.flatMap(answers, (addresses): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked> => {
     for (const address of addresses) {
       const reason = refusal(target, address, policy)
