@@ -15,12 +15,12 @@ export const make = <A, E>(
   lookUp: (keys: ReadonlyArray<string>, done: (found: Exit.Exit<ReadonlyMap<string, A>, E>) => void) => void,
   options: { readonly concurrency: number; readonly maxKeys: number }
 ): (key: string) => Effect.Effect<Option.Option<A>, E> => {
-  const waiting = new Set<Request<A, E>>()
+  const waiting: Array<Request<A, E>> = []
   let running = 0
   let scheduled = false
 
   const schedule = () => {
-    if (scheduled || running >= options.concurrency || waiting.size === 0) return
+    if (scheduled || running >= options.concurrency || waiting.length === 0) return
     scheduled = true
     // The fibers that are about to run were queued before this, so what they look up is in.
     queueMicrotask(start)
@@ -28,15 +28,8 @@ export const make = <A, E>(
 
   const start = () => {
     scheduled = false
-    const batch: Array<Request<A, E>> = []
-    const keys = new Set<string>()
-    for (const request of waiting) {
-      if (keys.size >= options.maxKeys) break
-      waiting.delete(request)
-      batch.push(request)
-      keys.add(request.key)
-    }
-    if (batch.length === 0) return
+    const batch = waiting.splice(0, options.maxKeys)
+    const keys = new Set(batch.map(({ key }) => key))
     running++
     lookUp([...keys], (exit) => {
       running--
@@ -49,10 +42,9 @@ export const make = <A, E>(
   }
 
   return (key) =>
+    // Who leaves is not struck off: that would cost every look-up more than the few that are made for nobody.
     Effect.async((resume) => {
-      const request: Request<A, E> = { key, resume }
-      waiting.add(request)
+      waiting.push({ key, resume })
       schedule()
-      return Effect.sync(() => waiting.delete(request))
     })
 }

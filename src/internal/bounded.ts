@@ -56,8 +56,12 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
         abandon()
       }, millis)
       fiber.addObserver((exit) => {
-        end(Exit.mapErrorCause(exit, (cause) =>
-          Cause.isFailType(cause) ? Cause.fail(new CacheError({ operation, cause: cause.error })) : cause as Cause.Cause<never>))
+        end(
+          Exit.mapErrorCause(exit, (cause) =>
+            Cause.isFailType(cause)
+              ? Cause.fail(new CacheError({ operation, cause: cause.error }))
+              : cause as Cause.Cause<never>)
+        )
       })
       return abandon
     }
