@@ -4,7 +4,7 @@ import { Origin } from "effect-cimd/testing"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { brotliCompressSync, gzipSync } from "node:zlib"
+import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib"
 import { describe, expect } from "vitest"
 import { clientId } from "./support/clientId.js"
 import { world } from "./support/world.js"
@@ -15,6 +15,11 @@ const timeout = 1000
 
 const head = (...lines: ReadonlyArray<string>) => ["HTTP/1.1 200 OK", ...lines, "", ""].join("\r\n")
 const jsonType = "Content-Type: application/json"
+const jsonLength = `Content-Length: ${json.length}`
+
+/** A head of exactly so many bytes, for the document. */
+const headOf = (bytes: number) =>
+  head(jsonType, jsonLength, `x: ${"y".repeat(bytes - head(jsonType, jsonLength, "x: ").length)}`)
 
 interface Case {
   readonly name: string
@@ -35,6 +40,18 @@ const refusals: ReadonlyArray<Case> = [
     name: "FET-04: a redirect to a metadata address is not followed",
     answer: { status: 302, headers: { location: "http://169.254.169.254/latest/meta-data/" } },
     expected: { _tag: "RedirectRefused", status: 302, location: "http://169.254.169.254/latest/meta-data/" }
+  },
+  ...["http://[fd00:ec2::254]/", "http://100.100.100.200/", "//localhost/", "/client.json", "file:///etc/passwd"].map(
+    (location): Case => ({
+      name: `FET-04: a redirect to ${location} is not followed`,
+      answer: { status: 307, headers: { location } },
+      expected: { _tag: "RedirectRefused", status: 307, location }
+    })
+  ),
+  {
+    name: "FET-04: of two locations none is followed",
+    answer: { status: 302, headers: { location: ["https://127.0.0.1/", "https://other.example/"] } },
+    expected: { _tag: "RedirectRefused", status: 302, location: "https://127.0.0.1/" }
   },
   {
     name: "FET-04: a redirect to the same URL is not followed",
@@ -71,6 +88,21 @@ const refusals: ReadonlyArray<Case> = [
     answer: { raw: "HTTP/1.1 101 \r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", end: "hang" },
     expected: { _tag: "StatusRefused", status: 101 }
   },
+  {
+    name: "FET-03: a flood of interim responses ends with the first",
+    answer: { raw: "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000), end: "hang" },
+    expected: { _tag: "StatusRefused", status: 100 }
+  },
+  {
+    name: "FET-03: a status beyond 599",
+    answer: { raw: "HTTP/1.1 999 \r\n\r\n", end: "hang" },
+    expected: { _tag: "StatusRefused", status: 999 }
+  },
+  {
+    name: "FET-03: a part of the document, which nobody asked for",
+    answer: { status: 206, headers: { "content-range": "bytes 0-3/9" }, body: json },
+    expected: { _tag: "StatusRefused", status: 206 }
+  },
   ...[
     "",
     "text/html",
@@ -104,9 +136,24 @@ const refusals: ReadonlyArray<Case> = [
     answer: { headers: { "content-type": ["application/json", "text/html"] }, body: json },
     expected: { _tag: "ContentTypeRefused", contentType: "application/json, text/html" }
   },
+  ...[
+    ["gzip", gzipSync(json)],
+    ["x-gzip", gzipSync(json)],
+    ["GZIP", gzipSync(json)],
+    ["br", brotliCompressSync(json)],
+    ["deflate", deflateSync(json)],
+    ["zstd", json],
+    ["gzip", json],
+    ["identityx", json]
+  ].map(([contentEncoding = "", body]): Case => ({
+    name: `FET-06: ${contentEncoding} is refused, ${typeof body === "string" ? "also when it is not" : "packed"}`,
+    answer: { headers: { "content-encoding": String(contentEncoding) }, ...(body === undefined ? {} : { body }) },
+    expected: { _tag: "ContentEncodingRefused", contentEncoding }
+  })),
   {
-    name: "FET-06: gzip is refused",
+    name: "FET-06: gzip is refused where the Accept header was changed",
     answer: { headers: { "content-encoding": "gzip" }, body: gzipSync(json) },
+    options: { accept: "application/json, */*;q=0.1" },
     expected: { _tag: "ContentEncodingRefused", contentEncoding: "gzip" }
   },
   {
@@ -151,6 +198,37 @@ const refusals: ReadonlyArray<Case> = [
       end: "hang"
     },
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
+  },
+  {
+    name: "FET-07: a chunk of one byte above the limit is refused at its size",
+    answer: {
+      raw: head(jsonType, "Transfer-Encoding: chunked") + `1400\r\n${"x".repeat(5120)}\r\n1\r\n`,
+      end: "hang"
+    },
+    expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
+  },
+  {
+    name: "FET-07: a body without length or end, which the limit ends",
+    answer: { raw: head(jsonType) + "x".repeat(500_000), end: "hang" },
+    expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
+  },
+  {
+    name: "FET-07: one byte of headers above the limit",
+    answer: { raw: headOf(16_385), end: "hang" },
+    expected: { _tag: "ResponseTooLarge", part: "headers", limit: 16_384 }
+  },
+  {
+    name: "FET-07: a flood of header bytes in few lines",
+    answer: { raw: head(jsonType, ...Array.from({ length: 20 }, () => `x: ${"y".repeat(1000)}`)), end: "hang" },
+    expected: { _tag: "ResponseTooLarge", part: "headers", limit: 16_384 }
+  },
+  {
+    name: "FET-07: a flood of trailer bytes",
+    answer: {
+      raw: `${head(jsonType, "Transfer-Encoding: chunked")}0\r\n${`x: ${"y".repeat(1000)}\r\n`.repeat(20)}`,
+      end: "hang"
+    },
+    expected: { _tag: "ResponseTooLarge", part: "headers", limit: 16_384 }
   },
   {
     name: "FET-07: a flood of header lines",
@@ -201,8 +279,29 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "FetchTimeout", phase: "headers" }
   },
   {
-    name: "FET-08: a drip of body bytes",
+    name: "FET-08: whole header lines, one at a time (slow loris)",
+    answer: {
+      raw: head(jsonType, ...Array.from({ length: 90 }, () => "x: yyy")),
+      drip: { bytes: 8, every: 30 }
+    },
+    expected: { _tag: "FetchTimeout", phase: "headers" }
+  },
+  {
+    name: "FET-08: a body that never begins",
     answer: { raw: head(jsonType, "Content-Length: 5000"), end: "hang" },
+    expected: { _tag: "FetchTimeout", phase: "body" }
+  },
+  {
+    name: "FET-08: a drip of body bytes",
+    answer: { raw: head(jsonType, "Content-Length: 5000") + "x".repeat(5000), drip: { bytes: 100, every: 50 } },
+    expected: { _tag: "FetchTimeout", phase: "body" }
+  },
+  {
+    name: "FET-08: a drip of trailers",
+    answer: {
+      raw: `${head(jsonType, "Transfer-Encoding: chunked")}0\r\n${"x: yyy\r\n".repeat(90)}\r\n`,
+      drip: { bytes: 10, every: 30 }
+    },
     expected: { _tag: "FetchTimeout", phase: "body" }
   },
   {
@@ -247,6 +346,46 @@ const refusals: ReadonlyArray<Case> = [
     name: "FET-09: a reset before the first byte",
     answer: { raw: "", end: "reset" },
     expected: { _tag: "ResponseTruncated", part: "headers" }
+  },
+  {
+    name: "FET-09: a reset in the middle of the status line",
+    answer: { raw: "HTTP/1.1 20", end: "reset" },
+    expected: { _tag: "ResponseTruncated", part: "headers" }
+  },
+  {
+    name: "FET-09: a reset in the middle of the headers",
+    answer: { raw: `HTTP/1.1 200 OK\r\n${jsonType}\r\nContent-Le`, end: "reset" },
+    expected: { _tag: "ResponseTruncated", part: "headers" }
+  },
+  {
+    name: "FET-09: a reset between the headers and the body",
+    answer: { raw: head(jsonType, "Content-Length: 9"), end: "reset" },
+    expected: { _tag: "ResponseTruncated", part: "body" }
+  },
+  {
+    name: "FET-09: a reset in the middle of a body with a length",
+    answer: { raw: head(jsonType, `Content-Length: ${json.length}`) + json.slice(0, 9), end: "reset" },
+    expected: { _tag: "ResponseTruncated", part: "body" }
+  },
+  {
+    name: "FET-09: a reset in the middle of a chunk",
+    answer: { raw: `${head(jsonType, "Transfer-Encoding: chunked")}9\r\n{`, end: "reset" },
+    expected: { _tag: "ResponseTruncated", part: "body" }
+  },
+  {
+    name: "FET-09: a reset in the middle of the trailers",
+    answer: { raw: `${head(jsonType, "Transfer-Encoding: chunked")}2\r\n{}\r\n0\r\nx: y`, end: "reset" },
+    expected: { _tag: "ResponseTruncated", part: "body" }
+  },
+  {
+    name: "FET-09: a Content-Length, and no byte of the body",
+    answer: { raw: head(jsonType, "Content-Length: 5120") },
+    expected: { _tag: "ResponseTruncated", part: "body" }
+  },
+  {
+    name: "FET-09: an end in the middle of the trailers",
+    answer: { raw: `${head(jsonType, "Transfer-Encoding: chunked")}2\r\n{}\r\n0\r\n` },
+    expected: { _tag: "ResponseTruncated", part: "body" }
   },
   {
     name: "FET-09: a reset in the middle of a body without length, which could be taken for its end",
@@ -333,6 +472,17 @@ const answers: ReadonlyArray<Case> = [
     answer: { headers: { "content-encoding": "Identity" }, body: json },
     expected: json
   },
+  {
+    name: "FET-06: what is packed and does not say so stays packed",
+    answer: { body: gzipSync(json) },
+    expected: gzipSync(json).toString()
+  },
+  { name: "FET-07: headers of the limit are fine", answer: { raw: headOf(16_384) + json }, expected: json },
+  {
+    name: "FET-07: as many header lines as the limit are fine",
+    answer: { raw: head(jsonType, jsonLength, ...Array.from({ length: 98 }, () => "x: y")) + json },
+    expected: json
+  },
   { name: "FET-07: a body of the limit is fine", answer: { body: "x".repeat(5120) }, expected: "x".repeat(5120) },
   {
     name: "FET-07: a body of the limit in chunks of one byte is fine",
@@ -361,6 +511,13 @@ const answers: ReadonlyArray<Case> = [
     expected: json
   },
   {
+    name: "FET-09: a second response behind the last chunk is not read",
+    answer: {
+      raw: `${head(jsonType, "Transfer-Encoding: chunked")}2\r\n{}\r\n0\r\n\r\n${head(jsonType, "Content-Length: 1")}x`
+    },
+    expected: "{}"
+  },
+  {
     name: "FET-09: an origin that does not close the connection holds nobody up",
     answer: { body: json, end: "hang" },
     expected: json
@@ -377,6 +534,19 @@ const answers: ReadonlyArray<Case> = [
   {
     name: "FET-09: HTTP/1.0, which ends its body with the connection",
     answer: { raw: `HTTP/1.0 200 OK\r\n${jsonType}\r\n\r\n${json}` },
+    expected: json
+  },
+  {
+    name: "FET-09: HTTP/1.0 with a length, on a connection that stays open",
+    answer: {
+      raw: `HTTP/1.0 200 OK\r\n${jsonType}\r\n${jsonLength}\r\nConnection: keep-alive\r\n\r\n${json}`,
+      end: "hang"
+    },
+    expected: json
+  },
+  {
+    name: "FET-09: a length that begins with zeros",
+    answer: { raw: `${head(jsonType, `Content-Length: 000${json.length}`)}${json}` },
     expected: json
   },
   {
@@ -407,7 +577,12 @@ describe("A hostile origin", () => {
           })
         }
         expect(Duration.toMillis(took)).toBeLessThan(timeout + 1500)
-        expect((yield* origin.connections).total).toBe(1)
+        expect(
+          yield* Effect.repeat(Effect.delay(origin.connections, 5), {
+            until: ({ open }) => open === 0,
+            times: 100
+          })
+        ).toEqual({ open: 0, total: 1 })
       }).pipe(Effect.provide(world({ timeout, ...options }))))
   }
 
