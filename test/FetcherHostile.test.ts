@@ -1,12 +1,18 @@
 import { it } from "@effect/vitest"
-import { Fetcher } from "effect-cimd"
-import { Origin } from "effect-cimd/testing"
+import { Fetcher, HostPolicy } from "effect-cimd"
+import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import type { Socket } from "node:net"
+import { Duplex } from "node:stream"
+import * as tls from "node:tls"
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib"
 import { describe, expect } from "vitest"
+import * as Certificate from "../src/internal/certificate.js"
 import { clientId } from "./support/clientId.js"
+import { listening } from "./support/listening.js"
 import { world } from "./support/world.js"
 
 const url = "https://app.example/client.json"
@@ -559,6 +565,17 @@ const answers: ReadonlyArray<Case> = [
   { name: "FET-07: an empty body is for the validator to judge", answer: { body: "" }, expected: "" }
 ]
 
+const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expected: Case["expected"]) => {
+  if (typeof expected === "string") {
+    expect(Exit.map(exit, ({ body }) => Buffer.from(body).toString())).toEqual(Exit.succeed(expected))
+  } else {
+    expect(Exit.isFailure(exit) && exit.cause).toMatchObject({
+      _tag: "Fail",
+      error: { clientId: url, ...expected, oauthError: { error: "invalid_client" } }
+    })
+  }
+}
+
 describe("A hostile origin", () => {
   for (const { answer, expected, handshake, name, options } of [...refusals, ...answers]) {
     it.live(name, () =>
@@ -568,14 +585,7 @@ describe("A hostile origin", () => {
         yield* origin.serve(url, answer ?? {})
         yield* origin.handshake("app.example", handshake ?? "trusted")
         const [took, exit] = yield* Effect.timed(Effect.exit(fetcher.fetch(clientId(url))))
-        if (typeof expected === "string") {
-          expect(Exit.map(exit, ({ body }) => Buffer.from(body).toString())).toEqual(Exit.succeed(expected))
-        } else {
-          expect(Exit.isFailure(exit) && exit.cause).toMatchObject({
-            _tag: "Fail",
-            error: { clientId: url, ...expected, oauthError: { error: "invalid_client" } }
-          })
-        }
+        expectExit(exit, expected)
         expect(Duration.toMillis(took)).toBeLessThan(timeout + 1500)
         expect(
           yield* Effect.repeat(Effect.delay(origin.connections, 5), {
@@ -603,4 +613,190 @@ describe("A hostile origin", () => {
       }
       expect((yield* origin.requests).length).toBe(500)
     }).pipe(Effect.provide(world())))
+})
+
+const authority = Certificate.authority(Date.now())
+const { cert, key } = authority.issue({
+  names: ["app.example"],
+  notBefore: new Date(Date.now() - 86_400_000),
+  notAfter: new Date(Date.now() + 86_400_000)
+})
+
+/** TLS on the server's side, over what stands between it and the client. */
+const secured = (transport: Duplex, options: tls.SecureContextOptions & tls.TLSSocketOptions = {}) =>
+  new tls.TLSSocket(transport, {
+    isServer: true,
+    secureContext: tls.createSecureContext({ cert, key, ...options }),
+    ...options
+  }).on("error", () => {})
+
+/** TLS whose bytes to the client go through a function. */
+const through = (raw: Socket, send: (bytes: Buffer) => void) => {
+  const transport = new Duplex({
+    read() {},
+    write(bytes: Buffer, _encoding, done) {
+      send(bytes)
+      done()
+    }
+  })
+  raw.on("data", (bytes: Buffer) => transport.push(bytes))
+  return secured(transport)
+}
+
+const answering = (socket: tls.TLSSocket, answer: string | Uint8Array) =>
+  socket.once("data", () => socket.write(answer))
+
+const document = `${head(jsonType, jsonLength)}${json}`
+
+const below: ReadonlyArray<{
+  readonly name: string
+  readonly connection: (raw: Socket) => void
+  readonly expected: Case["expected"]
+}> = [
+  {
+    name: "FET-12: a reset after the connection was taken",
+    // Later than the client's side of the connection, or the connection itself is what fails.
+    connection: (raw) => setTimeout(() => raw.resetAndDestroy(), 20),
+    expected: { _tag: "TlsFailed", code: "ECONNRESET" }
+  },
+  {
+    name: "FET-12: an end after the connection was taken",
+    connection: (raw) => raw.resume().end(),
+    expected: { _tag: "TlsFailed", code: "ECONNRESET" }
+  },
+  {
+    name: "FET-08: a connection that is taken, and nothing more",
+    connection: (raw) => raw.resume(),
+    expected: { _tag: "FetchTimeout", phase: "tls", millis: timeout }
+  },
+  {
+    name: "FET-12: a reset in the middle of the handshake",
+    connection: (raw) => {
+      through(raw, (bytes) => raw.write(bytes.subarray(0, 50), () => setTimeout(() => raw.resetAndDestroy(), 20)))
+    },
+    expected: { _tag: "TlsFailed", code: "ECONNRESET" }
+  },
+  {
+    name: "FET-12: an end in the middle of the handshake",
+    connection: (raw) => {
+      through(raw, (bytes) => raw.end(bytes.subarray(0, 50)))
+    },
+    expected: { _tag: "TlsFailed", code: "ECONNRESET" }
+  },
+  {
+    name: "FET-08: a drip of handshake bytes",
+    connection: (raw) => {
+      const pending: Array<number> = []
+      const timer = setInterval(() => {
+        const byte = pending.shift()
+        if (byte !== undefined) raw.write(Uint8Array.of(byte))
+      }, 10)
+      raw.on("close", () => clearInterval(timer))
+      through(raw, (bytes) => pending.push(...bytes))
+    },
+    expected: { _tag: "FetchTimeout", phase: "tls", millis: timeout }
+  },
+  {
+    name: "FET-12: HTTP without TLS",
+    connection: (raw) => raw.resume().write(document),
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
+    name: "FET-12: another protocol, which speaks first",
+    connection: (raw) => raw.resume().write("SSH-2.0-OpenSSH_9.6\r\n"),
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
+    name: "FET-01: TLS 1.1",
+    connection: (raw) => {
+      answering(
+        secured(raw, { minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" }),
+        document
+      )
+    },
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
+    name: "FET-12: HTTP/2 alone",
+    connection: (raw) => {
+      answering(secured(raw, { ALPNProtocols: ["h2"] }), document)
+    },
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
+    name: "FET-12: a certificate is asked for, which the client hears of after its handshake",
+    connection: (raw) => {
+      answering(
+        secured(raw, { requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }),
+        document
+      )
+    },
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
+    name: "FET-12: bytes of no TLS record in the middle of the body",
+    connection: (raw) => {
+      const socket = secured(raw)
+      socket.once("data", () => {
+        socket.write(head(jsonType, jsonLength) + json.slice(0, 9), () => raw.write("x".repeat(100)))
+      })
+    },
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
+    name: "FET-09: a reset in the middle of a TLS record of the body",
+    connection: (raw) => {
+      let answered = false
+      const socket = through(raw, (bytes) => {
+        raw.write(answered ? bytes.subarray(0, -9) : bytes)
+        if (answered) setTimeout(() => raw.resetAndDestroy(), 20)
+      })
+      socket.once("data", () => {
+        answered = true
+        socket.write(document)
+      })
+    },
+    expected: { _tag: "ResponseTruncated", part: "headers" }
+  },
+  {
+    name: "FET-01: TLS 1.2 is fine",
+    connection: (raw) => {
+      answering(secured(raw, { maxVersion: "TLSv1.2" }), document)
+    },
+    expected: json
+  },
+  {
+    name: "FET-08: one byte in each TLS record, if it ends in time",
+    connection: (raw) => {
+      const socket = secured(raw)
+      socket.once("data", () => {
+        for (const byte of Buffer.from(document)) socket.write(Uint8Array.of(byte))
+      })
+    },
+    expected: json
+  }
+]
+
+describe("A hostile origin below HTTP", () => {
+  for (const { connection, expected, name } of below) {
+    it.scopedLive(name, () =>
+      Effect.gen(function*() {
+        const { open, port } = yield* listening((raw) => connection(raw))
+        const { fetch } = yield* Effect.provide(
+          Fetcher.Fetcher,
+          Fetcher.layerWithoutDependencies({ ca: authority.cert, timeout }).pipe(
+            Layer.provide([
+              DialerTest.layerWith(() => port),
+              NameLookupTest.layer({ "app.example": Origin.publicAddresses }),
+              HostPolicy.layerPublic
+            ])
+          )
+        )
+        const [took, exit] = yield* Effect.timed(Effect.exit(fetch(clientId(url))))
+        expectExit(exit, expected)
+        expect(Duration.toMillis(took)).toBeLessThan(timeout + 1500)
+        yield* Effect.repeat(Effect.delay(Effect.sync(open), 5), { until: (count) => count === 0, times: 100 })
+        expect(open()).toBe(0)
+      }))
+  }
 })
