@@ -4,6 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { describe, expect } from "vitest"
 import { BoundedTable } from "../src/internal/boundedTable.js"
@@ -126,7 +127,9 @@ describe("The budget", () => {
         yield* Effect.fork(budget.spend(id(host), meter.fetch("all", "1 hour")))
       }
       yield* settle
-      const exit = yield* Effect.exit(budget.spend(id("last"), meter.fetch("last", 1)))
+      const last = yield* Effect.fork(budget.spend(id("last"), meter.fetch("last", 1)))
+      yield* settle
+      const exit = Option.getOrThrow(yield* Fiber.poll(last))
       expect(refusal(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
     }))
 

@@ -5,6 +5,7 @@ import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { describe, expect } from "vitest"
 import { interleaved } from "../src/internal/checkedAddresses.js"
 import { clientId } from "./support/clientId.js"
@@ -295,6 +296,25 @@ describe("Dialing", () => {
       yield* Effect.sleep(20)
       expect(yield* origin.connections).toEqual({ open: 0, total: 2 })
     })
+  )
+
+  live(
+    "ADR-02: a connection is closed after use, also when its dialer leaves it open",
+    Effect.scoped(Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
+      const scope = yield* Effect.scope
+      for (const answer of [{ body: "{}", end: "hang" }, { raw: "", end: "hang" }] as const) {
+        yield* fetchIn({
+          answers: { "app.example": [v4] },
+          answer,
+          dial: () => Scope.extend(dial("127.0.0.1", origin.port), scope),
+          options: { timeout: 300 }
+        })
+        yield* Effect.sleep(30)
+        expect((yield* origin.connections).open).toBe(0)
+      }
+    }))
   )
 
   live(

@@ -759,6 +759,18 @@ const below: ReadonlyArray<{
     expected: { _tag: "ResponseTruncated", part: "headers" }
   },
   {
+    name: "FET-08: a second handshake, which is not granted",
+    connection: (raw) => {
+      const socket = secured(raw, { maxVersion: "TLSv1.2" })
+      socket.once("data", () => {
+        socket.write(head(jsonType, jsonLength))
+        socket.renegotiate({}, () => {})
+        setTimeout(() => socket.write(json), 50)
+      })
+    },
+    expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
+  },
+  {
     name: "FET-01: TLS 1.2 is fine",
     connection: (raw) => {
       answering(secured(raw, { maxVersion: "TLSv1.2" }), document)
