@@ -62,9 +62,16 @@ describe("The straight dialer", () => {
 
   it.scopedLive("ADR-02: what is no address is never looked up", () =>
     Effect.gen(function*() {
-      for (const name of ["localhost", "127.1", "", "app.example", "[::1]"]) {
-        expect((yield* Effect.flip(dial(name, 443)))._tag).toBe("DialError")
+      let reached = 0
+      const { port } = yield* listen(() => reached++)
+      for (const name of ["localhost", "127.1", "2130706433", "", "app.example", "[::1]"]) {
+        expect(yield* Effect.flip(dial(name, port))).toMatchObject({
+          _tag: "DialError",
+          cause: { message: "It is not an IP address" }
+        })
       }
+      yield* Effect.sleep(20)
+      expect(reached).toBe(0)
     }).pipe(Effect.provide(Dialer.layer)))
 })
 

@@ -280,6 +280,25 @@ describe("Dialing", () => {
   )
 
   live(
+    "ADR-02: the addresses after one that refuses are dialed one at a time, too",
+    Effect.gen(function*() {
+      const begun: Array<number> = []
+      const { result } = yield* fetchIn({
+        answers: () => Effect.succeed(["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"]),
+        dial: (address, port) =>
+          Effect.suspend(() => {
+            begun.push(Date.now())
+            return begun.length === 1 ? new Dialer.DialError({ address, port, cause: "refused" }) : Effect.never
+          }),
+        options: { timeout: 900 }
+      })
+      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "connect" } })
+      const waits = begun.slice(1).map((time, index) => time - (begun[index] ?? 0))
+      expect(waits.map((wait) => wait > 200)).toEqual([false, true, true])
+    })
+  )
+
+  live(
     "ADR-02: a connection that a dialer makes too late is not used, and closed with the fetch",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
@@ -336,6 +355,8 @@ describe("Dialing", () => {
       const many = Array.from({ length: 300 }, (_, index) => `93.184.${index >> 8}.${index & 255}`)
       const { dialed } = yield* fetchIn({ answers: () => Effect.succeed([...many, ...many]), route: () => undefined })
       expect(dialed).toEqual(many.slice(0, 8))
+      const twice = yield* fetchIn({ answers: () => Effect.succeed([v4, v4, v6, v4]), route: () => undefined })
+      expect(twice.dialed).toEqual([v4, v6])
       const { dialed: none, result } = yield* fetchIn({ answers: () => Effect.succeed([...many, "10.0.0.1"]) })
       expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "10.0.0.1" } })
       expect(none).toEqual([])
