@@ -195,11 +195,11 @@ describe("Dialing", () => {
       const [took, { result }] = yield* Effect.timed(fetchIn({
         answers: () => Effect.delay(Effect.succeed([v4]), 250),
         dial: () => Effect.delay(dial("127.0.0.1", origin.port), 250),
-        answer: { body: "{}", delay: 250 },
-        options: { timeout: 600 }
+        answer: { body: "{}", delay: 750 },
+        options: { timeout: 1000 }
       }))
-      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "headers", millis: 600 } })
-      expect(Duration.toMillis(took)).toBeLessThan(1500)
+      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "headers", millis: 1000 } })
+      expect(Duration.toMillis(took)).toBeLessThan(2500)
     })
   )
 

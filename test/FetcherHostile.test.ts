@@ -236,6 +236,16 @@ const refusals: ReadonlyArray<Case> = [
     },
     expected: { _tag: "ResponseTooLarge", part: "headers", limit: 16_384 }
   },
+  ...([
+    [{ maxBodyBytes: json.length - 1 }, "body", json.length - 1],
+    [{ maxHeaderCount: 2 }, "fields", 2],
+    [{ maxHeaderBytes: 80 }, "headers", 80]
+  ] as const).map(([options, part, limit]): Case => ({
+    name: `FET-07: the limits are options: ${JSON.stringify(options)} refuses`,
+    answer: { body: json },
+    options,
+    expected: { _tag: "ResponseTooLarge", part, limit }
+  })),
   {
     name: "FET-07: a flood of header lines",
     answer: { raw: head(jsonType, ...Array.from({ length: 100 }, (_, index) => `x${index}: y`)), end: "hang" },

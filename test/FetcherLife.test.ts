@@ -18,6 +18,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import * as https from "node:https"
 import { Agent, getGlobalDispatcher, request, setGlobalDispatcher } from "undici"
 import { afterEach, describe, expect, vi } from "vitest"
+import { settle } from "../src/internal/fetchSettings.js"
 import * as metrics from "../src/internal/metrics.js"
 import { clientId } from "./support/clientId.js"
 import { world } from "./support/world.js"
@@ -367,6 +368,50 @@ describe("The options of a fetcher", () => {
         expect(error.message).toContain(`\`${name}\``)
       }))
   }
+
+  it("FET-07, FET-08, FET-15: each has its default, and each is taken", () => {
+    expect(settle({})).toEqual({
+      timeoutMillis: 5000,
+      maxBodyBytes: 5120,
+      maxHeaderBytes: 16_384,
+      maxHeaderCount: 100,
+      accept: "application/json",
+      ca: undefined,
+      budget: {
+        concurrency: 16,
+        concurrencyPerOrigin: 4,
+        startRate: { starts: 30, perMillis: 10_000 },
+        failurePause: { minimumMillis: 1000, maximumMillis: 60_000 },
+        tracked: 10_000
+      }
+    })
+    expect(settle({
+      timeout: "1 second",
+      maxBodyBytes: 1,
+      maxHeaderBytes: 2,
+      maxHeaderCount: 3,
+      accept: "*/*",
+      concurrency: 4,
+      concurrencyPerOrigin: 5,
+      startRate: { starts: 6, per: "7 millis" },
+      failurePause: { minimum: 8, maximum: 9 },
+      tracked: 10
+    })).toEqual({
+      timeoutMillis: 1000,
+      maxBodyBytes: 1,
+      maxHeaderBytes: 2,
+      maxHeaderCount: 3,
+      accept: "*/*",
+      ca: undefined,
+      budget: {
+        concurrency: 4,
+        concurrencyPerOrigin: 5,
+        startRate: { starts: 6, perMillis: 7 },
+        failurePause: { minimumMillis: 8, maximumMillis: 9 },
+        tracked: 10
+      }
+    })
+  })
 
   it.live("FET-02: the Accept header is an option", () =>
     Effect.gen(function*() {
