@@ -4,6 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { describe, expect } from "vitest"
 import { BoundedTable } from "../src/internal/boundedTable.js"
@@ -116,6 +117,20 @@ describe("The budget", () => {
       yield* Effect.fork(budget.spend(id("other"), meter.fetch("other", "1 hour")))
       yield* settle
       expect(meter.running("other")).toBe(1)
+    }))
+
+  it.effect("FET-15: over all origins the queue is bounded too", () =>
+    Effect.gen(function*() {
+      const budget = Budget.make({ ...limits, concurrency: 2 })
+      const meter = gauge()
+      for (let host = 0; host < 18; host++) {
+        yield* Effect.fork(budget.spend(id(host), meter.fetch("all", "1 hour")))
+      }
+      yield* settle
+      const last = yield* Effect.fork(budget.spend(id("last"), meter.fetch("last", 1)))
+      yield* settle
+      const exit = Option.getOrThrow(yield* Fiber.poll(last))
+      expect(refusal(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
     }))
 
   it.effect("FET-15: an interrupted fetch gives its turn to the next, and one that waits leaves the queue", () =>
@@ -241,6 +256,11 @@ describe("The budget", () => {
       yield* fail(id("victim"))
       for (let path = 0; path < 1000; path++) yield* fail(id("spray", path))
       expect(refusal(yield* fail(id("victim")))).toMatchObject({ _tag: "Throttled", reason: "failed" })
+      expect(refusal(yield* fail(id("spray", 48)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
+      expect(refusal(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "StatusRefused" })
+      yield* TestClock.adjust("1 hour")
+      yield* fail(id("spray", 49))
+      expect(refusal(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
     }))
 
   it.effect("FET-15: a spray of hosts pushes no origin out, and all that do not fit share one rate", () =>

@@ -1,5 +1,5 @@
 import { it } from "@effect/vitest"
-import { Fetcher, HostPolicy } from "effect-cimd"
+import { ClientId, Fetcher, HostPolicy } from "effect-cimd"
 import { DialerTest, FetcherTest, Origin } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -45,6 +45,49 @@ describe("Fetcher", () => {
       expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
     }).pipe(Effect.provide(world())))
 
+  it.live("FET-01: the request target on the wire is byte for byte that of the client id, and Host has its port", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const fetcher = yield* Fetcher.Fetcher
+      const targets = [
+        "/",
+        "/?",
+        "//",
+        "//other.example/client.json",
+        "/a//b/",
+        "/.well-known/client",
+        "/%41%2f%2F%5c",
+        "/a%0d%0aHost:%20other.example",
+        "/%00%ff",
+        "/~!$&'()*+,;=:@-._",
+        "/c?u=https://127.0.0.1/?a&b=%26;c",
+        "/c??/@:[]|`{}^",
+        "/c?%0a",
+        `/${"x".repeat(1900)}`
+      ]
+      const authorities = [
+        ["app.example", "app.example"],
+        ["app.example:443", "app.example"],
+        ["app.example:1", "app.example:1"],
+        ["app.example:65535", "app.example:65535"],
+        ["xn--bcher-kva.example:8443", "xn--bcher-kva.example:8443"]
+      ] as const
+      const asked = authorities.flatMap(([authority, host]) =>
+        targets.filter((target) => ClientId.is(`https://${authority}${target}`)).map((target) =>
+          [authority, host, target] as const
+        )
+      )
+      expect(asked.length).toBeGreaterThan(60)
+      for (const [authority, , target] of asked) {
+        yield* origin.serve(target, { body: "{}" })
+        yield* fetcher.fetch(clientId(`https://${authority}${target}`))
+      }
+      expect((yield* origin.requests).map(({ headers, serverName, target }) => [serverName, headers[0], target]))
+        .toEqual(
+          asked.map(([, host, target]) => [host.replace(/:.*/, ""), ["Host", host], target])
+        )
+    }).pipe(Effect.provide(world({ startRate: { starts: 1000, per: 1000 } }))))
+
   it.live("FET-03: a 404 carries its status", () =>
     Effect.gen(function*() {
       const fetcher = yield* Fetcher.Fetcher
@@ -65,7 +108,7 @@ describe("Fetcher", () => {
       }).pipe(Effect.provide(world())))
   }
 
-  it.live("FET-08: hang", () =>
+  it.live("FET-08: a handshake that hangs ends with the deadline", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const fetcher = yield* Fetcher.Fetcher

@@ -139,7 +139,10 @@ describe("the response", () => {
 })
 
 describe("proxies of the environment", () => {
-  const names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NODE_USE_ENV_PROXY"]
+  const names = [
+    ...["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"].flatMap((name) => [name, name.toLowerCase()]),
+    ...["GLOBAL_AGENT_HTTP_PROXY", "npm_config_proxy", "npm_config_https_proxy", "NODE_USE_ENV_PROXY"]
+  ]
   afterEach(() => {
     for (const name of names) delete process.env[name]
   })
@@ -158,7 +161,9 @@ describe("proxies of the environment", () => {
           })
       )
       const { port } = proxy.address() as AddressInfo
-      for (const name of names) process.env[name] = name === "NODE_USE_ENV_PROXY" ? "1" : `http://127.0.0.1:${port}`
+      for (const name of names) process.env[name] = `http://127.0.0.1:${port}`
+      process.env["NODE_USE_ENV_PROXY"] = "1"
+      process.env["NO_PROXY"] = process.env["no_proxy"] = "other.example"
       yield* Effect.provide(
         Effect.gen(function*() {
           yield* document

@@ -1,41 +1,18 @@
 import { it } from "@effect/vitest"
+import type { NameLookup } from "effect-cimd"
 import { Dialer, Fetcher, HostPolicy } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Socket } from "node:net"
-import { createServer } from "node:net"
+import * as Scope from "effect/Scope"
 import { describe, expect } from "vitest"
 import { interleaved } from "../src/internal/checkedAddresses.js"
 import { clientId } from "./support/clientId.js"
+import { listening } from "./support/listening.js"
 
 const url = "https://app.example/client.json"
 const [v4, v6] = Origin.publicAddresses
-
-/** A listener that must not be reached, and counts who does. */
-const trap = Effect.acquireRelease(
-  Effect.async<{ readonly port: number; readonly reached: () => number; readonly close: () => void }>((resume) => {
-    let reached = 0
-    const sockets = new Set<Socket>()
-    const server = createServer((socket) => {
-      reached++
-      sockets.add(socket)
-    })
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      resume(Effect.succeed({
-        port: typeof address === "object" && address !== null ? address.port : 0,
-        reached: () => reached,
-        close: () => {
-          for (const socket of sockets) socket.destroy()
-          server.close()
-        }
-      }))
-    })
-  }),
-  ({ close }) => Effect.sync(close)
-)
 
 const development = Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost" } }))
 const literals = Layer.orDie(HostPolicy.layer({ addressLiterals: true }))
@@ -82,7 +59,7 @@ describe("Dialing", () => {
     "ADR-02: DNS rebinding: the listener that the second answer leads to is never reached",
     Effect.scoped(Effect.gen(function*() {
       const origin = yield* Origin.Origin
-      const { port, reached } = yield* trap
+      const { port, reached } = yield* listening()
       let lookups = 0
       const setting: Setting = {
         answers: () => Effect.sync(() => lookups++ === 0 ? [v4] : ["127.0.0.1"]),
@@ -95,6 +72,135 @@ describe("Dialing", () => {
       yield* Effect.sleep(50)
       expect(reached()).toBe(0)
     }))
+  )
+
+  live(
+    "ADR-02: DNS rebinding: no phase of a fetch that goes wrong looks the name up again",
+    Effect.scoped(Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { port, reached } = yield* listening()
+      const failures: ReadonlyArray<readonly [Partial<Setting> & { readonly handshake?: Origin.Handshake }, string]> = [
+        [{ route: (address) => address === v4 ? undefined : port }, "ConnectFailed"],
+        [{ handshake: "self-signed" }, "TlsFailed"],
+        [{ handshake: "reset" }, "TlsFailed"],
+        [{ answer: { raw: "", end: "reset" } }, "ResponseTruncated"],
+        [{ answer: { status: 503 } }, "StatusRefused"],
+        [{ answer: { status: 307, headers: { location: url } } }, "RedirectRefused"]
+      ]
+      for (const [{ handshake = "trusted", ...setting }, tag] of failures) {
+        yield* origin.handshake("app.example", handshake)
+        let lookups = 0
+        const { dialed, result } = yield* fetchIn({
+          answers: () => Effect.sync(() => lookups++ === 0 ? [v4] : ["127.0.0.1"]),
+          route: (address) => address === v4 ? origin.port : port,
+          ...setting
+        })
+        expect(result, tag).toMatchObject({ left: { _tag: tag } })
+        expect([lookups, dialed], tag).toEqual([1, [v4]])
+      }
+      yield* Effect.sleep(50)
+      expect(reached()).toBe(0)
+    }))
+  )
+
+  live(
+    "FET-13: the straight dialer would reach loopback by many spellings, and the fetcher never lets it",
+    Effect.scoped(Effect.gen(function*() {
+      const v4Trap = yield* listening()
+      const v6Trap = yield* listening(undefined, "::1", v4Trap.port)
+      const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
+      const target = `https://app.example:${v4Trap.port}/client.json`
+      for (const address of ["127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1", "::ffff:7f00:1", "::1"]) {
+        const before = v4Trap.reached() + v6Trap.reached()
+        yield* Effect.scoped(dial(address, v4Trap.port))
+        yield* Effect.sleep(20)
+        expect(v4Trap.reached() + v6Trap.reached(), address).toBe(before + 1)
+        const { result } = yield* fetchIn({ answers: { "app.example": [address] }, dial }, target)
+        expect(result, address).toMatchObject({ left: { _tag: "AddressBlocked", address } })
+        yield* Effect.sleep(20)
+        expect(v4Trap.reached() + v6Trap.reached(), address).toBe(before + 1)
+      }
+    }))
+  )
+
+  live(
+    "FET-04: nothing in a response leads to another connection",
+    Effect.scoped(Effect.gen(function*() {
+      const { port, reached } = yield* listening()
+      const { port: originPort } = yield* Origin.Origin
+      const elsewhere = `https://127.0.0.1:${port}/client.json`
+      const headers = {
+        "alt-svc": `http/1.1="127.0.0.1:${port}"; ma=60`,
+        "content-location": elsewhere,
+        link: `<${elsewhere}>; rel="canonical"`,
+        location: elsewhere,
+        refresh: `0; url=${elsewhere}`,
+        "proxy-authenticate": "Basic",
+        "www-authenticate": "Basic"
+      }
+      for (const status of [200, 201, 300, 301, 302, 303, 305, 307, 308, 401, 407, 421, 425, 503]) {
+        const { dialed, result } = yield* fetchIn({
+          answers: { "app.example": [v4] },
+          route: (address) => address === v4 ? originPort : port,
+          answer: { status, headers: { ...headers, "retry-after": "0" }, body: "{}" }
+        })
+        expect(result._tag, `${status}`).toBe(status === 200 ? "Right" : "Left")
+        expect(dialed).toEqual([v4])
+      }
+      yield* Effect.sleep(50)
+      expect(reached()).toBe(0)
+      const { requests } = yield* Origin.Origin
+      expect((yield* requests).length).toBe(14)
+    }))
+  )
+
+  live(
+    "ADR-01: of a chain of CNAMEs the addresses at its end are judged, and the name that was asked for stays the name",
+    Effect.gen(function*() {
+      const zone = (end: ReadonlyArray<string>): Record<string, string | ReadonlyArray<string>> => ({
+        "app.example": "a.cdn.example",
+        "a.cdn.example": "b.cdn.example",
+        "b.cdn.example": end
+      })
+      const chained = (records: Record<string, string | ReadonlyArray<string>>): NameLookupTest.Answers => {
+        const answer = (host: string, links: number): ReturnType<NameLookup.NameLookup["Type"]["lookup"]> => {
+          const record = records[host]
+          if (record === undefined || links > 16) return Effect.fail(NameLookupTest.notFound(host))
+          return typeof record === "string" ? answer(record, links + 1) : Effect.succeed(record)
+        }
+        return (host) => answer(host, 0)
+      }
+      expect((yield* fetchIn({ answers: chained(zone([v6, v4])) })).result).toMatchObject({ right: { address: v6 } })
+      expect(yield* (yield* Origin.Origin).requests).toMatchObject([
+        { serverName: "app.example", headers: expect.arrayContaining([["Host", "app.example"]]) }
+      ])
+      for (const end of [["10.0.0.1"], [v4, "::1"], ["169.254.169.254", v4]]) {
+        const { dialed, result } = yield* fetchIn({ answers: chained(zone(end)) })
+        expect(result).toMatchObject({ left: { _tag: "AddressBlocked" } })
+        expect(dialed).toEqual([])
+      }
+      for (const records of [zone([]), { "app.example": "app.example" }, { "app.example": "gone.example" }]) {
+        const { dialed, result } = yield* fetchIn({ answers: chained(records) })
+        expect(result).toMatchObject({ left: { _tag: "LookupFailed", host: "app.example" } })
+        expect(dialed).toEqual([])
+      }
+    })
+  )
+
+  live(
+    "FET-08: one deadline covers all phases, none of which is too long by itself",
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
+      const [took, { result }] = yield* Effect.timed(fetchIn({
+        answers: () => Effect.delay(Effect.succeed([v4]), 250),
+        dial: () => Effect.delay(dial("127.0.0.1", origin.port), 250),
+        answer: { body: "{}", delay: 750 },
+        options: { timeout: 1000 }
+      }))
+      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "headers", millis: 1000 } })
+      expect(Duration.toMillis(took)).toBeLessThan(2500)
+    })
   )
 
   live(
@@ -174,6 +280,25 @@ describe("Dialing", () => {
   )
 
   live(
+    "ADR-02: the addresses after one that refuses are dialed one at a time, too",
+    Effect.gen(function*() {
+      const begun: Array<number> = []
+      const { result } = yield* fetchIn({
+        answers: () => Effect.succeed(["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"]),
+        dial: (address, port) =>
+          Effect.suspend(() => {
+            begun.push(Date.now())
+            return begun.length === 1 ? new Dialer.DialError({ address, port, cause: "refused" }) : Effect.never
+          }),
+        options: { timeout: 900 }
+      })
+      expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "connect" } })
+      const waits = begun.slice(1).map((time, index) => time - (begun[index] ?? 0))
+      expect(waits.map((wait) => wait > 200)).toEqual([false, true, true])
+    })
+  )
+
+  live(
     "ADR-02: a connection that a dialer makes too late is not used, and closed with the fetch",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
@@ -190,6 +315,25 @@ describe("Dialing", () => {
       yield* Effect.sleep(20)
       expect(yield* origin.connections).toEqual({ open: 0, total: 2 })
     })
+  )
+
+  live(
+    "ADR-02: a connection is closed after use, also when its dialer leaves it open",
+    Effect.scoped(Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
+      const scope = yield* Effect.scope
+      for (const answer of [{ body: "{}", end: "hang" }, { raw: "", end: "hang" }] as const) {
+        yield* fetchIn({
+          answers: { "app.example": [v4] },
+          answer,
+          dial: () => Scope.extend(dial("127.0.0.1", origin.port), scope),
+          options: { timeout: 300 }
+        })
+        yield* Effect.sleep(30)
+        expect((yield* origin.connections).open).toBe(0)
+      }
+    }))
   )
 
   live(
@@ -211,6 +355,8 @@ describe("Dialing", () => {
       const many = Array.from({ length: 300 }, (_, index) => `93.184.${index >> 8}.${index & 255}`)
       const { dialed } = yield* fetchIn({ answers: () => Effect.succeed([...many, ...many]), route: () => undefined })
       expect(dialed).toEqual(many.slice(0, 8))
+      const twice = yield* fetchIn({ answers: () => Effect.succeed([v4, v4, v6, v4]), route: () => undefined })
+      expect(twice.dialed).toEqual([v4, v6])
       const { dialed: none, result } = yield* fetchIn({ answers: () => Effect.succeed([...many, "10.0.0.1"]) })
       expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "10.0.0.1" } })
       expect(none).toEqual([])
@@ -315,6 +461,22 @@ describe("Development mode", () => {
         "https://localhost/client.json"
       )
       expect(result).toMatchObject({ left: { _tag: "AddressBlocked", address: "192.168.0.1" } })
+    })
+  )
+
+  live(
+    "ADR-06: with the system's lookup and the straight dialer it reaches localhost, and without it does not",
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      const target = `https://localhost:${origin.port}/client.json`
+      yield* origin.document(target, {})
+      const attempt = (policy: Layer.Layer<HostPolicy.HostPolicy>) =>
+        Effect.flatMap(Fetcher.Fetcher, ({ fetch }) => Effect.either(fetch(clientId(target)))).pipe(
+          Effect.provide(Layer.provide(Fetcher.layer({ ca: origin.ca, timeout: 2000 }), policy))
+        )
+      expect(yield* attempt(HostPolicy.layerPublic)).toMatchObject({ left: { _tag: "AddressBlocked" } })
+      expect((yield* origin.connections).total).toBe(0)
+      expect(yield* attempt(development)).toMatchObject({ right: { address: "127.0.0.1" } })
     })
   )
 

@@ -1,17 +1,24 @@
 import { it } from "@effect/vitest"
 import { Dialer, Fetcher, FetchError, HostPolicy } from "effect-cimd"
 import { FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
-import { afterEach, describe, expect } from "vitest"
+import * as https from "node:https"
+import { Agent, getGlobalDispatcher, request, setGlobalDispatcher } from "undici"
+import { afterEach, describe, expect, vi } from "vitest"
+import { settle } from "../src/internal/fetchSettings.js"
 import * as metrics from "../src/internal/metrics.js"
 import { clientId } from "./support/clientId.js"
 import { world } from "./support/world.js"
@@ -86,6 +93,42 @@ describe("The environment", () => {
       }))
     )
   })
+
+  it.live("FET-13: neither a global dispatcher, nor a global agent, nor a global fetch sees a request", () =>
+    Effect.gen(function*() {
+      let seen = 0
+      const see = () => {
+        seen++
+        throw new Error("It was asked")
+      }
+      class Seeing extends Agent {
+        override dispatch = see
+      }
+      const dispatcher = getGlobalDispatcher()
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          setGlobalDispatcher(new Seeing())
+          Object.assign(https.globalAgent, { createConnection: see })
+          vi.spyOn(globalThis, "fetch").mockImplementation(see)
+        }),
+        () =>
+          Effect.sync(() => {
+            setGlobalDispatcher(dispatcher)
+            Reflect.deleteProperty(https.globalAgent, "createConnection")
+            vi.restoreAllMocks()
+          })
+      )
+      const elsewhere = "https://127.0.0.1/"
+      // Whoever asks them is seen.
+      for (const ask of [() => request(elsewhere), () => https.get(elsewhere), () => globalThis.fetch(elsewhere)]) {
+        yield* Effect.exit(Effect.tryPromise(async () => ask()))
+      }
+      expect(seen).toBe(3)
+      const origin = yield* Origin.Origin
+      yield* origin.document(url, {})
+      expect((yield* fetch()).address).toBe(Origin.publicAddresses[0])
+      expect(seen).toBe(3)
+    }).pipe(Effect.scoped, Effect.provide(world())))
 
   it.live("FET-13: the authorities of the options are trusted and no other", () =>
     Effect.gen(function*() {
@@ -162,35 +205,80 @@ describe("The budget of a fetcher", () => {
     }).pipe(Effect.provide(world({ timeout: 100, failurePause: { minimum: 200, maximum: 1000 } }))))
 })
 
+/** A tracer that keeps all that it is told. */
+const recording = () => {
+  const events: Array<unknown> = []
+  const exits: Array<Exit.Exit<unknown, unknown>> = []
+  const spans: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const attributes = new Map<string, unknown>()
+      const span: Tracer.Span = {
+        _tag: "Span",
+        name,
+        parent,
+        context,
+        links,
+        kind,
+        spanId: "1",
+        traceId: "1",
+        sampled: true,
+        status: { _tag: "Started", startTime },
+        attributes,
+        attribute: (key, value) => void attributes.set(key, value),
+        event: (name, _time, more) => void events.push([name, more]),
+        addLinks: () => {},
+        end: (_time, exit) => void exits.push(exit)
+      }
+      spans.push(span)
+      return span
+    },
+    context: (work) => work()
+  })
+  return { spans, tracer, events, exits }
+}
+
 describe("What operators see", () => {
+  it.live("FET-12: no span, log line or error holds what a body, a query or a header field said", () =>
+    Effect.gen(function*() {
+      const { events, exits, spans, tracer } = recording()
+      const lines: Array<unknown> = []
+      const logger = Logger.make(({ annotations, cause, message }) => void lines.push([message, annotations, cause]))
+      const origin = yield* Origin.Origin
+      const secret = "s3cret"
+      const headers = { "set-cookie": secret, "x-token": secret, etag: `"${secret}"`, server: secret }
+      const answers: ReadonlyArray<Origin.Answer> = [
+        { headers, body: secret },
+        { headers, body: secret, status: 500 },
+        { headers, body: secret.repeat(2000) },
+        { headers, raw: secret },
+        { headers: { ...headers, "content-length": "99" }, body: secret },
+        { raw: `HTTP/1.1 200 OK\r\n${secret}\r\n\r\n` },
+        { raw: `HTTP/1.1 200 ${secret}\r\nContent-Type: application/json\r\nContent-Length: ${secret}\r\n\r\n` },
+        { raw: `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: ${secret}\r\n\r\n` },
+        {
+          raw: `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${secret}\r\n`
+        }
+      ]
+      const ids = answers.map((_, index) => `https://app.example/p4th${index}?code=qu3ry`)
+      yield* Effect.forEach(ids, (id, index) => origin.serve(id, answers[index] ?? {}))
+      yield* Effect.forEach(ids, (id) => Effect.exit(fetch(id))).pipe(
+        Effect.withTracer(tracer),
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+        Logger.withMinimumLogLevel(LogLevel.All)
+      )
+      expect(spans.length).toBe(answers.length)
+      expect(exits.filter(Exit.isFailure).length).toBe(answers.length - 1)
+      const attributes = spans.flatMap(({ attributes, name }) => [name, ...attributes.entries()].flat())
+      expect(JSON.stringify([attributes, events, lines])).not.toMatch(/s3cret|qu3ry|p4th/)
+      // The error is the operator's, and says which client it was; what the origin sent is not in it.
+      const failures = exits.filter(Exit.isFailure).map(({ cause }) => Cause.pretty(cause) + JSON.stringify(cause))
+      expect(failures.join()).not.toContain(secret)
+    }).pipe(Effect.provide(world())))
+
   it.live("FET-12: a span and a counter with the outcome, and nothing that the origin sent", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (name, parent, context, links, startTime, kind) => {
-          const attributes = new Map<string, unknown>()
-          const span: Tracer.Span = {
-            _tag: "Span",
-            name,
-            parent,
-            context,
-            links,
-            kind,
-            spanId: "1",
-            traceId: "1",
-            sampled: true,
-            status: { _tag: "Started", startTime },
-            attributes,
-            attribute: (key, value) => void attributes.set(key, value),
-            event: () => {},
-            addLinks: () => {},
-            end: () => {}
-          }
-          spans.push(span)
-          return span
-        },
-        context: (work) => work()
-      })
+      const { spans, tracer } = recording()
       const origin = yield* Origin.Origin
       yield* origin.serve(
         url,
@@ -280,6 +368,50 @@ describe("The options of a fetcher", () => {
         expect(error.message).toContain(`\`${name}\``)
       }))
   }
+
+  it("FET-07, FET-08, FET-15: each has its default, and each is taken", () => {
+    expect(settle({})).toEqual({
+      timeoutMillis: 5000,
+      maxBodyBytes: 5120,
+      maxHeaderBytes: 16_384,
+      maxHeaderCount: 100,
+      accept: "application/json",
+      ca: undefined,
+      budget: {
+        concurrency: 16,
+        concurrencyPerOrigin: 4,
+        startRate: { starts: 30, perMillis: 10_000 },
+        failurePause: { minimumMillis: 1000, maximumMillis: 60_000 },
+        tracked: 10_000
+      }
+    })
+    expect(settle({
+      timeout: "1 second",
+      maxBodyBytes: 1,
+      maxHeaderBytes: 2,
+      maxHeaderCount: 3,
+      accept: "*/*",
+      concurrency: 4,
+      concurrencyPerOrigin: 5,
+      startRate: { starts: 6, per: "7 millis" },
+      failurePause: { minimum: 8, maximum: 9 },
+      tracked: 10
+    })).toEqual({
+      timeoutMillis: 1000,
+      maxBodyBytes: 1,
+      maxHeaderBytes: 2,
+      maxHeaderCount: 3,
+      accept: "*/*",
+      ca: undefined,
+      budget: {
+        concurrency: 4,
+        concurrencyPerOrigin: 5,
+        startRate: { starts: 6, perMillis: 7 },
+        failurePause: { minimumMillis: 8, maximumMillis: 9 },
+        tracked: 10
+      }
+    })
+  })
 
   it.live("FET-02: the Accept header is an option", () =>
     Effect.gen(function*() {

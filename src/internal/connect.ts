@@ -18,7 +18,8 @@ const stagger = "250 millis"
 
 /**
  * Connects to the first of the addresses that takes the connection: the next one is tried when one refuses, or beside
- * it when it takes long. All but the first to succeed are destroyed at once.
+ * it when it takes long. When the first succeeds the others are given up; what a dialer makes of one nevertheless is
+ * destroyed with the scope at the latest.
  */
 export const connect = (
   target: Target,
@@ -33,6 +34,7 @@ export const connect = (
 
       const tryNext = (): void => {
         const address = addresses[next++]
+        const tried = next
         if (address === undefined) return
         begin(Scope.extend(dial(address, target.port), scope), (exit) => {
           if (Exit.isFailure(exit)) {
@@ -46,9 +48,10 @@ export const connect = (
             settle(Effect.succeed({ address, socket: exit.value }))
           }
         })
-        if (next < addresses.length) {
+        if (tried < addresses.length) {
           begin(Effect.sleep(stagger), (exit) => {
-            if (Exit.isSuccess(exit)) tryNext()
+            // A refusal in the meantime has begun the next attempt, which has a stagger of its own.
+            if (Exit.isSuccess(exit) && next === tried) tryNext()
           })
         }
       }

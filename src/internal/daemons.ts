@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
@@ -25,9 +26,12 @@ export const wait = <A, E>(
       }
       const begin: Begin = (effect, onExit) => {
         if (over) return
-        const fiber = run(effect)
+        // A fiber that fails is logged as an error nobody handled, with the client's whole URL; `onExit` handles it.
+        const fiber = run(Effect.either(effect))
         fibers.push(fiber)
-        fiber.addObserver(onExit)
+        fiber.addObserver((exit) =>
+          onExit(Exit.flatMap(exit, Either.match({ onLeft: Exit.fail, onRight: Exit.succeed })))
+        )
       }
       work(begin, (result) => {
         resume(result)
