@@ -27,6 +27,7 @@ import * as PostgresReads from "./internal/postgresReads.js"
 import * as PostgresStore from "./internal/postgresStore.js"
 import * as PostgresSweep from "./internal/postgresSweep.js"
 import * as Releases from "./internal/releases.js"
+import * as SilentSocket from "./internal/silentSocket.js"
 import { sqlState } from "./internal/sqlFaults.js"
 import * as tables from "./internal/tables.js"
 
@@ -248,13 +249,29 @@ export const layerTieredConfig = (
   Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), makeTiered))
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ClientConfig extends PgClient.PgClientConfig {
+  /**
+   * How long a connection may be silent, whether it is idle or waits for an answer, before it is closed; 10 seconds
+   * unless told. So a connection that was cut without notice is not used for longer, and no statement may take longer.
+   * Without effect where `stream` is given.
+   */
+  readonly maxSilence?: Duration.DurationInput | undefined
+}
+
+/**
  * A `PgClient` whose failure to connect is a `CacheUnavailable`, so that a server that is away at the start is reported
- * by the same error as missing tables.
+ * by the same error as missing tables; and which finds out that a connection has been cut, also when nobody says so.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerClient = (
-  config: PgClient.PgClientConfig
+  { maxSilence, ...config }: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
-  Layer.catchAll(PgClient.layer(config), (cause) => Layer.fail(unavailable(cause)))
+  Layer.catchAll(
+    PgClient.layer({ stream: SilentSocket.make(maxSilence ?? "10 seconds"), ...config }),
+    (cause) => Layer.fail(unavailable(cause))
+  )
