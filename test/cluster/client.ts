@@ -103,7 +103,12 @@ const start = (options: Options): Effect.Effect<Node & { readonly started: Effec
     const child = fork(fileURLToPath(new URL("./node.ts", import.meta.url)), {
       cwd: root,
       // Of the test runner's own environment nothing but what a process needs to run.
-      env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR: process.env["TMPDIR"], ...environment(options) },
+      env: {
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        TMPDIR: process.env["TMPDIR"],
+        ...environment(options)
+      },
       execArgv: ["--expose-gc", "--import", "tsx"],
       silent: true
     })

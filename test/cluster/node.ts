@@ -83,7 +83,11 @@ const Node = Layer.unwrapEffect(
 type Services = Resolver.Resolver | Cache.Cache | Validator.Validator | PgClient.PgClient
 
 const tallied = (
-  calls: Effect.Effect<ReadonlyArray<{ outcome: Either.Either<Resolver.Resolution, { _tag: string }>; millis: number }>, never, Services>
+  calls: Effect.Effect<
+    ReadonlyArray<{ outcome: Either.Either<Resolver.Resolution, { _tag: string }>; millis: number }>,
+    never,
+    Services
+  >
 ) =>
   Effect.map(calls, (calls): Tally => {
     const [sources, versions, errors] = [{}, {}, {}] as [Counts, Counts, Counts]
@@ -106,8 +110,9 @@ const count = (counts: Counts, key: string): void => {
   counts[key] = (counts[key] ?? 0) + 1
 }
 
-const versionOf = (entry: { readonly document: { readonly metadata: { readonly client_name?: string } } } | undefined) =>
-  entry?.document.metadata.client_name ?? null
+const versionOf = (
+  entry: { readonly document: { readonly metadata: { readonly client_name?: string } } } | undefined
+) => entry?.document.metadata.client_name ?? null
 
 const call = (resolving: Effect.Effect<Resolver.Resolution, Resolver.ResolveError>) =>
   Effect.suspend(() => {
@@ -199,16 +204,23 @@ const commands: { readonly [C in Command]: (input: Input<C>) => Effect.Effect<Ou
     }),
 
   evict: ({ clientId }) =>
-    Effect.flatMap(Cache.Cache, (cache) =>
-      Effect.map(written(Effect.flatMap(parse(clientId), cache.evict)), ({ doneAt, error }) => ({ error, doneAt }))),
+    Effect.flatMap(
+      Cache.Cache,
+      (cache) =>
+        Effect.map(written(Effect.flatMap(parse(clientId), cache.evict)), ({ doneAt, error }) => ({ error, doneAt }))
+    ),
 
   evictAll: () =>
-    Effect.flatMap(Cache.Cache, (cache) =>
-      Effect.map(written(cache.evictAll), ({ doneAt, error }) => ({ error, doneAt }))),
+    Effect.flatMap(
+      Cache.Cache,
+      (cache) => Effect.map(written(cache.evictAll), ({ doneAt, error }) => ({ error, doneAt }))
+    ),
 
   now: () =>
-    Effect.flatMap(Cache.Cache, (cache) =>
-      Effect.map(Effect.orDie(cache.now), (instant) => ({ instant: String(instant) }))),
+    Effect.flatMap(
+      Cache.Cache,
+      (cache) => Effect.map(Effect.orDie(cache.now), (instant) => ({ instant: String(instant) }))
+    ),
 
   hold: ({ clientId, version, withinMillis }) =>
     Effect.gen(function*() {

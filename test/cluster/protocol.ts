@@ -56,7 +56,9 @@ export interface Commands {
   readonly watch: (input: { clientId: string; old: string; withinMillis: number }) => Seen
   /** Takes every connection of the pool, and keeps them for a time. */
   readonly exhaust: (input: { forMillis: number }) => { readonly taken: number }
-  readonly sweep: (input: object) => { readonly documents: number; readonly leases: number; readonly error: string | null }
+  readonly sweep: (
+    input: object
+  ) => { readonly documents: number; readonly leases: number; readonly error: string | null }
   readonly status: (input: object) => {
     readonly heapUsed: number
     readonly listening: boolean

@@ -38,3 +38,19 @@ export const terminateListeners: Effect.Effect<number, never, PgClient.PgClient>
 
 /** A client of the database for the test itself. */
 export const observer = (url: Redacted.Redacted) => PgClient.layer({ url, maxConnections: 3, applicationName: "test" })
+
+/** Until every node hears the announcements of the others. */
+export const untilAllHear = (nodes: ReadonlyArray<Client.Node>) =>
+  Effect.forEach(
+    nodes,
+    (node) =>
+      node.ask("status", {}).pipe(
+        Effect.delay(20),
+        Effect.repeat({ until: ({ listening }) => listening }),
+        Effect.timeoutFail({
+          duration: "15 seconds",
+          onTimeout: () => new Error(`Node ${node.name} does not hear the others`)
+        })
+      ),
+    { concurrency: "unbounded", discard: true }
+  )
