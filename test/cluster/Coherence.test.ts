@@ -156,7 +156,7 @@ describe.sequential("four processes over one database", () => {
           const refused = yield* cutOff.ask("resolve", { clientId, callers: 50 })
           expect(refused.errors).toEqual({ CacheError: 50 })
           expect(refused.slowestMillis).toBeLessThan(1500)
-            expect((yield* cutOff.ask("peek", { clientId })).version).toBeNull()
+          expect((yield* cutOff.ask("peek", { clientId })).version).toBeNull()
 
           yield* proxy.heal
           const from = moment()
@@ -166,7 +166,7 @@ describe.sequential("four processes over one database", () => {
           )
           expect(answered.versions).toEqual({ new: 1 })
           const recovery = moment() - from
-            expect(recovery, "milliseconds until it works again").toBeLessThan(15_000)
+          expect(recovery, "milliseconds until it works again").toBeLessThan(15_000)
           yield* World.untilAllHear([cutOff])
         }).pipe(Effect.scoped),
       60_000

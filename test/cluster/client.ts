@@ -123,6 +123,7 @@ const start = (options: Options): Effect.Effect<Node & { readonly started: Effec
     const started = Deferred.unsafeMake<void, NodeNotStarted>(FiberId.none)
     const pending = new Map<number, (result: Effect.Effect<Output<Command>, NodeDied>) => void>()
     let asked = 0
+    let refusal: Extract<Message, { _tag: "NotStarted" }> | undefined
     const died = () => new NodeDied({ node: name, exit: String(child.signalCode ?? child.exitCode), printed })
     const notStarted = (error: string, message: string) =>
       new NodeNotStarted({ node: name, error, message, exitCode: child.exitCode })
@@ -132,10 +133,7 @@ const start = (options: Options): Effect.Effect<Node & { readonly started: Effec
         case "Ready":
           return Deferred.unsafeDone(started, Effect.void)
         case "NotStarted":
-          // With its exit code.
-          child.once("exit", () => {
-            Deferred.unsafeDone(started, notStarted(message.error, message.message))
-          })
+          refusal = message
           return
         case "Answer":
           pending.get(message.id)?.(Effect.succeed(message.output))
@@ -144,7 +142,7 @@ const start = (options: Options): Effect.Effect<Node & { readonly started: Effec
     })
     child.on("exit", () => {
       Deferred.unsafeDone(exited, Effect.succeed(String(child.signalCode ?? child.exitCode)))
-      Deferred.unsafeDone(started, notStarted("Exit", printed))
+      Deferred.unsafeDone(started, notStarted(refusal?.error ?? "Exit", refusal?.message ?? printed))
       for (const resume of pending.values()) resume(died())
     })
     // An IPC channel that breaks is followed by the exit.

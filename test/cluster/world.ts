@@ -54,3 +54,16 @@ export const untilAllHear = (nodes: ReadonlyArray<Client.Node>) =>
       ),
     { concurrency: "unbounded", discard: true }
   )
+
+/** Until no node has a client in its memory. */
+export const untilForgotten = (nodes: ReadonlyArray<Client.Node>, clientId: string) =>
+  Effect.forEach(
+    nodes,
+    (node) =>
+      node.ask("peek", { clientId }).pipe(
+        Effect.delay(5),
+        Effect.repeat({ until: ({ version }) => version === null }),
+        Effect.timeout("5 seconds")
+      ),
+    { concurrency: "unbounded", discard: true }
+  )
