@@ -38,8 +38,11 @@ describe.sequential("two processes over one database", () => {
     Effect.gen(function*() {
       origin = yield* Origin.make
       database = yield* Postgres.migratedUrl
-      const [a, b] = yield* World.nodes(2, { database, origin, cacheTimeout: timeoutMillis, maxConnections: 2 })
-      nodes = [a!, b!]
+      const options = { database, origin, cacheTimeout: timeoutMillis, maxConnections: 2 }
+      nodes = yield* Effect.all([
+        Client.spawn({ ...options, name: "refuses" }),
+        Client.spawn({ ...options, name: "fetches", onCacheError: "fetch" })
+      ], { concurrency: "unbounded" })
       yield* World.untilAllHear(nodes)
     }).pipe(Scope.extend(scope), Effect.runPromise)
   )
@@ -120,6 +123,9 @@ describe.sequential("two processes over one database", () => {
       const refused = yield* nodes[0].ask("resolve", { clientId: fresh, callers: 10 })
       expect(refused.errors).toEqual({ CacheError: 10 })
       expect(yield* requestsFor(fresh)).toBe(1)
+      // The other node was told to do without the cache.
+      const uncached = yield* nodes[1].ask("resolve", { clientId: fresh, callers: 10 })
+      expect(uncached).toMatchObject({ sources: { origin: 10 }, errors: {} })
       // Who cannot evict is told so.
       expect((yield* nodes[0].ask("evict", { clientId: stored })).error).toBe("CacheError")
       expect(yield* sql`SELECT 1 FROM cimd_leases`).toEqual([])
@@ -274,7 +280,7 @@ describe("a server of its own", () => {
 
         const loads = yield* Effect.forEach(
           nodes,
-          (node) => Effect.fork(node.ask("load", { clientIds, callers: 8, forMillis: 6000 }))
+          (node) => Effect.fork(node.ask("load", { clientIds, callers: 8, forMillis: 4500 }))
         )
         yield* Effect.sleep("1 second")
         yield* server.stop
