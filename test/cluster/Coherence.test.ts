@@ -125,6 +125,24 @@ describe.sequential("four processes over one database", () => {
       expect(measured.newMillis, JSON.stringify(measured)).toBeLessThan(boundMillis)
     }))
 
+  it.live("CAC-10: who asks a second after an eviction is not answered by a fetch that had begun before it", () =>
+    Effect.gen(function*() {
+      const clientId = "https://app.example/slow.json"
+      const body = (version: string) => JSON.stringify(World.document(clientId, version))
+      yield* origin.serve(
+        clientId,
+        (_, count) => count === 1 ? { body: body("old"), delay: "2500 millis" } : { body: body("new") }
+      )
+      const [a, b] = nodes
+      const asking = yield* Effect.fork(a!.ask("resolve", { clientId, callers: 1 }))
+      yield* Effect.sleep("500 millis")
+      expect((yield* b!.ask("evict", { clientId })).error).toBeNull()
+      yield* Effect.sleep("1100 millis")
+      const tally = yield* a!.ask("resolve", { clientId, callers: 100 })
+      expect(tally).toMatchObject({ versions: { new: 100 }, errors: {} })
+      expect((yield* Fiber.join(asking)).errors).toEqual({})
+    }))
+
   it.live("CAC-12: also while the connections that listen are being killed", () =>
     Effect.gen(function*() {
       const context = yield* Effect.context<PgClient.PgClient>()
