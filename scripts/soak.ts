@@ -10,7 +10,7 @@
  *    with a document older than what the origin served when the write began.
  * 2. No document is served that its origin had replaced longer ago than its lifetime and the time of a fetch.
  * 3. No client is fetched again within its lifetime (less two seconds, for clocks and refreshes that overtake each
- *    other). Excused is a request if, between the one before and itself, the client was being evicted or refreshed; or if
+ *    other). Excused is a request if, between a second before the one before and itself, the client was being evicted or refreshed; or if
  *    the one before was answered with a failure; or if in the eight seconds after the one before its node was killed, or
  *    connections to Postgres were terminated, so that its document may not have been stored.
  * 4. Every call is answered within its bound.
@@ -112,7 +112,7 @@ const origins = (origin: Origin.Origin["Type"]) =>
         return failure ?? {
           body: JSON.stringify(World.document(clientId, String(ledger.version(clientId)))),
           headers: { "Cache-Control": `max-age=${lifetimeMillis / 1000}` },
-          delay: slow.has(clientId) ? 1500 : 0
+          delay: slow.has(clientId) ? 3000 : 0
         }
       }), { discard: true })
 

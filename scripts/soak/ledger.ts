@@ -21,6 +21,8 @@ export interface Settings {
 const heardMillis = 1000
 /** How much earlier than its lifetime says a document may be fetched again, for clocks and for overtaken refreshes. */
 const earlyMillis = 2000
+/** A request may come to the origin so long after its fetch began, which a write in between has made void. */
+const onItsWayMillis = 1000
 /** A fetch and what it stores are done by then, or have failed. */
 const fetchMillis = 8000
 /** How long a terminated connection may still be met. */
@@ -164,7 +166,9 @@ export const make = (clientIds: ReadonlyArray<string>, settings: Settings, viola
       if (last === undefined || !last.succeeded || at - last.at > lifetimeMillis - earlyMillis) return
       const died = deaths.get(last.node) ?? Number.POSITIVE_INFINITY
       if (died < last.at + fetchMillis) return
-      if (overlap(client.writes, last.at, at) || overlap(faults, last.at, last.at + fetchMillis)) return
+      if (overlap(client.writes, last.at - onItsWayMillis, at) || overlap(faults, last.at, last.at + fetchMillis)) {
+        return
+      }
       violated(`${clientId} was fetched by ${node} ${Math.round(at - last.at)} ms after ${last.node} had fetched it`)
     },
 
