@@ -55,8 +55,6 @@ interface Client {
   lastRequest: { readonly at: Moment; readonly node: string; readonly succeeded: boolean } | undefined
 }
 
-export type Ledger = ReturnType<typeof make>
-
 export const make = (clientIds: ReadonlyArray<string>, settings: Settings, violated: (what: string) => void) => {
   const { callMillis, lifetimeMillis } = settings
   const clients = new Map<string, Client>(clientIds.map((clientId) => [clientId, {
