@@ -195,7 +195,7 @@ export const make = (clientIds: ReadonlyArray<string>, settings: Settings, viola
         const expected = tag === "CacheError"
           ? overlap(faults, began, ended)
           : fetchErrors.has(tag) && overlap(client.broken, began, ended)
-        if (!expected) violated(`${node} answered ${clientId} with ${tag}, and nothing was wrong`)
+        if (!expected) violated(`${node} answered ${clientId} with ${tag}, and nothing was wrong: ${tally.cause}`)
       }
     },
 

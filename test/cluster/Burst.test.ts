@@ -34,7 +34,7 @@ describe.sequential("ten thousand callers of four processes ask for one cold cli
       origin = yield* Origin.make
       const options = { database: yield* Postgres.migratedUrl, origin }
       nodes = yield* World.nodes(4, options)
-      spare = Client.spawn({ ...options, name: "spare" })
+      spare = Client.spawn({ ...options, name: "spare", cache: "plain" })
     }).pipe(Scope.extend(scope), Effect.runPromise)
   )
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))

@@ -92,17 +92,23 @@ const tallied = (
   Effect.map(calls, (calls): Tally => {
     const [sources, versions, errors] = [{}, {}, {}] as [Counts, Counts, Counts]
     let slowestMillis = 0
+    let cause: string | undefined
     for (const { millis, outcome } of calls) {
       slowestMillis = Math.max(slowestMillis, millis)
       if (Either.isLeft(outcome)) {
         count(errors, outcome.left._tag)
+        if (outcome.left instanceof Cache.CacheError) cause ??= `${outcome.left.operation}: ${told(outcome.left.cause)}`
       } else {
         count(sources, outcome.right.stale ? "stale" : outcome.right.source)
         count(versions, versionOf(outcome.right) ?? "none")
       }
     }
-    return { sources, versions, errors, slowestMillis }
+    return { sources, versions, errors, slowestMillis, ...(cause === undefined ? {} : { cause }) }
   })
+
+/** An error and what it came from. */
+const told = (error: unknown): string =>
+  error instanceof Error ? `${error.message} <- ${told(error.cause)}` : String(error)
 
 type Counts = Record<string, number>
 
