@@ -23,6 +23,7 @@ import * as Bounded from "./internal/bounded.js"
 import * as Elections from "./internal/elections.js"
 import * as Lifetime from "./internal/lifetime.js"
 import * as MemoryTier from "./internal/memoryTier.js"
+import * as PostgresPool from "./internal/postgresPool.js"
 import * as PostgresReads from "./internal/postgresReads.js"
 import * as PostgresStore from "./internal/postgresStore.js"
 import * as PostgresSweep from "./internal/postgresSweep.js"
@@ -173,7 +174,7 @@ const cacheOver = (store: PostgresStore.PostgresStore, find: PostgresReads.Find,
 const make = (options: Options = {}): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const { store } = yield* openStore(options)
-    return cacheOver(store, yield* PostgresReads.make(store))
+    return cacheOver(store, PostgresReads.make(store))
   })
 
 /**
@@ -201,7 +202,7 @@ const makeTiered = (
     const client = yield* PgClient.PgClient
     const clock = yield* Effect.clock
     const { nodeId, store } = yield* openStore(options)
-    const find = yield* PostgresReads.make(store)
+    const find = PostgresReads.make(store)
     const releases = Releases.make()
 
     let heardUntil = () => 0n
@@ -254,6 +255,11 @@ export const layerTieredConfig = (
  */
 export interface ClientConfig extends PgClient.PgClientConfig {
   /**
+   * Whether the reads of the cache are prepared once on each connection; on unless told. Turn it off behind a pooler that
+   * gives each transaction another connection and knows nothing of prepared statements.
+   */
+  readonly prepare?: boolean | undefined
+  /**
    * How long a connection may be silent, whether it is idle or waits for an answer, before it is closed; 10 seconds
    * unless told. So a connection that was cut without notice is not used for longer, and no statement may take longer.
    * Without effect where `stream` is given.
@@ -262,16 +268,26 @@ export interface ClientConfig extends PgClient.PgClientConfig {
 }
 
 /**
- * A `PgClient` whose failure to connect is a `CacheUnavailable`, so that a server that is away at the start is reported
- * by the same error as missing tables; and which finds out that a connection has been cut, also when nobody says so.
+ * A `PgClient` that prepares the statements of the cache, which halves the time of a read; that finds out when a
+ * connection has been cut, also when nobody says so; and whose failure to connect is a `CacheUnavailable`, so that a
+ * server that is away at the start is reported by the same error as missing tables.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerClient = (
-  { maxSilence, ...config }: ClientConfig
+  config: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
   Layer.catchAll(
-    PgClient.layer({ stream: SilentSocket.make(maxSilence ?? "10 seconds"), ...config }),
+    PgClient.layerFromPool({
+      acquire: PostgresPool.make(
+        { stream: SilentSocket.make(config.maxSilence ?? "10 seconds"), ...config },
+        config.prepare ?? true
+      ),
+      spanAttributes: config.spanAttributes,
+      transformResultNames: config.transformResultNames,
+      transformQueryNames: config.transformQueryNames,
+      transformJson: config.transformJson
+    }),
     (cause) => Layer.fail(unavailable(cause))
   )

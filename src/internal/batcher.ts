@@ -1,12 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
 
 interface Request<A, E> {
   readonly key: string
-  readonly resume: (result: Effect.Effect<Option.Option<A>, E>) => void
+  readonly resume: (result: Exit.Exit<Option.Option<A>, E>) => void
 }
 
 /**
@@ -14,51 +12,39 @@ interface Request<A, E> {
  * next. A lone look-up waits for nobody.
  */
 export const make = <A, E>(
-  lookUp: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, A>, E>,
+  lookUp: (keys: ReadonlyArray<string>, done: (found: Exit.Exit<ReadonlyMap<string, A>, E>) => void) => void,
   options: { readonly concurrency: number; readonly maxKeys: number }
-): Effect.Effect<(key: string) => Effect.Effect<Option.Option<A>, E>, never, Scope.Scope> =>
-  Effect.gen(function*() {
-    const fork = yield* FiberSet.makeRuntime<never>()
-    const waiting = new Set<Request<A, E>>()
-    let running = 0
-    let scheduled = false
+): (key: string) => Effect.Effect<Option.Option<A>, E> => {
+  const waiting: Array<Request<A, E>> = []
+  let running = 0
+  let scheduled = false
 
-    const schedule = () => {
-      if (scheduled || running >= options.concurrency || waiting.size === 0) return
-      scheduled = true
-      // The fibers that are about to run were queued before this, so what they look up is in.
-      queueMicrotask(() => {
-        scheduled = false
-        start()
-      })
-    }
+  const schedule = () => {
+    if (scheduled || running >= options.concurrency || waiting.length === 0) return
+    scheduled = true
+    // The fibers that are about to run were queued before this, so what they look up is in.
+    queueMicrotask(start)
+  }
 
-    const start = () => {
-      const batch: Array<Request<A, E>> = []
-      const keys = new Set<string>()
-      for (const request of waiting) {
-        if (keys.size >= options.maxKeys) break
-        waiting.delete(request)
-        batch.push(request)
-        keys.add(request.key)
+  const start = () => {
+    scheduled = false
+    const batch = waiting.splice(0, options.maxKeys)
+    const keys = new Set(batch.map(({ key }) => key))
+    running++
+    lookUp([...keys], (exit) => {
+      running--
+      for (const { key, resume } of batch) {
+        resume(Exit.map(exit, (found) => Option.fromNullable(found.get(key))))
       }
-      if (batch.length === 0) return
-      running++
-      fork(lookUp([...keys])).addObserver((exit) => {
-        running--
-        for (const { key, resume } of batch) {
-          resume(Exit.map(exit, (found) => Option.fromNullable(found.get(key))))
-        }
-        schedule()
-      })
       schedule()
-    }
+    })
+    schedule()
+  }
 
-    return (key) =>
-      Effect.async((resume) => {
-        const request: Request<A, E> = { key, resume }
-        waiting.add(request)
-        schedule()
-        return Effect.sync(() => waiting.delete(request))
-      })
-  })
+  return (key) =>
+    // Who leaves is not struck off: that would cost every look-up more than the few that are made for nobody.
+    Effect.async((resume) => {
+      waiting.push({ key, resume })
+      schedule()
+    })
+}

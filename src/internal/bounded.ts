@@ -11,9 +11,15 @@ import type * as Scope from "effect/Scope"
 import { CacheError } from "../Cache.js"
 
 /** Runs a statement for an operation of the cache. */
-export type Bounded = (
-  operation: CacheError["operation"]
-) => <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
+export interface Bounded {
+  (operation: CacheError["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
+  /** The same for who is no fiber: starts the statement, and answers how to abandon it. */
+  readonly start: <A>(
+    operation: CacheError["operation"],
+    statement: Effect.Effect<A, SqlError>,
+    done: (exit: Exit.Exit<A, CacheError>) => void
+  ) => () => void
+}
 
 /**
  * Bounds statements in time, also where the caller cannot be interrupted: cancelling a query can take seconds when no
@@ -26,30 +32,47 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
     const millis = Duration.toMillis(timeout)
     const overdue = `no answer within ${Duration.format(Duration.decode(timeout))}`
 
-    return (operation) => <A>(statement: Effect.Effect<A, SqlError>) =>
+    const start = <A>(
+      operation: CacheError["operation"],
+      statement: Effect.Effect<A, SqlError>,
+      done: (exit: Exit.Exit<A, CacheError>) => void
+    ): () => void => {
+      const failed = (cause: unknown) => Exit.fail(new CacheError({ operation, cause }))
+      const fiber = fork(statement)
+      let over = false
+      const end = (exit: Exit.Exit<A, CacheError>) => {
+        if (over) return
+        over = true
+        clearTimeout(timer)
+        done(exit)
+      }
+      const abandon = () => {
+        over = true
+        clearTimeout(timer)
+        fiber.unsafeInterruptAsFork(FiberId.none)
+      }
+      const timer = setTimeout(() => {
+        end(failed(new Error(overdue)))
+        abandon()
+      }, millis)
+      fiber.addObserver((exit) => {
+        end(
+          Exit.mapErrorCause(exit, (cause) =>
+            Cause.isFailType(cause)
+              ? Cause.fail(new CacheError({ operation, cause: cause.error }))
+              : cause as Cause.Cause<never>)
+        )
+      })
+      return abandon
+    }
+
+    const bounded = (operation: CacheError["operation"]) => <A>(statement: Effect.Effect<A, SqlError>) =>
       Effect.flatMap(Effect.context<never>(), (context) =>
         Effect.async<A, CacheError>((resume) => {
           const outside = Context.omit(SqlClient.TransactionConnection)(
             context as Context.Context<SqlClient.TransactionConnection>
           )
-          const failed = (cause: unknown) => Effect.fail(new CacheError({ operation, cause }))
-          const fiber = fork(Effect.provide(statement, outside))
-          const abandon = () => fiber.unsafeInterruptAsFork(FiberId.none)
-          const timer = setTimeout(() => {
-            resume(failed(new Error(overdue)))
-            abandon()
-          }, millis)
-          fiber.addObserver((exit) => {
-            clearTimeout(timer)
-            resume(
-              Exit.isFailure(exit) && Cause.isFailType(exit.cause)
-                ? failed(exit.cause.error)
-                : exit as Exit.Exit<A>
-            )
-          })
-          return Effect.sync(() => {
-            clearTimeout(timer)
-            abandon()
-          })
+          return Effect.sync(start(operation, Effect.provide(statement, outside), resume))
         }))
+    return Object.assign(bounded, { start })
   })

@@ -52,3 +52,8 @@ export const fetchesOf = (outcome: string): Metric.Metric.Counter<number> => {
   fetchesByOutcome.set(outcome, counter)
   return counter
 }
+
+/** Those of a client that `PostgresCache.layerClient` made; Effect's own client hides its pool. */
+export const poolWaiting = Metric.gauge("cimd_pool_waiting", {
+  description: "Statements that wait for a free connection to the database"
+})

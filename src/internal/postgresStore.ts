@@ -2,6 +2,7 @@ import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Arr from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -15,6 +16,7 @@ import type { Bounded } from "./bounded.js"
 import * as Lifetime from "./lifetime.js"
 import * as Members from "./members.js"
 import * as metrics from "./metrics.js"
+import { prepareAs } from "./postgresPool.js"
 import type { Tables } from "./tables.js"
 
 /** A row that could be read, whatever rule set it was accepted under. */
@@ -51,14 +53,27 @@ interface Row {
   readonly ruleset: string
   readonly document: string
   readonly judgement: string
-  readonly fetched_at: string
-  readonly remaining: number
-  readonly lifetime: number
+  // Seconds since 1970, to the microsecond.
+  readonly fetched: number
+  readonly expires: number
+  readonly now: number
 }
 
 // What the validator found out beside the document itself, so that a read need not judge it again.
 const Judgement = Schema.Struct({ authMethods: Schema.Array(Schema.String), warnings: Schema.Array(Issue) })
 const decodeJudgement = Schema.decodeUnknownOption(Schema.parseJson(Judgement))
+
+// Most documents have one of a few judgements, so their texts are decoded once.
+const maxJudgements = 100
+const judgements = new Map<string, typeof Judgement.Type>()
+
+const readJudgement = (text: string): typeof Judgement.Type | undefined => {
+  const known = judgements.get(text)
+  if (known !== undefined) return known
+  const judgement = Option.getOrUndefined(decodeJudgement(text))
+  if (judgement !== undefined && judgements.size < maxJudgements) judgements.set(text, judgement)
+  return judgement
+}
 
 /** The JSON object that the validator had accepted; none if the row was damaged since. */
 const readJson = (row: Row): JsonObject | undefined => {
@@ -72,31 +87,30 @@ const readJson = (row: Row): JsonObject | undefined => {
 /** How long the failure of a fetch is left for the nodes that waited for it. Nobody else is answered with it. */
 const failureMillis = 5000
 
-const read = (row: Row): Option.Option<Found> =>
-  Option.gen(function*() {
-    const json = yield* Option.fromNullable(readJson(row))
-    const judgement = yield* decodeJudgement(row.judgement)
-    return {
-      document: Accepted.make({
-        clientId: row.client_id as ClientId.ClientId,
-        json,
-        authMethods: judgement.authMethods,
-        warnings: judgement.warnings,
-        ruleset: row.ruleset
-      }),
-      fetchedAt: BigInt(row.fetched_at),
-      remainingMillis: row.remaining,
-      lifetimeMillis: row.lifetime
-    }
-  })
+const read = (row: Row): Found | undefined => {
+  const json = readJson(row)
+  const judgement = readJudgement(row.judgement)
+  return json === undefined || judgement === undefined ? undefined : {
+    document: Accepted.make({
+      clientId: row.client_id as ClientId.ClientId,
+      json,
+      authMethods: judgement.authMethods,
+      warnings: judgement.warnings,
+      ruleset: row.ruleset
+    }),
+    fetchedAt: BigInt(Math.round(Number(row.fetched) * 1_000_000)),
+    remainingMillis: (Number(row.expires) - Number(row.now)) * 1000,
+    lifetimeMillis: (Number(row.expires) - Number(row.fetched)) * 1000
+  }
+}
 
 /** What can be read of the rows. One that cannot is as good as absent, and is counted (CAC-11). */
 const readable = (rows: ReadonlyArray<Row>): Map<string, Found> => {
   const found = new Map<string, Found>()
   for (const row of rows) {
     const document = read(row)
-    if (Option.isSome(document)) found.set(row.client_id, document.value)
-    else metrics.damagedRows.unsafeUpdate(1, [])
+    if (document === undefined) metrics.damagedRows.unsafeUpdate(1, [])
+    else found.set(row.client_id, document)
   }
   return found
 }
@@ -118,12 +132,20 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
   const announcement = (kind: "changed" | "released" | "all", clientId = "") =>
     sql`pg_notify(${tables.channel}, ${`${kind} ${options.nodeId} ${clientId}`})`
 
-  // As text, so that no setting of the client's type parsers or name transforms reaches the document.
+  // As text, so that no setting of the client's type parsers or name transforms reaches the document. A double tells
+  // microseconds apart for centuries, and Postgres computes it in a fraction of the time of an exact number.
   const columns = sql.literal(`client_id, ruleset, document::text, judgement::text,
-    (extract(epoch FROM fetched_at) * 1000000)::bigint::text AS fetched_at,
-    (extract(epoch FROM expires_at - now()) * 1000)::float8 AS remaining,
-    (extract(epoch FROM expires_at - fetched_at) * 1000)::float8 AS lifetime`)
+    date_part('epoch', fetched_at) AS fetched, date_part('epoch', expires_at) AS expires,
+    date_part('epoch', now()) AS now`)
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
+
+  // The hot path: compiled once here, and prepared once on each connection that can. For a single key, Postgres keeps
+  // the plan; the plan for an array it makes anew each time.
+  const fresh = (name: string, condition: string) =>
+    sql`${sql.literal(prepareAs(`${tables.channel}_${name}`))}SELECT ${columns} FROM ${documents}
+      WHERE client_id = ${sql.literal(condition)} AND expires_at > now() AND ${notEvicted}`.compile()[0]
+  const freshOne = fresh("one", "$1")
+  const freshMany = fresh("many", "ANY($1::text[])")
 
   return {
     version: sql<{ version: number }>`SELECT version FROM ${state}`,
@@ -134,17 +156,16 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
     )),
 
     /** The fresh documents of some clients, in one round trip. */
-    getMany: (clientIds: ReadonlyArray<string>): Effect.Effect<Map<string, Found>, CacheError> =>
-      Effect.map(
-        bounded("get")(
-          sql<Row>`SELECT ${columns} FROM ${documents}
-            WHERE client_id = ANY(${clientIds as never}::text[]) AND expires_at > now() AND ${notEvicted}`.pipe(
-            // A span for a batch has no one caller, and costs more than the rest of a read.
-            Effect.withTracerEnabled(false)
-          )
-        ),
-        readable
-      ),
+    getFresh: (
+      clientIds: ReadonlyArray<string>,
+      done: (found: Exit.Exit<ReadonlyMap<string, Found>, CacheError>) => void
+    ): void => {
+      const rows = clientIds.length === 1
+        ? sql.unsafe<Row>(freshOne, clientIds)
+        : sql.unsafe<Row>(freshMany, [clientIds])
+      // A span for a batch has no one caller, and costs more than the rest of a read.
+      bounded.start("get", Effect.withTracerEnabled(rows, false), (exit) => done(Exit.map(exit, readable)))
+    },
 
     stale: (clientId: ClientId.ClientId): Effect.Effect<Option.Option<Found>, CacheError> =>
       keepsStale ?
