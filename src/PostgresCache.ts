@@ -28,6 +28,7 @@ import * as PostgresReads from "./internal/postgresReads.js"
 import * as PostgresStore from "./internal/postgresStore.js"
 import * as PostgresSweep from "./internal/postgresSweep.js"
 import * as Releases from "./internal/releases.js"
+import * as SilentSocket from "./internal/silentSocket.js"
 import { sqlState } from "./internal/sqlFaults.js"
 import * as tables from "./internal/tables.js"
 
@@ -258,11 +259,18 @@ export interface ClientConfig extends PgClient.PgClientConfig {
    * gives each transaction another connection and knows nothing of prepared statements.
    */
   readonly prepare?: boolean | undefined
+  /**
+   * How long a connection may be silent, whether it is idle or waits for an answer, before it is closed; 10 seconds
+   * unless told. So a connection that was cut without notice is not used for longer, and no statement may take longer.
+   * Without effect where `stream` is given.
+   */
+  readonly maxSilence?: Duration.DurationInput | undefined
 }
 
 /**
- * A `PgClient` that prepares the statements of the cache, which halves the time of a read, and whose failure to connect
- * is a `CacheUnavailable`, so that a server that is away at the start is reported by the same error as missing tables.
+ * A `PgClient` that prepares the statements of the cache, which halves the time of a read; that finds out when a
+ * connection has been cut, also when nobody says so; and whose failure to connect is a `CacheUnavailable`, so that a
+ * server that is away at the start is reported by the same error as missing tables.
  *
  * @since 0.1.0
  * @category layers
@@ -272,7 +280,10 @@ export const layerClient = (
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
   Layer.catchAll(
     PgClient.layerFromPool({
-      acquire: PostgresPool.make(config, config.prepare ?? true),
+      acquire: PostgresPool.make(
+        { stream: SilentSocket.make(config.maxSilence ?? "10 seconds"), ...config },
+        config.prepare ?? true
+      ),
       spanAttributes: config.spanAttributes,
       transformResultNames: config.transformResultNames,
       transformQueryNames: config.transformQueryNames,

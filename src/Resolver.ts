@@ -101,6 +101,15 @@ export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
   readonly refresh: (clientId: string) => Effect.Effect<Resolution, ResolveError>
 }>() {}
 
+/** What a fetch brought, and whether it is still what the cache would answer with. */
+interface Outcome {
+  readonly resolution: Resolution
+  readonly current: boolean
+}
+
+/** Fetches that one call may make when each is overtaken by an eviction. */
+const maxAttempts = 3
+
 type Services = Cache | Fetcher | Validator | HostPolicy
 
 const validFraction = (fraction: number): Effect.Effect<number, ResolverInvalid> =>
@@ -147,12 +156,25 @@ const make = (
         const response = yield* fetcher.fetch(clientId)
         const document = yield* validator.validate(clientId, response.body)
         const timeToLive = Freshness.timeToLive(response.freshness, freshness)
-        if (fetchedAt !== undefined && Option.isSome(timeToLive)) {
-          yield* withoutCache(false)(cache.put(document, { fetchedAt, timeToLive: timeToLive.value }))
-        }
+        const current = fetchedAt === undefined || Option.isNone(timeToLive) ||
+          (yield* withoutCache(true)(cache.put(document, { fetchedAt, timeToLive: timeToLive.value })))
         metrics.origins.unsafeUpdate(1, [])
-        return { document, source: "origin", stale: false } satisfies Resolution
+        return { resolution: { document, source: "origin", stale: false }, current } satisfies Outcome
       })
+
+    // Those who wait may have come long after the eviction that has overtaken a fetch, so they get a newer document. But
+    // not for ever: a client that is evicted all the time is answered with what was fetched.
+    const unlessOvertaken = (clientId: ClientId.ClientId, minRemainingMillis: number, attempts: number) =>
+    <E, R>(
+      outcome: Effect.Effect<Outcome, E, R>
+    ): Effect.Effect<Resolution, E | ResolveError, R> =>
+      Effect.flatMap(
+        outcome,
+        ({ current, resolution }) =>
+          current || attempts <= 1
+            ? Effect.succeed(resolution)
+            : fetchOnce(clientId, minRemainingMillis, attempts - 1)
+      )
 
     const withdrawnOnRefusal = <A, E, R>(
       clientId: ClientId.ClientId,
@@ -167,19 +189,27 @@ const make = (
           : Effect.void)
 
     /** Fetches, unless another node does: then its result is waited for, be it a document or a failure. */
-    const fetchOnce = (clientId: ClientId.ClientId, minRemainingMillis = 0): Effect.Effect<Resolution, ResolveError> =>
+    const fetchOnce = (
+      clientId: ClientId.ClientId,
+      minRemainingMillis = 0,
+      attempts = maxAttempts
+    ): Effect.Effect<Resolution, ResolveError> =>
       Effect.flatMap(
         withoutCache<Election | undefined>(undefined)(cache.elect(clientId, validator.ruleset, minRemainingMillis)),
-        (election): Effect.Effect<Resolution, ResolveError> => {
+        (election): Effect.Effect<Outcome, ResolveError> => {
           switch (election?._tag) {
             case undefined:
               return fetch(clientId, undefined)
             case "Found":
-              return Effect.succeed(fromEntry(election.entry))
+              return Effect.succeed({ resolution: fromEntry(election.entry), current: true })
             case "Failed":
               return Effect.flatMap(
                 Effect.sync(() => Failures.decode(election.failure)),
-                (failure) => failure ?? fetchOnce(clientId, minRemainingMillis)
+                (failure) =>
+                  failure ?? Effect.map(
+                    fetchOnce(clientId, minRemainingMillis, attempts),
+                    (resolution) => ({ resolution, current: true })
+                  )
               )
             case "Elected":
               return withdrawnOnRefusal(clientId, fetch(clientId, election.fetchedAt)).pipe(
@@ -189,7 +219,7 @@ const make = (
               )
           }
         }
-      ).pipe(Effect.scoped)
+      ).pipe(Effect.scoped, unlessOvertaken(clientId, minRemainingMillis, attempts))
 
     const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
       Failures.isFailure(error) && Failures.isFault(error)
@@ -240,7 +270,7 @@ const make = (
         Effect.flatMap(
           withoutCache<Instant | undefined>(undefined)(cache.now),
           (fetchedAt) => withdrawnOnRefusal(clientId, fetch(clientId, fetchedAt))
-        ).pipe(traced("cimd.refresh", clientId))
+        ).pipe(unlessOvertaken(clientId, 0, maxAttempts), traced("cimd.refresh", clientId))
       )
 
     const admitted = <A, E>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, E>) =>

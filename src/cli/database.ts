@@ -4,6 +4,7 @@ import type * as Migrator from "@effect/sql/Migrator"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -96,7 +97,9 @@ export const layerClient = (
     if (Option.isSome(choice.dataDirectory)) {
       return Layer.fail(new WrongCall({ message: "--data-dir is the folder of --embedded, which is not given." }))
     }
-    return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) => PostgresCache.layerClient({ url })))
+    return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
+      // A migration of large tables may take its time.
+      PostgresCache.layerClient({ url, maxSilence: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
     ? Layer.fail(new WrongCall({ message: "Choose one of --database-url and --embedded." }))

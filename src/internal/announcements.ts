@@ -6,6 +6,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as metrics from "./metrics.js"
+import * as SilentSocket from "./silentSocket.js"
 
 /** What the other nodes announce. */
 export interface Handlers {
@@ -60,7 +61,13 @@ export const make = (
     }
 
     const session = Effect.gen(function*() {
-      const own = yield* PgClient.make({ ...client.config, maxConnections: 1, minConnections: 0 })
+      const own = yield* PgClient.make({
+        ...client.config,
+        // The end of a session waits for answers on its connections, so they must not outlive their silence.
+        stream: SilentSocket.within(silence, client.config.stream),
+        maxConnections: 1,
+        minConnections: 0
+      })
       const sentAt = new Map<string, bigint>()
       let beats = 0
       let lastEcho = clock.unsafeCurrentTimeNanos()

@@ -13,7 +13,7 @@ import { CacheError } from "../Cache.js"
 /** Runs a statement for an operation of the cache. */
 export interface Bounded {
   (operation: CacheError["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
-  /** The same for who is no fiber: starts the statement, and answers how to abandon it. */
+  /** The same for who is no fiber: starts the statement, and answers how to leave it. */
   readonly start: <A>(
     operation: CacheError["operation"],
     statement: Effect.Effect<A, SqlError>,
@@ -24,6 +24,9 @@ export interface Bounded {
 /**
  * Bounds statements in time, also where the caller cannot be interrupted: cancelling a query can take seconds when no
  * connection is free, so the query is left behind, in a fiber of its own, and nobody waits for its end.
+ *
+ * A caller that leaves cancels nothing. `PgClient` cancels whatever runs on the connection when the request arrives, and
+ * by then that may be the statement of another caller. Only what is overdue is worth that.
  *
  * A caller's transaction is not joined: it must not lend its clock to an expiry check, nor roll back what was stored.
  */
@@ -43,19 +46,14 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
       const end = (exit: Exit.Exit<A, CacheError>) => {
         if (over) return
         over = true
-        clearTimeout(timer)
         done(exit)
-      }
-      const abandon = () => {
-        over = true
-        clearTimeout(timer)
-        fiber.unsafeInterruptAsFork(FiberId.none)
       }
       const timer = setTimeout(() => {
         end(failed(new Error(overdue)))
-        abandon()
+        fiber.unsafeInterruptAsFork(FiberId.none)
       }, millis)
       fiber.addObserver((exit) => {
+        clearTimeout(timer)
         end(
           Exit.mapErrorCause(exit, (cause) =>
             Cause.isFailType(cause)
@@ -63,7 +61,9 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
               : cause as Cause.Cause<never>)
         )
       })
-      return abandon
+      return () => {
+        over = true
+      }
     }
 
     const bounded = (operation: CacheError["operation"]) => <A>(statement: Effect.Effect<A, SqlError>) =>

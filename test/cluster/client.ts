@@ -1,0 +1,186 @@
+/** Nodes in processes of their own, as a test sees them. */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { fork } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import type { Command, Input, Message, Output, Question } from "./protocol.js"
+
+/** The node said why it cannot start, and ended. */
+export class NodeNotStarted extends Schema.TaggedError<NodeNotStarted>()("NodeNotStarted", {
+  node: Schema.String,
+  error: Schema.String,
+  message: Schema.String,
+  exitCode: Schema.NullOr(Schema.Number)
+}) {}
+
+/** The process ended before it had answered. */
+export class NodeDied extends Schema.TaggedError<NodeDied>()("NodeDied", {
+  node: Schema.String,
+  exit: Schema.String,
+  /** The end of what it had printed. */
+  printed: Schema.String
+}) {
+  override get message(): string {
+    return `Node ${this.node} ended (${this.exit}). ${this.printed}`
+  }
+}
+
+/** The process lives, and does not answer. */
+export class NodeSilent extends Schema.TaggedError<NodeSilent>()("NodeSilent", {
+  node: Schema.String,
+  command: Schema.String
+}) {
+  override get message(): string {
+    return `Node ${this.node} does not answer to "${this.command}".`
+  }
+}
+
+export interface Options {
+  readonly name: string
+  readonly database: Redacted.Redacted
+  readonly origin: { readonly port: number; readonly ca: string }
+  /** The cache of the node; `tiered` unless told. */
+  readonly cache?: "tiered" | "plain"
+  readonly notifications?: boolean
+  readonly maxEntries?: number
+  readonly maxConnections?: number
+  /** Time for one statement; 2 seconds unless told. */
+  readonly cacheTimeout?: Duration.DurationInput
+  readonly fetchTimeout?: Duration.DurationInput
+  readonly minimumLifetime?: Duration.DurationInput
+  readonly onCacheError?: "fail" | "fetch"
+  /** How far its time of day is ahead of that of the machine. */
+  readonly clockOffset?: { readonly millis: number }
+}
+
+export interface Node {
+  readonly name: string
+  /** Sends a command and waits for what comes back, for as long as `patience`; 30 seconds unless told. */
+  readonly ask: <C extends Command>(
+    command: C,
+    input: Input<C>,
+    patience?: Duration.DurationInput
+  ) => Effect.Effect<Output<C>, NodeDied | NodeSilent>
+  /** Ends the process on the spot, and waits until it is gone. */
+  readonly kill: Effect.Effect<void>
+  /** Lets the process end by itself, and answers with its exit code. */
+  readonly quit: Effect.Effect<number | null>
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+const environment = (options: Options): Record<string, string> => {
+  const duration = (input: Duration.DurationInput | undefined) =>
+    input === undefined ? undefined : `${Duration.toMillis(input)} millis`
+  const settings = {
+    NODE_NAME: options.name,
+    DATABASE_URL: Redacted.value(options.database),
+    ORIGIN_PORT: options.origin.port,
+    ORIGIN_CA: options.origin.ca,
+    CACHE: options.cache,
+    NOTIFICATIONS: options.notifications,
+    MAX_ENTRIES: options.maxEntries,
+    MAX_CONNECTIONS: options.maxConnections,
+    CACHE_TIMEOUT: duration(options.cacheTimeout),
+    FETCH_TIMEOUT: duration(options.fetchTimeout),
+    MINIMUM_LIFETIME: duration(options.minimumLifetime),
+    ON_CACHE_ERROR: options.onCacheError,
+    CLOCK_OFFSET_MILLIS: options.clockOffset?.millis
+  }
+  return Object.fromEntries(
+    Object.entries(settings).flatMap(([key, value]) => value === undefined ? [] : [[key, String(value)]])
+  )
+}
+
+const start = (options: Options): Effect.Effect<Node & { readonly started: Effect.Effect<void, NodeNotStarted> }> =>
+  Effect.sync(() => {
+    const { name } = options
+    const child = fork(fileURLToPath(new URL("./node.ts", import.meta.url)), {
+      cwd: root,
+      // Of the test runner's own environment nothing but what a process needs to run.
+      env: {
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        TMPDIR: process.env["TMPDIR"],
+        ...environment(options)
+      },
+      execArgv: ["--expose-gc", "--import", "tsx"],
+      silent: true
+    })
+    let printed = ""
+    const print = (chunk: Buffer) => {
+      printed = (printed + chunk.toString()).slice(-4000)
+    }
+    child.stdout?.on("data", print)
+    child.stderr?.on("data", print)
+
+    const exited = Deferred.unsafeMake<string>(FiberId.none)
+    const started = Deferred.unsafeMake<void, NodeNotStarted>(FiberId.none)
+    const pending = new Map<number, (result: Effect.Effect<Output<Command>, NodeDied>) => void>()
+    let asked = 0
+    let refusal: Extract<Message, { _tag: "NotStarted" }> | undefined
+    const died = () => new NodeDied({ node: name, exit: String(child.signalCode ?? child.exitCode), printed })
+    const notStarted = (error: string, message: string) =>
+      new NodeNotStarted({ node: name, error, message, exitCode: child.exitCode })
+
+    child.on("message", (message: Message) => {
+      switch (message._tag) {
+        case "Ready":
+          return Deferred.unsafeDone(started, Effect.void)
+        case "NotStarted":
+          refusal = message
+          return
+        case "Answer":
+          pending.get(message.id)?.(Effect.succeed(message.output))
+          pending.delete(message.id)
+      }
+    })
+    child.on("exit", () => {
+      Deferred.unsafeDone(exited, Effect.succeed(String(child.signalCode ?? child.exitCode)))
+      Deferred.unsafeDone(started, notStarted(refusal?.error ?? "Exit", refusal?.message ?? printed))
+      for (const resume of pending.values()) resume(died())
+    })
+    // An IPC channel that breaks is followed by the exit.
+    child.on("error", () => {})
+
+    const ask: Node["ask"] = <C extends Command>(
+      command: C,
+      input: Input<C>,
+      patience: Duration.DurationInput = "30 seconds"
+    ) =>
+      Effect.async<Output<C>, NodeDied>((resume) => {
+        if (!child.connected) return resume(died())
+        const id = asked++
+        // The answer to a question has the form that its command says.
+        pending.set(id, resume as (result: Effect.Effect<Output<Command>, NodeDied>) => void)
+        const question: Question<C> = { id, command, input }
+        child.send(question)
+        return Effect.sync(() => pending.delete(id))
+      }).pipe(
+        Effect.timeoutFail({ duration: patience, onTimeout: () => new NodeSilent({ node: name, command }) })
+      )
+
+    return {
+      name,
+      ask,
+      kill: Effect.zipRight(Effect.sync(() => child.kill("SIGKILL")), Deferred.await(exited)),
+      quit: Effect.zipRight(
+        Effect.sync(() => {
+          if (child.connected) child.disconnect()
+        }),
+        Deferred.await(exited)
+      ).pipe(Effect.map(() => child.exitCode)),
+      started: Deferred.await(started)
+    }
+  })
+
+/** A node that is ready to be asked. It is killed when the scope closes. */
+export const spawn = (options: Options): Effect.Effect<Node, NodeNotStarted, Scope.Scope> =>
+  Effect.acquireRelease(start(options), ({ kill }) => kill).pipe(
+    Effect.tap(({ started }) => started)
+  )
