@@ -21,6 +21,7 @@ import { assertAccepted } from "./internal/acceptedDocument.js"
 import * as Lifetime from "./internal/lifetime.js"
 import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
+import * as metrics from "./internal/metrics.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
@@ -237,9 +238,11 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
             lifetimeMillis: Lifetime.evictionMillis,
             withdrawn: true
           })
+          metrics.evictedByCall.unsafeUpdate(1, [])
         }),
       evictAll: Effect.sync(() => {
         evictedAllAt = nanos() / 1000n
+        metrics.evictedByCall.unsafeUpdate(1, [])
         store.clear()
       }),
       sweep: () => Effect.sync(() => ({ documents: store.deleteExpired(nanos() - staleFor), leases: 0 }))

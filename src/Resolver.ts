@@ -257,7 +257,10 @@ const make = (
         clientId,
         withoutCache<Option.Option<Entry>>(Option.none())(cache.get(clientId, validator.ruleset)).pipe(
           Effect.flatMap(Option.match({
-            onNone: () => Effect.catchAll(fetchOnce(clientId), orStale(clientId)),
+            onNone: () => {
+              metrics.misses.unsafeUpdate(1, [])
+              return Effect.catchAll(fetchOnce(clientId), orStale(clientId))
+            },
             onSome: hit
           })),
           traced("cimd.resolve", clientId)

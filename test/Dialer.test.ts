@@ -66,7 +66,8 @@ const proxy = (target: number, answer = "HTTP/1.1 200 Connection established\r\n
         upstream.on("error", () => client.destroy()).on("close", () => client.destroy())
         client.on("close", () => upstream.destroy())
         client.write(answer)
-        client.pipe(upstream).pipe(client)
+        client.pipe(upstream)
+        upstream.pipe(client)
       })
     }),
     ({ port }) => ({ port, requests })

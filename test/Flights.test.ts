@@ -4,6 +4,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Scope from "effect/Scope"
 import * as Flights from "../src/internal/flights.js"
 
@@ -99,5 +102,23 @@ describe("Flights", () => {
       yield* Scope.close(scope, Exit.void)
       expect(Exit.isInterrupted(yield* Fiber.await(before!))).toBe(true)
       expect(Exit.isInterrupted(yield* Effect.exit(share("b", effect)))).toBe(true)
+    }))
+
+  it.live("a failed run is not logged as an error that nobody handled, since its waiters have it", () =>
+    Effect.gen(function*() {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ message }) => {
+        logged.push(message)
+      })
+      const quiet = Effect.provide(
+        Effect.gen(function*() {
+          const share = yield* Flights.make<string, string>()
+          yield* Effect.exit(share("a", Effect.fail("https://app.example/secret.json")))
+          yield* Effect.logTrace("heard")
+        }),
+        Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All))
+      )
+      yield* Effect.scoped(quiet)
+      expect(logged).toEqual([["heard"]])
     }))
 })

@@ -1,5 +1,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
@@ -7,7 +8,7 @@ import * as metrics from "./metrics.js"
 
 interface Flight<A, E> {
   readonly landed: Deferred.Deferred<A, E>
-  fiber: Fiber.RuntimeFiber<A, E> | undefined
+  fiber: Fiber.RuntimeFiber<Exit.Exit<A, E>> | undefined
   waiting: number
 }
 
@@ -46,12 +47,13 @@ export const make = <A, E>(): Effect.Effect<
     const start = (key: string, effect: Effect.Effect<A, E>): Effect.Effect<Flight<A, E>> => {
       const flight: Flight<A, E> = { landed: Deferred.unsafeMake(FiberId.none), fiber: undefined, waiting: 0 }
       flights.set(key, flight)
-      return Effect.map(Effect.forkIn(Effect.interruptible(effect), scope), (fiber) => {
+      // A fiber that fails is logged as an error that nobody handled, with the client's whole URL; its waiters handle it.
+      return Effect.map(Effect.forkIn(Effect.exit(Effect.interruptible(effect)), scope), (fiber) => {
         flight.fiber = fiber
         // An observer runs even when the fiber was ended before its first step, as in a scope that is closed.
         fiber.addObserver((exit) => {
           forget(key, flight)
-          Deferred.unsafeDone(flight.landed, exit)
+          Deferred.unsafeDone(flight.landed, Exit.flatten(exit))
         })
         return flight
       })

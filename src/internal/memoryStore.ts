@@ -1,5 +1,6 @@
 import type { Instant } from "../Cache.js"
 import type { AcceptedDocument } from "../ClientMetadata.js"
+import * as metrics from "./metrics.js"
 
 /** What is remembered of a client. Without a document it marks an eviction, which stops the fetches begun before. */
 export interface Remembered {
@@ -82,7 +83,10 @@ export class MemoryStore {
   #makeRoom(): void {
     for (const [clientId, slot] of this.#slots) {
       this.#slots.delete(clientId)
-      if (!slot.used) return
+      if (!slot.used) {
+        metrics.evictedFromMemory.unsafeUpdate(1, [])
+        return
+      }
       slot.used = false
       this.#slots.set(clientId, slot)
     }

@@ -9,6 +9,22 @@ export const memoryHits = Metric.tagged(resolves, "source", "memory")
 export const postgresHits = Metric.tagged(resolves, "source", "postgres")
 export const origins = Metric.tagged(resolves, "source", "origin")
 
+/** Clients that no tier had a fresh document of. */
+export const misses = Metric.counter("cimd_misses_total", {
+  description: "Resolved client identifiers that the cache had no fresh document of",
+  incremental: true
+})
+
+const evictions = Metric.counter("cimd_evictions_total", {
+  description: "Documents given up before a sweep would take them, by reason",
+  incremental: true
+})
+/** By a call of `evict` or `evictAll`, each counted once. */
+export const evictedByCall = Metric.tagged(evictions, "reason", "call")
+export const evictedFromMemory = Metric.tagged(evictions, "reason", "memory_full")
+export const evictedFromOrigin = Metric.tagged(evictions, "reason", "origin_full")
+export const evictedFromTable = Metric.tagged(evictions, "reason", "table_full")
+
 /** Callers that were answered by work another caller had begun. */
 export const coalesced = Metric.counter("cimd_coalesced_total", {
   description: "Callers that waited for work which another caller had begun",

@@ -132,6 +132,11 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
   const announcement = (kind: "changed" | "released" | "all", clientId = "") =>
     sql`pg_notify(${tables.channel}, ${`${kind} ${options.nodeId} ${clientId}`})`
 
+  const evicting = (statement: Effect.Effect<unknown, CacheError>): Effect.Effect<void, CacheError> =>
+    Effect.map(statement, () => {
+      metrics.evictedByCall.unsafeUpdate(1, [])
+    })
+
   // As text, so that no setting of the client's type parsers or name transforms reaches the document. A double tells
   // microseconds apart for centuries, and Postgres computes it in a fraction of the time of an exact number.
   const columns = sql.literal(`client_id, ruleset, document::text, judgement::text,
@@ -194,7 +199,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       const judgement = JSON.stringify({ authMethods: document.authMethods, warnings: document.warnings })
       // Two writers that meet on one row wait for each other there, so the comparison sees what is stored last.
       return Effect.map(
-        bounded("put")(sql<{ stored: number }>`WITH stored AS (
+        bounded("put")(sql<{ crowded_out: number }>`WITH stored AS (
             INSERT INTO ${documents} AS kept
               (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
             SELECT ${clientId}, ${origin}, ${document.ruleset},
@@ -213,14 +218,20 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
               SELECT client_id FROM ${documents} WHERE origin = ${origin} AND client_id <> ${clientId}
               ORDER BY expires_at DESC OFFSET ${options.maxPerOrigin - 1}
             )
+            RETURNING 1
           )
-          SELECT 1 AS stored ${options.announce ? sql`, ${announcement("changed", clientId)}` : sql``} FROM stored`),
-        (rows) => rows.length > 0
+          SELECT (SELECT count(*)::integer FROM crowded_out) AS crowded_out, ${
+          options.announce ? announcement("changed", clientId) : sql`1`
+        } FROM stored`),
+        ([stored]) => {
+          if (stored !== undefined) metrics.evictedFromOrigin.unsafeUpdate(stored.crowded_out, [])
+          return stored !== undefined
+        }
       )
     },
 
     evict: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(
+      evicting(
         bounded("evict")(sql`WITH evicted AS (
           INSERT INTO ${documents} (client_id, origin, ruleset, fetched_at, expires_at)
           VALUES (${clientId}, ${ClientId.origin(clientId)}, '', clock_timestamp(), ${later(Lifetime.evictionMillis)})
@@ -231,7 +242,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
         ) SELECT ${options.announce ? announcement("changed", clientId) : sql`1`} FROM evicted`)
       ),
 
-    evictAll: Effect.asVoid(
+    evictAll: evicting(
       bounded("evictAll")(sql`WITH evicted AS (
         UPDATE ${state} SET evicted_at = clock_timestamp() RETURNING 1
       ) SELECT ${options.announce ? announcement("all") : sql`1`} FROM evicted`)

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError } from "../Cache.js"
+import * as metrics from "./metrics.js"
 import type { PostgresStore } from "./postgresStore.js"
 
 /** Runs a batch until one comes back that was not full, and answers how many rows went in all. */
@@ -20,6 +21,7 @@ export const make = (store: PostgresStore): Cache["Type"]["sweep"] => (options) 
     const boundary = yield* store.boundary
     const expired = yield* inBatches(batchSize, store.sweepDocuments(boundary, batchSize))
     const surplus = yield* inBatches(batchSize, store.sweepSurplus(batchSize))
+    metrics.evictedFromTable.unsafeUpdate(surplus, [])
     const leases = yield* store.sweepLeases(boundary)
     return { documents: expired + surplus, leases }
   })

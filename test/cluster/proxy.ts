@@ -43,7 +43,8 @@ export const make = (target: number): Effect.Effect<Proxy, never, Scope.Scope> =
         return
       }
       far.on("error", () => near.destroy())
-      near.pipe(far).pipe(near)
+      near.pipe(far)
+      far.pipe(near)
     })
     yield* Effect.acquireRelease(
       Effect.async<void>((resume) => {

@@ -1,6 +1,7 @@
 /** What the tests of a cluster share: an origin, a database, nodes, and a look into the database. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Origin } from "effect-cimd/testing"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -47,9 +48,9 @@ export const untilAllHear = (nodes: ReadonlyArray<Client.Node>) =>
       node.ask("status", {}).pipe(
         Effect.delay(20),
         Effect.repeat({ until: ({ listening }) => listening }),
-        Effect.timeoutFail({
+        Effect.timeoutFailCause({
           duration: "15 seconds",
-          onTimeout: () => new Error(`Node ${node.name} does not hear the others`)
+          onTimeout: () => Cause.die(new Error(`Node ${node.name} does not hear the others`))
         })
       ),
     { concurrency: "unbounded", discard: true }

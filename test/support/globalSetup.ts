@@ -14,13 +14,24 @@ declare module "vitest" {
   }
 }
 
+// The package that brings another version of Postgres than the usual one.
+const packageName = process.env.POSTGRES_PACKAGE
+
 /** One server for all test files, and one migrated database in it, of which each file takes copies. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const scope = await Effect.runPromise(Scope.make())
   const started = Effect.gen(function*() {
-    const server = yield* Postgres.url
+    const server = yield* (packageName === undefined ? Postgres.url : Postgres.embedded({ packageName }))
     const template = yield* Postgres.database(server)
-    yield* Effect.provide(Migrations.run(), PgClient.layer({ url: template, maxConnections: 1 }))
+    const version = yield* Effect.provide(
+      Effect.gen(function*() {
+        yield* Migrations.run()
+        const sql = yield* PgClient.PgClient
+        return yield* sql<{ server_version: string }>`SHOW server_version`
+      }),
+      PgClient.layer({ url: template, maxConnections: 1 })
+    )
+    console.log(`Postgres ${version[0]?.server_version}`)
     return { server, template: new URL(Redacted.value(template)).pathname.slice(1) }
   })
   const { server, template } = await Effect.runPromise(Scope.extend(started, scope))
