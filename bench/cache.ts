@@ -8,22 +8,12 @@ import { Postgres } from "effect-cimd/testing"
 import * as EffectCache from "effect/Cache"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import { pathToFileURL } from "node:url"
-import pg from "pg"
-
-/** One measured ratio, and what it has to be, if anything. */
-export interface Row {
-  readonly name: string
-  readonly ratio: number
-  readonly limit: number | null
-  readonly holds: boolean
-  readonly detail: string
-}
-
-const percentile = (values: ReadonlyArray<number>, part: number): number =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? Number.NaN
-const median = (values: ReadonlyArray<number>): number => percentile(values, 0.5)
+import type pg from "pg"
+import * as PostgresPool from "../src/internal/postgresPool.js"
+import type { Row } from "./row.js"
+import { atLeast, atMost, median, percentile, print, unlimited } from "./row.js"
 
 /** Nanoseconds that an effect takes, measured inside a fiber. */
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
@@ -51,15 +41,6 @@ const sideBySide = <E, R>(
     return { ours: median(times.ours), theirs: median(times.theirs) }
   })
 
-const row = (name: string, ratio: number, limit: number | null, holds: boolean, detail: string): Row => ({
-  name,
-  ratio,
-  limit,
-  holds,
-  detail
-})
-const atMost = (name: string, ratio: number, limit: number, detail: string): Row =>
-  row(name, ratio, limit, ratio <= limit, detail)
 const micros = (nanos: number): string => `${(nanos / 1000).toFixed(2)} µs`
 
 const idOf = (i: number) => `https://app${i % 1000}.example/client-${i}.json` as ClientId.ClientId
@@ -128,7 +109,7 @@ const fill = (count: number) =>
     yield* sql.unsafe("VACUUM ANALYZE cimd_documents")
   })
 
-const reads = (url: Redacted.Redacted, pool: pg.Pool) =>
+const reads = (pool: pg.Pool) =>
   Effect.gen(function*() {
     const cache = yield* Cache.Cache
     const { ruleset } = yield* Validator.Validator
@@ -169,29 +150,25 @@ const reads = (url: Redacted.Redacted, pool: pg.Pool) =>
         1.2,
         `${micros(serial.ours / 200)} against ${micros(serial.theirs / 200)}`
       ),
-      (() => {
-        const ratio = concurrent.theirs / concurrent.ours
-        return row(
-          "throughput of reads at 64 concurrent, beside one prepared query each",
-          ratio,
-          4,
-          ratio >= 4,
-          `${Math.round(1280e9 / concurrent.ours)} against ${Math.round(1280e9 / concurrent.theirs)} reads a second`
-        )
-      })(),
+      atLeast(
+        "throughput of reads at 64 concurrent, beside one prepared query each",
+        concurrent.theirs / concurrent.ours,
+        4,
+        `${Math.round(1280e9 / concurrent.ours)} against ${Math.round(1280e9 / concurrent.theirs)} reads a second`
+      ),
       atMost(
         "read at 1,000,000 rows, beside 1,000 rows",
         large / idle,
         1.2,
         `${micros(large / 200)} against ${micros(idle / 200)}`
       ),
-      row("bytes of disk per row", size?.bytes ?? Number.NaN, null, true, "table and indexes at 1,000,000 rows")
+      unlimited("bytes of disk per row", size?.bytes ?? Number.NaN, "table and indexes at 1,000,000 rows")
     ]
   }).pipe(
     Effect.provide(
       Layer.merge(
         Validator.layer(),
-        Layer.provideMerge(PostgresCache.layer(), PgClient.layer({ url, maxConnections: 10 }))
+        Layer.provideMerge(PostgresCache.layer(), PgClient.layerFromPool({ acquire: Effect.succeed(pool) }))
       )
     )
   )
@@ -244,7 +221,10 @@ const sweeps = (url: Redacted.Redacted) =>
     Effect.provide(
       Layer.merge(
         Validator.layer(),
-        Layer.provideMerge(PostgresCache.layer({ timeout: "1 minute" }), PgClient.layer({ url, maxConnections: 10 }))
+        Layer.provideMerge(
+          PostgresCache.layer({ timeout: "1 minute" }),
+          PostgresCache.layerClient({ url, maxConnections: 10, maxSilence: "1 minute" })
+        )
       )
     )
   )
@@ -260,11 +240,9 @@ const memoryPerEntry = Effect.gen(function*() {
   }
   globalThis.gc?.()
   const bytes = (process.memoryUsage().heapUsed - before) / count
-  return row(
+  return unlimited(
     "bytes of memory per entry of the memory tier",
     bytes,
-    null,
-    true,
     `a document of ${documentOf(idOf(0)).length} bytes`
   )
 }).pipe(Effect.provide(Layer.merge(Validator.layer(), Cache.layerMemory({ maxEntries: 20_000 }))))
@@ -275,15 +253,9 @@ export const cache = (): Promise<ReadonlyArray<Row>> =>
     const server = yield* Postgres.url
     const url = yield* Postgres.database(server)
     yield* Effect.provide(Migrations.run(), PgClient.layer({ url }))
-    const pool = yield* Effect.acquireRelease(
-      Effect.sync(() => new pg.Pool({ connectionString: Redacted.value(url), max: 10 })),
-      (pool) => Effect.promise(() => pool.end())
-    )
-    return [yield* memoryHit, yield* memoryPerEntry, ...(yield* reads(url, pool)), ...(yield* sweeps(url))]
+    // The pool that `PostgresCache.layerClient` makes.
+    const pool = yield* PostgresPool.make({ url, maxConnections: 10 }, true)
+    return [yield* memoryHit, yield* memoryPerEntry, ...(yield* reads(pool)), ...(yield* sweeps(url))]
   }).pipe(Effect.scoped, Effect.runPromise)
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const rows = await cache()
-  console.table(rows)
-  process.exitCode = rows.every(({ holds }) => holds) ? 0 : 1
-}
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) print(await cache())

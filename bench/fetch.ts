@@ -12,15 +12,8 @@ import { createSecureContext } from "node:tls"
 import { pathToFileURL } from "node:url"
 import { Client } from "undici"
 import { clientId } from "../test/support/clientId.js"
-
-/** One measured ratio, and what it has to be. */
-export interface Row {
-  readonly name: string
-  readonly ratio: number
-  readonly limit: number
-  readonly holds: boolean
-  readonly detail: string
-}
+import type { Row } from "./row.js"
+import { atMost, median, print } from "./row.js"
 
 // A server is up for long: what is measured is its code after the compiler has seen it.
 const warmup = 1000
@@ -46,9 +39,6 @@ const bareRequest = async (origin: string, secureContext: ReturnType<typeof crea
   await client.destroy()
   return statusCode === 200 ? bytes.byteLength : 0
 }
-
-const median = (values: ReadonlyArray<number>): number =>
-  [...values].sort((left, right) => left - right)[values.length >> 1] ?? Number.NaN
 
 const milliseconds = async (work: () => Promise<unknown>): Promise<number> => {
   const start = process.hrtime.bigint()
@@ -98,18 +88,12 @@ const World = FetcherTest.layer({ startRate: { starts: 1_000_000, per: 1 } }).pi
 /** The ratio of the medians. */
 export const fetch = async (): Promise<ReadonlyArray<Row>> => {
   const { ours, theirs } = await Effect.runPromise(Effect.provide(measure, World))
-  const ratio = ours / theirs
-  return [{
-    name: "guarded fetch, beside a bare undici request",
-    ratio,
+  return [atMost(
+    "guarded fetch, beside a bare undici request",
+    ours / theirs,
     limit,
-    holds: ratio <= limit,
-    detail: `${ours.toFixed(2)} ms against ${theirs.toFixed(2)} ms, each with a new TLS connection`
-  }]
+    `${ours.toFixed(2)} ms against ${theirs.toFixed(2)} ms, each with a new TLS connection`
+  )]
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const rows = await fetch()
-  console.table(rows)
-  process.exitCode = rows.every((row) => row.holds) ? 0 : 1
-}
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) print(await fetch())
