@@ -189,7 +189,7 @@ const sweeps = (url: Redacted.Redacted) =>
       })
     const half = Effect.gen(function*() {
       yield* fill(2_000_000)
-      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second' WHERE substr(client_id, 12, 1) < '5'`
+      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second' WHERE substr(reverse(client_id), 6, 1) >= '5'`
       const [left] = yield* sql<{ count: number }>`SELECT count(*)::int FROM cimd_documents WHERE expires_at < now()`
       yield* sql.unsafe("VACUUM ANALYZE cimd_documents")
       yield* sql.unsafe("CHECKPOINT")

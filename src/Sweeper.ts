@@ -39,7 +39,7 @@ export interface Options {
    * turn is moved by up to a tenth, so that the nodes of a cluster do not sweep in step.
    */
   readonly interval: Duration.DurationInput
-  /** Rows deleted in one statement at most; 5,000 unless told. */
+  /** Rows deleted in one statement at most; 10,000 unless told. */
   readonly batchSize?: number | undefined
 }
 

@@ -1,7 +1,13 @@
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError } from "../Cache.js"
 import * as metrics from "./metrics.js"
 import type { PostgresStore } from "./postgresStore.js"
+import { sqlState } from "./sqlFaults.js"
+
+// 55P03: a row is locked. 42703 and 0A000: no such column as ctid, as in some databases that speak Postgres' protocol.
+const skippable = new Set(["55P03", "42703", "0A000"])
+const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError && skippable.has(sqlState(cause) ?? "")
 
 /** Runs a batch until one comes back that was not full, and answers how many rows went in all. */
 const inBatches = (
@@ -15,11 +21,21 @@ const inBatches = (
   return rest(0)
 }
 
+/** A batch of what has expired. From the first row on that someone else holds, it is one that skips such rows. */
+const expiredBatch = (store: PostgresStore, boundary: string, batchSize: number): Effect.Effect<number, CacheError> => {
+  const skipping = store.sweepDocumentsSkipping(boundary, batchSize)
+  let batch = Effect.catchIf(store.sweepDocuments(boundary, batchSize), mustSkip, () => {
+    batch = skipping
+    return skipping
+  })
+  return Effect.suspend(() => batch)
+}
+
 export const make = (store: PostgresStore): Cache["Type"]["sweep"] => (options) =>
   Effect.gen(function*() {
-    const batchSize = options?.batchSize ?? 5000
+    const batchSize = options?.batchSize ?? 10_000
     const boundary = yield* store.boundary
-    const expired = yield* inBatches(batchSize, store.sweepDocuments(boundary, batchSize))
+    const expired = yield* inBatches(batchSize, expiredBatch(store, boundary, batchSize))
     const surplus = yield* inBatches(batchSize, store.sweepSurplus(batchSize))
     metrics.evictedFromTable.unsafeUpdate(surplus, [])
     const leases = yield* store.sweepLeases(boundary)
