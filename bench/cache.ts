@@ -195,26 +195,37 @@ const sweeps = (url: Redacted.Redacted) =>
       yield* sql.unsafe("CHECKPOINT")
       return left?.count ?? 0
     })
-    const count = yield* half
-    const plain = yield* timed(sql`DELETE FROM cimd_documents WHERE expires_at < now()`)
-    yield* half
-    const idle = yield* latencies(Effect.sleep("3 seconds"))
-    let swept = 0
-    const busy = yield* latencies(Effect.map(timed(cache.sweep()), (time) => {
-      swept = time
-    }))
+    const idle: Array<number> = []
+    const busy: Array<number> = []
+    const plain: Array<number> = []
+    const swept: Array<number> = []
+    let count = 0
+    // The same reads go on beside both.
+    const beside = (effect: Effect.Effect<unknown, unknown>, times: Array<number>) =>
+      latencies(Effect.map(timed(effect), (time) => {
+        times.push(time)
+      }))
+    for (let round = 0; round < 2; round++) {
+      count = yield* half
+      yield* beside(sql`DELETE FROM cimd_documents WHERE expires_at < now()`, plain)
+      yield* half
+      idle.push(yield* latencies(Effect.sleep("3 seconds")))
+      busy.push(yield* beside(cache.sweep(), swept))
+    }
     return [
       atMost(
         `sweep of ${count} of 2,000,000 rows, beside one plain DELETE`,
-        swept / plain,
+        median(swept) / median(plain),
         1.5,
-        `${(swept / 1e9).toFixed(2)} s against ${(plain / 1e9).toFixed(2)} s`
+        `${(median(swept) / 1e9).toFixed(2)} s against ${
+          (median(plain) / 1e9).toFixed(2)
+        } s, both beside the same reads`
       ),
       atMost(
         "p99 of reads during the sweep, beside its idle value",
-        busy / idle,
+        median(busy) / median(idle),
         2,
-        `${micros(busy)} against ${micros(idle)}`
+        `${micros(median(busy))} against ${micros(median(idle))}`
       )
     ]
   }).pipe(

@@ -1,4 +1,5 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
+import type { Fragment } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -151,6 +152,15 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       WHERE client_id = ${sql.literal(condition)} AND expires_at > now() AND ${notEvicted}`.compile()[0]
   const freshOne = fresh("one", "$1")
   const freshMany = fresh("many", "ANY($1::text[])")
+
+  // Counted there: the rows themselves would be more work for this process than for the database.
+  const deleted = (deletion: Fragment): Effect.Effect<number, CacheError> =>
+    Effect.map(
+      bounded("sweep")(
+        sql<{ count: number }>`WITH deleted AS (${deletion}) SELECT count(*)::integer AS count FROM deleted`
+      ),
+      (rows) => Arr.unsafeGet(rows, 0).count
+    )
 
   const expiredBefore = (boundary: string) =>
     sql`${boundary}::timestamptz - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`
@@ -320,48 +330,35 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
     /**
      * Deletes one batch of what expired before the boundary, by its place in the table, which costs little more than one
      * plain DELETE. It fails rather than wait for a row that someone is writing, and where rows have no such place.
-     * Nothing is deleted while
-     * another sweeper is at it (SWP-05).
+     * Nothing is deleted while another sweeper is at it (SWP-05).
      */
     sweepDocuments: (boundary: string, batchSize: number): Effect.Effect<number, CacheError> =>
-      Effect.map(
-        bounded("sweep")(sql`DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(
+      deleted(sql`DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(
             SELECT ctid FROM ${documents}
             WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
               AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL
               AND expires_at < ${expiredBefore(boundary)}
             ORDER BY expires_at LIMIT ${batchSize}
           )) AND expires_at < ${expiredBefore(boundary)} RETURNING 1`),
-        (rows) => rows.length
-      ),
 
     /** The same on every database, and row by row: those that someone is writing are skipped (SWP-04). */
     sweepDocumentsSkipping: (boundary: string, batchSize: number): Effect.Effect<number, CacheError> =>
-      Effect.map(
-        bounded("sweep")(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
+      deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
             SELECT client_id FROM ${documents} WHERE expires_at < ${expiredBefore(boundary)}
             ORDER BY expires_at LIMIT ${batchSize}
             FOR UPDATE SKIP LOCKED
           )) RETURNING 1`),
-        (rows) => rows.length
-      ),
 
     /** Deletes one batch of what is more than the table may hold, the oldest expiry first. */
     sweepSurplus: (batchSize: number): Effect.Effect<number, CacheError> =>
-      Effect.map(
-        bounded("sweep")(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
+      deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
             SELECT client_id FROM ${documents} ORDER BY expires_at
             LIMIT least(${batchSize}::bigint, (SELECT greatest(count(*) - ${options.maxDocuments}, 0) FROM ${documents}))
             FOR UPDATE SKIP LOCKED
           )) RETURNING 1`),
-        (rows) => rows.length
-      ),
 
     sweepLeases: (boundary: string): Effect.Effect<number, CacheError> =>
-      Effect.map(
-        bounded("sweep")(sql`DELETE FROM ${leases} WHERE expires_at < ${boundary}::timestamptz RETURNING 1`),
-        (rows) => rows.length
-      )
+      deleted(sql`DELETE FROM ${leases} WHERE expires_at < ${boundary}::timestamptz RETURNING 1`)
   }
 }
 
