@@ -13,7 +13,13 @@ interface Request<A, E> {
  */
 export const make = <A, E>(
   lookUp: (keys: ReadonlyArray<string>, done: (found: Exit.Exit<ReadonlyMap<string, A>, E>) => void) => void,
-  options: { readonly concurrency: number; readonly maxKeys: number }
+  options: {
+    /** Look-ups under way at most. */
+    readonly concurrency: number
+    /** So few keys are not shared out. */
+    readonly minKeys: number
+    readonly maxKeys: number
+  }
 ): (key: string) => Effect.Effect<Option.Option<A>, E> => {
   const waiting: Array<Request<A, E>> = []
   let running = 0
@@ -28,7 +34,9 @@ export const make = <A, E>(
 
   const start = () => {
     scheduled = false
-    const batch = waiting.splice(0, options.maxKeys)
+    // Shared out over all that may be under way, or those who came together would wait together for one answer.
+    const share = Math.ceil(waiting.length / (options.concurrency - running))
+    const batch = waiting.splice(0, Math.min(Math.max(share, options.minKeys), options.maxKeys))
     const keys = new Set(batch.map(({ key }) => key))
     running++
     lookUp([...keys], (exit) => {
