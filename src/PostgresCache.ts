@@ -11,6 +11,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -278,16 +279,22 @@ export interface ClientConfig extends PgClient.PgClientConfig {
 export const layerClient = (
   config: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
-  Layer.catchAll(
-    PgClient.layerFromPool({
-      acquire: PostgresPool.make(
-        { stream: SilentSocket.make(config.maxSilence ?? "10 seconds"), ...config },
-        config.prepare ?? true
-      ),
-      spanAttributes: config.spanAttributes,
-      transformResultNames: config.transformResultNames,
-      transformQueryNames: config.transformQueryNames,
-      transformJson: config.transformJson
-    }),
-    (cause) => Layer.fail(unavailable(cause))
+  PgClient.layerFromPool({
+    acquire: PostgresPool.make(
+      { ...config, stream: config.stream ?? SilentSocket.make(config.maxSilence ?? "10 seconds") },
+      config.prepare ?? true
+    ),
+    spanAttributes: config.spanAttributes,
+    transformResultNames: config.transformResultNames,
+    transformQueryNames: config.transformQueryNames,
+    transformJson: config.transformJson
+  }).pipe(
+    // A pool does not tell these, and who listens connects as the pool does.
+    Layer.tap((context) =>
+      Effect.sync(() => {
+        const { connectTimeout, stream } = config
+        Object.assign(Context.get(context, PgClient.PgClient).config, { connectTimeout, stream })
+      })
+    ),
+    Layer.catchAll((cause) => Layer.fail(unavailable(cause)))
   )

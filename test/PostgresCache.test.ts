@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { mkdtemp, rm } from "node:fs/promises"
+import { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Bounded from "../src/internal/bounded.js"
@@ -232,6 +233,51 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       }))
   }
 )
+
+describe("PostgresCache.layerClient", () => {
+  it.scopedLive("connects through the sockets of the host, also to listen", () =>
+    Effect.gen(function*() {
+      const url = new URL(Redacted.value(yield* Postgres.migratedUrl))
+      const server = { host: url.hostname, port: Number(url.port) }
+      // As where a connector makes the sockets: the address in the URL leads nowhere.
+      url.port = "1"
+      const client = PostgresCache.layerClient({
+        url: Redacted.make(url.href),
+        stream: () =>
+          new (class extends Socket {
+            override connect() {
+              return super.connect(server)
+            }
+          })()
+      })
+      const listening = Effect.map(Metric.value(metrics.listening), ({ value }) => value)
+      yield* Layer.build(Layer.provide(PostgresCache.layerTiered(), client))
+      yield* Effect.repeat(Effect.delay(listening, "10 millis"), { until: (heard) => heard === 1 }).pipe(
+        Effect.timeout("5 seconds")
+      )
+    }))
+
+  it.scopedLive("prepares the reads once on each connection, unless told not to", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const prepared = (prepare: boolean | undefined) =>
+        Effect.gen(function*() {
+          const cache = yield* Cache.Cache
+          const sql = yield* PgClient.PgClient
+          const document = accepted("https://app.example/prepared")
+          yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+          for (let i = 0; i < 3; i++) {
+            expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+          }
+          const [row] = yield* sql<{ count: number }>`SELECT count(*)::integer AS count FROM pg_prepared_statements`
+          return row!.count
+        }).pipe(Effect.provide(
+          Layer.provideMerge(PostgresCache.layer(), PostgresCache.layerClient({ url, prepare, maxConnections: 1 }))
+        ))
+      expect(yield* prepared(undefined)).toBe(1)
+      expect(yield* prepared(false)).toBe(0)
+    }))
+})
 
 describe("Migrations", () => {
   it.live("run once, however many processes begin at the same moment", () =>
