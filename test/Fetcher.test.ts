@@ -95,7 +95,7 @@ describe("Fetcher", () => {
       expect(error).toMatchObject({ _tag: "StatusRefused", status: 404, clientId: url })
     }).pipe(Effect.provide(world())))
 
-  for (const handshake of ["wrong-name", "self-signed", "expired", "not-yet-valid", "reset"] as const) {
+  for (const handshake of ["wrong-name", "common-name", "self-signed", "expired", "not-yet-valid", "reset"] as const) {
     it.live(`FET-01: a handshake that is ${handshake} fails`, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin

@@ -15,6 +15,8 @@ export interface Certificate {
 export interface Subject {
   /** Host names and addresses that the certificate is for. */
   readonly names: ReadonlyArray<string>
+  /** The first of the names unless told. */
+  readonly commonName?: string
   readonly notBefore: Date
   readonly notAfter: Date
 }
@@ -94,7 +96,9 @@ const newKeys = () => generateKeyPairSync("ec", { namedCurve: "P-256" })
 const toPem = (key: KeyObject): string => key.export({ type: "pkcs8", format: "pem" }).toString()
 
 const leafExtensions = (names: ReadonlyArray<string>) => [
-  sequence(subjectAltName, octets(sequence(...names.map(generalName))))
+  names.length === 0
+    ? sequence(basicConstraints, octets(sequence()))
+    : sequence(subjectAltName, octets(sequence(...names.map(generalName))))
 ]
 
 /** A certificate that is signed by its own key alone. */
@@ -130,7 +134,7 @@ export const authority = (
     issue: (subject) => ({
       cert: issue(
         { name, key: privateKey },
-        { ...subject, name: subject.names[0] ?? "nobody", publicKey: leaf.publicKey },
+        { ...subject, name: subject.commonName ?? subject.names[0] ?? "nobody", publicKey: leaf.publicKey },
         leafExtensions(subject.names)
       ),
       key

@@ -21,6 +21,12 @@ export const context = (ca: ReadonlyArray<string> | undefined): SecureContext =>
 export const failure = (target: Target, address: string, error: Error): TlsFailed =>
   new TlsFailed({ clientId: target.clientId, address, code: codeOf(error), detail: printable(error.message) })
 
+/** Node falls back to the subject's common name, which is no identity of a server any more (RFC 9525, section 2). */
+const checkServerIdentity: typeof tls.checkServerIdentity = (host, certificate) =>
+  certificate.subjectaltname === undefined
+    ? new Error("The certificate has no subject alternative name")
+    : tls.checkServerIdentity(host, certificate)
+
 const tlsOver = (target: Target, socket: Duplex, secureContext: SecureContext): TLSSocket =>
   ignore(tls.connect({
     socket,
@@ -29,6 +35,7 @@ const tlsOver = (target: Target, socket: Duplex, secureContext: SecureContext): 
     // An address has no place in the extension (RFC 6066, section 3); the certificate is checked against `host`.
     servername: target.isAddress ? "" : target.host,
     ALPNProtocols: ["http/1.1"],
+    checkServerIdentity,
     // Said aloud, so that no environment variable turns it off.
     rejectUnauthorized: true
   }))

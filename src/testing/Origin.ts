@@ -67,7 +67,16 @@ export interface Answer {
  * @since 0.1.0
  * @category models
  */
-export type Handshake = "trusted" | "wrong-name" | "self-signed" | "expired" | "not-yet-valid" | "hang" | "reset"
+export type Handshake =
+  | "trusted"
+  | "wrong-name"
+  /** The certificate has the name as its subject's common name alone, where RFC 9525 no longer looks. */
+  | "common-name"
+  | "self-signed"
+  | "expired"
+  | "not-yet-valid"
+  | "hang"
+  | "reset"
 
 /**
  * @since 0.1.0
@@ -203,6 +212,8 @@ const contextsOf = (authority: ReturnType<typeof Certificate.authority>) => {
         return Certificate.selfSigned({ names, ...valid })
       case "wrong-name":
         return authority.issue({ names: ["wrong.example"], ...valid })
+      case "common-name":
+        return authority.issue({ names: [], commonName: name, ...valid })
       case "expired":
         return authority.issue({ names, notBefore: new Date(now - 2 * day), notAfter: new Date(now - day) })
       case "not-yet-valid":
