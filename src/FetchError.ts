@@ -90,7 +90,7 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
   }
 ) {
   override get message(): string {
-    return `The TLS handshake for ${this.clientId} with ${this.address} failed: ${this.detail} (${this.code}).`
+    return `The TLS connection for ${this.clientId} with ${this.address} failed: ${this.detail} (${this.code}).`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
