@@ -1,5 +1,5 @@
 /**
- * The cache beside what it is made of: effect's own cache, and bare node-postgres on a pool of the same size.
+ * The cache beside what it is made of: effect's own cache, and bare node-postgres on the same pool.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Cache, Fetcher, HostPolicy, Migrations, PostgresCache, Resolver, Validator } from "effect-cimd"
@@ -10,8 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { pathToFileURL } from "node:url"
-import type pg from "pg"
-import * as PostgresPool from "../src/internal/postgresPool.js"
+import * as DirectQuery from "../dist/src/internal/directQuery.js"
 import type { Row } from "./row.js"
 import { atLeast, atMost, median, percentile, print, unlimited } from "./row.js"
 
@@ -109,9 +108,11 @@ const fill = (count: number) =>
     yield* sql.unsafe("VACUUM ANALYZE cimd_documents")
   })
 
-const reads = (pool: pg.Pool) =>
+const reads = (url: Redacted.Redacted) =>
   Effect.gen(function*() {
     const cache = yield* Cache.Cache
+    const pool = DirectQuery.poolOf(yield* PgClient.PgClient)?.pool
+    if (pool === undefined) return yield* Effect.dieMessage("The client has a pool of its own")
     const { ruleset } = yield* Validator.Validator
     let next = 0
     const id = () => idOf((next += 7919) % 1000)
@@ -168,7 +169,7 @@ const reads = (pool: pg.Pool) =>
     Effect.provide(
       Layer.merge(
         Validator.layer(),
-        Layer.provideMerge(PostgresCache.layer(), PgClient.layerFromPool({ acquire: Effect.succeed(pool) }))
+        Layer.provideMerge(PostgresCache.layer(), PostgresCache.layerClient({ url, maxConnections: 10 }))
       )
     )
   )
@@ -264,9 +265,7 @@ export const cache = (): Promise<ReadonlyArray<Row>> =>
     const server = yield* Postgres.url
     const url = yield* Postgres.database(server)
     yield* Effect.provide(Migrations.run(), PgClient.layer({ url }))
-    // The pool that `PostgresCache.layerClient` makes.
-    const pool = yield* PostgresPool.make({ url, maxConnections: 10 }, true)
-    return [yield* memoryHit, yield* memoryPerEntry, ...(yield* reads(pool)), ...(yield* sweeps(url))]
+    return [yield* memoryHit, yield* memoryPerEntry, ...(yield* reads(url)), ...(yield* sweeps(url))]
   }).pipe(Effect.scoped, Effect.runPromise)
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) print(await cache())

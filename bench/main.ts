@@ -1,7 +1,7 @@
 /**
  * Every benchmark in one table; each line is a ratio measured in this run. `--json` prints it for a program.
  *
- * The peers of `validate` and `burst` are installed apart: `npm ci --prefix differential --ignore-scripts`.
+ * The peers of `validate` and `burst` are installed apart, in differential/.
  */
 import { burst } from "./burst.js"
 import { cache } from "./cache.js"

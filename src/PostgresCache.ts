@@ -21,6 +21,7 @@ import type * as Scope from "effect/Scope"
 import { Cache } from "./Cache.js"
 import * as Announcements from "./internal/announcements.js"
 import * as Bounded from "./internal/bounded.js"
+import * as DirectQuery from "./internal/directQuery.js"
 import * as Elections from "./internal/elections.js"
 import * as Lifetime from "./internal/lifetime.js"
 import * as MemoryTier from "./internal/memoryTier.js"
@@ -279,22 +280,26 @@ export interface ClientConfig extends PgClient.PgClientConfig {
 export const layerClient = (
   config: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
-  PgClient.layerFromPool({
-    acquire: PostgresPool.make(
-      { ...config, stream: config.stream ?? SilentSocket.make(config.maxSilence ?? "10 seconds") },
-      config.prepare ?? true
+  PostgresPool.make({ ...config, stream: config.stream ?? SilentSocket.make(config.maxSilence ?? "10 seconds") }).pipe(
+    Effect.map((pool) =>
+      PgClient.layerFromPool({
+        acquire: Effect.succeed(pool),
+        spanAttributes: config.spanAttributes,
+        transformResultNames: config.transformResultNames,
+        transformQueryNames: config.transformQueryNames,
+        transformJson: config.transformJson
+      }).pipe(
+        Layer.tap((context) =>
+          Effect.sync(() => {
+            const client = Context.get(context, PgClient.PgClient)
+            DirectQuery.register(client, { pool, prepare: config.prepare ?? true })
+            // A pool does not tell these, and who listens connects as the pool does.
+            const { connectTimeout, stream } = config
+            Object.assign(client.config, { connectTimeout, stream })
+          })
+        )
+      )
     ),
-    spanAttributes: config.spanAttributes,
-    transformResultNames: config.transformResultNames,
-    transformQueryNames: config.transformQueryNames,
-    transformJson: config.transformJson
-  }).pipe(
-    // A pool does not tell these, and who listens connects as the pool does.
-    Layer.tap((context) =>
-      Effect.sync(() => {
-        const { connectTimeout, stream } = config
-        Object.assign(Context.get(context, PgClient.PgClient).config, { connectTimeout, stream })
-      })
-    ),
+    Layer.unwrapScoped,
     Layer.catchAll((cause) => Layer.fail(unavailable(cause)))
   )

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -51,6 +52,14 @@ cacheSuite(
       })))
   )
 )
+
+const ownClient = Layer.unwrapScoped(
+  Effect.map(Postgres.migratedUrl, (url) => PostgresCache.layerClient({ url, maxConnections: 5 }))
+)
+
+cacheSuite("PostgresCache.layer over layerClient", Layer.provide(PostgresCache.layer(), ownClient))
+
+cacheSuite("PostgresCache.layerTiered over layerClient", Layer.provide(PostgresCache.layerTiered(), ownClient))
 
 const startFailure = <R, E>(cache: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable | E, R>) =>
   Effect.flip(Effect.scoped(Layer.build(cache)))
@@ -300,45 +309,52 @@ describe("Migrations", () => {
 })
 
 describe("CAC-09: a database that goes away at run time", () => {
-  it.live("gives typed errors within the deadline, and is used again when it is back", () =>
-    Effect.gen(function*() {
-      const dataDirectory = yield* Effect.acquireRelease(
-        Effect.promise(() => mkdtemp(join(tmpdir(), "effect-cimd-restart-"))),
-        (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
-      )
-      const start = (port?: number) =>
-        Effect.gen(function*() {
-          const scope = yield* Scope.make()
-          const url = yield* Scope.extend(PostgresServer.embedded({ dataDirectory, port }), scope)
-          return { url, stop: Scope.close(scope, Exit.void) }
-        })
-      const first = yield* start()
-      const context = yield* Layer.build(
-        PostgresCache.layer({ timeout: "1 second" }).pipe(
-          Layer.provide(Migrations.layer()),
-          Layer.provide(PgClient.layer({ url: first.url }))
+  const clients = {
+    "PgClient": (url: Redacted.Redacted) => Layer.orDie(PgClient.layer({ url })),
+    "PostgresCache.layerClient": (url: Redacted.Redacted) => Layer.orDie(PostgresCache.layerClient({ url }))
+  }
+  it.live.each(Record.toEntries(clients))(
+    "gives typed errors within the deadline, and is used again when it is back (%s)",
+    ([, client]) =>
+      Effect.gen(function*() {
+        const dataDirectory = yield* Effect.acquireRelease(
+          Effect.promise(() => mkdtemp(join(tmpdir(), "effect-cimd-restart-"))),
+          (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
         )
-      )
-      const cache = yield* Effect.provide(Cache.Cache, context)
-      const document = accepted("https://app.example/restart")
-      yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
-      yield* first.stop
+        const start = (port?: number) =>
+          Effect.gen(function*() {
+            const scope = yield* Scope.make()
+            const url = yield* Scope.extend(PostgresServer.embedded({ dataDirectory, port }), scope)
+            return { url, stop: Scope.close(scope, Exit.void) }
+          })
+        const first = yield* start()
+        const context = yield* Layer.build(
+          PostgresCache.layer({ timeout: "1 second" }).pipe(
+            Layer.provide(Migrations.layer()),
+            Layer.provide(client(first.url))
+          )
+        )
+        const cache = yield* Effect.provide(Cache.Cache, context)
+        const document = accepted("https://app.example/restart")
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+        yield* first.stop
 
-      const began = Date.now()
-      const failures = yield* Effect.all([
-        Effect.flip(cache.get(document.clientId, ruleset)),
-        Effect.flip(cache.put(document, { fetchedAt: 0n, timeToLive: "1 hour" })),
-        Effect.flip(cache.evict(document.clientId)),
-        Effect.flip(cache.evictAll),
-        Effect.flip(cache.sweep()),
-        Effect.flip(cache.now)
-      ])
-      expect(failures.map(({ _tag, operation }) => [_tag, operation])).toEqual(
-        ["get", "put", "evict", "evictAll", "sweep", "now"].map((operation) => ["CacheError", operation])
-      )
-      expect(Date.now() - began).toBeLessThan(6 * 1000 + 500)
+        const began = Date.now()
+        const failures = yield* Effect.all([
+          Effect.flip(cache.get(document.clientId, ruleset)),
+          Effect.flip(cache.put(document, { fetchedAt: 0n, timeToLive: "1 hour" })),
+          Effect.flip(cache.evict(document.clientId)),
+          Effect.flip(cache.evictAll),
+          Effect.flip(cache.sweep()),
+          Effect.flip(cache.now)
+        ])
+        expect(failures.map(({ _tag, operation }) => [_tag, operation])).toEqual(
+          ["get", "put", "evict", "evictAll", "sweep", "now"].map((operation) => ["CacheError", operation])
+        )
+        expect(Date.now() - began).toBeLessThan(6 * 1000 + 500)
 
-      yield* Effect.acquireRelease(start(Number(new URL(Redacted.value(first.url)).port)), ({ stop }) => stop)
-      expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
-    }).pipe(Effect.scoped))
+        yield* Effect.acquireRelease(start(Number(new URL(Redacted.value(first.url)).port)), ({ stop }) => stop)
+        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+      }).pipe(Effect.scoped)
+  )
 })

@@ -10,15 +10,20 @@ import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import { CacheError } from "../Cache.js"
 
+/** Starts a statement, and answers how to stop it. */
+export type Start<A> = (done: (exit: Exit.Exit<A, SqlError>) => void) => () => void
+
 /** Runs a statement for an operation of the cache. */
 export interface Bounded {
   (operation: CacheError["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
   /** The same for who is no fiber: starts the statement, and answers how to leave it. */
   readonly start: <A>(
     operation: CacheError["operation"],
-    statement: Effect.Effect<A, SqlError>,
+    statement: Start<A>,
     done: (exit: Exit.Exit<A, CacheError>) => void
   ) => () => void
+  /** A statement as something to start, in a fiber of its own. */
+  readonly forked: <A>(statement: Effect.Effect<A, SqlError>) => Start<A>
 }
 
 /**
@@ -35,24 +40,25 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
     const millis = Duration.toMillis(timeout)
     const overdue = `no answer within ${Duration.format(Duration.decode(timeout))}`
 
-    const start = <A>(
-      operation: CacheError["operation"],
-      statement: Effect.Effect<A, SqlError>,
-      done: (exit: Exit.Exit<A, CacheError>) => void
-    ): () => void => {
-      const failed = (cause: unknown) => Exit.fail(new CacheError({ operation, cause }))
+    const forked: Bounded["forked"] = (statement) => (done) => {
       const fiber = fork(statement)
+      fiber.addObserver(done)
+      return () => fiber.unsafeInterruptAsFork(FiberId.none)
+    }
+
+    const start: Bounded["start"] = (operation, statement, done) => {
+      const failed = (cause: unknown) => Exit.fail(new CacheError({ operation, cause }))
       let over = false
-      const end = (exit: Exit.Exit<A, CacheError>) => {
+      const end: typeof done = (exit) => {
         if (over) return
         over = true
         done(exit)
       }
       const timer = setTimeout(() => {
         end(failed(new Error(overdue)))
-        fiber.unsafeInterruptAsFork(FiberId.none)
+        stop()
       }, millis)
-      fiber.addObserver((exit) => {
+      const stop = statement((exit) => {
         clearTimeout(timer)
         end(
           Exit.mapErrorCause(exit, (cause) =>
@@ -72,7 +78,7 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
           const outside = Context.omit(SqlClient.TransactionConnection)(
             context as Context.Context<SqlClient.TransactionConnection>
           )
-          return Effect.sync(start(operation, Effect.provide(statement, outside), resume))
+          return Effect.sync(start(operation, forked(Effect.provide(statement, outside)), resume))
         }))
-    return Object.assign(bounded, { start })
+    return Object.assign(bounded, { start, forked })
   })

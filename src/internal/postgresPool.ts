@@ -1,7 +1,4 @@
-/**
- * A pool of node-postgres whose connections prepare the statements that ask for it, and which counts who waits for a
- * connection. `PgClient` can do neither by itself: it hands every statement to the connection as a text and no more.
- */
+/** A pool of node-postgres that counts who waits for a connection. */
 import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
@@ -11,27 +8,7 @@ import type * as Scope from "effect/Scope"
 import pg from "pg"
 import * as metrics from "./metrics.js"
 
-const mark = "/* prepare: "
-
-/** The head of a statement that is worth preparing. Texts that differ need names that differ. */
-export const prepareAs = (name: string): string => `${mark}${name} */ `
-
-const nameOf = (text: string): string => text.slice(mark.length, text.indexOf(" ", mark.length))
-
 type Method = (...args: ReadonlyArray<unknown>) => unknown
-
-class PreparingClient extends pg.Client {
-  constructor(config?: pg.ClientConfig) {
-    super(config)
-    const query = this.query.bind(this) as Method
-    const preparing: Method = (statement, values, ...rest) =>
-      typeof statement === "string" && statement.startsWith(mark) && Array.isArray(values)
-        ? query({ name: nameOf(statement), text: statement, values }, ...rest)
-        : query(statement, values, ...rest)
-    // It answers as `query` does, whose overloads nothing but a cast can follow.
-    this.query = preparing as typeof this.query
-  }
-}
 
 class CountingPool extends pg.Pool {
   constructor(config: pg.PoolConfig) {
@@ -43,7 +20,7 @@ class CountingPool extends pg.Pool {
       count()
       return connection
     }
-    // The same as for `query`.
+    // It answers as `connect` does, whose overloads nothing but a cast can follow.
     this.connect = counting as typeof this.connect
     this.on("acquire", count)
   }
@@ -58,7 +35,7 @@ const seconds = (duration: Duration.DurationInput | undefined): number | undefin
 const secret = (value: Redacted.Redacted | undefined): string | undefined =>
   value === undefined ? undefined : Redacted.value(value)
 
-const open = (config: PgClientConfig, prepare: boolean): pg.Pool => {
+const open = (config: PgClientConfig): pg.Pool => {
   const pool = new CountingPool({
     connectionString: secret(config.url),
     host: config.host,
@@ -74,8 +51,7 @@ const open = (config: PgClientConfig, prepare: boolean): pg.Pool => {
     connectionTimeoutMillis: millis(config.connectTimeout),
     idleTimeoutMillis: millis(config.idleTimeout),
     maxLifetimeSeconds: seconds(config.connectionTTL),
-    application_name: config.applicationName ?? "effect-cimd",
-    Client: prepare ? PreparingClient : undefined
+    application_name: config.applicationName ?? "effect-cimd"
   })
   // An idle connection that is lost is made anew when it is needed; without a listener it would end the process.
   pool.on("error", () => {})
@@ -83,13 +59,10 @@ const open = (config: PgClientConfig, prepare: boolean): pg.Pool => {
 }
 
 /** The pool, once its server has answered; it ends with the scope. */
-export const make = (
-  config: PgClientConfig,
-  prepare: boolean
-): Effect.Effect<pg.Pool, SqlError, Scope.Scope> => {
+export const make = (config: PgClientConfig): Effect.Effect<pg.Pool, SqlError, Scope.Scope> => {
   const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to connect" })
   return Effect.acquireRelease(
-    Effect.sync(() => open(config, prepare)),
+    Effect.sync(() => open(config)),
     // A connection whose query never ends must not hold up the end of the program.
     (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("1 second"))
   ).pipe(

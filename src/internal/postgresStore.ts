@@ -13,11 +13,11 @@ import * as ClientId from "../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../ClientMetadata.js"
 import { Issue } from "../Issue.js"
 import * as Accepted from "./acceptedDocument.js"
-import type { Bounded } from "./bounded.js"
+import type { Bounded, Start } from "./bounded.js"
+import * as DirectQuery from "./directQuery.js"
 import * as Lifetime from "./lifetime.js"
 import * as Members from "./members.js"
 import * as metrics from "./metrics.js"
-import { prepareAs } from "./postgresPool.js"
 import type { Tables } from "./tables.js"
 
 /** A row that could be read, whatever rule set it was accepted under. */
@@ -49,16 +49,15 @@ export interface StoreOptions {
   readonly announce: boolean
 }
 
-interface Row {
-  readonly client_id: string
-  readonly ruleset: string
-  readonly document: string
-  readonly judgement: string
-  // Seconds since 1970, to the microsecond.
-  readonly fetched: number
-  readonly expires: number
-  readonly now: number
-}
+// As text, so that no setting of the client's type parsers or name transforms reaches the document. The instants are
+// seconds since 1970, as doubles: those tell microseconds apart for centuries, and Postgres computes one in a fraction of
+// the time of an exact number.
+const columns = `client_id, ruleset, document::text, judgement::text,
+  date_part('epoch', fetched_at), date_part('epoch', expires_at), date_part('epoch', now())`
+
+// A client may parse numbers, or leave them as text.
+type Instants = [fetched: number | string, expires: number | string, now: number | string]
+type Row = readonly [clientId: string, ruleset: string, document: string, judgement: string, ...Instants]
 
 // What the validator found out beside the document itself, so that a read need not judge it again.
 const Judgement = Schema.Struct({ authMethods: Schema.Array(Schema.String), warnings: Schema.Array(Issue) })
@@ -77,9 +76,9 @@ const readJudgement = (text: string): typeof Judgement.Type | undefined => {
 }
 
 /** The JSON object that the validator had accepted; none if the row was damaged since. */
-const readJson = (row: Row): JsonObject | undefined => {
-  const json: unknown = JSON.parse(row.document)
-  return Predicate.isRecord(json) && json.client_id === row.client_id && Members.haveTheirTypes(json)
+const readJson = (clientId: string, text: string): JsonObject | undefined => {
+  const json: unknown = JSON.parse(text)
+  return Predicate.isRecord(json) && json.client_id === clientId && Members.haveTheirTypes(json)
     // What came out of JSON.parse as an object is one.
     ? json as JsonObject
     : undefined
@@ -88,30 +87,31 @@ const readJson = (row: Row): JsonObject | undefined => {
 /** How long the failure of a fetch is left for the nodes that waited for it. Nobody else is answered with it. */
 const failureMillis = 5000
 
-const read = (row: Row): Found | undefined => {
-  const json = readJson(row)
-  const judgement = readJudgement(row.judgement)
+const read = ([clientId, ruleset, text, judgementText, fetched, expires, now]: Row): Found | undefined => {
+  const json = readJson(clientId, text)
+  const judgement = readJudgement(judgementText)
   return json === undefined || judgement === undefined ? undefined : {
     document: Accepted.make({
-      clientId: row.client_id as ClientId.ClientId,
+      clientId: clientId as ClientId.ClientId,
       json,
       authMethods: judgement.authMethods,
       warnings: judgement.warnings,
-      ruleset: row.ruleset
+      ruleset
     }),
-    fetchedAt: BigInt(Math.round(Number(row.fetched) * 1_000_000)),
-    remainingMillis: (Number(row.expires) - Number(row.now)) * 1000,
-    lifetimeMillis: (Number(row.expires) - Number(row.fetched)) * 1000
+    fetchedAt: BigInt(Math.round(Number(fetched) * 1_000_000)),
+    remainingMillis: (Number(expires) - Number(now)) * 1000,
+    lifetimeMillis: (Number(expires) - Number(fetched)) * 1000
   }
 }
 
 /** What can be read of the rows. One that cannot is as good as absent, and is counted (CAC-11). */
-const readable = (rows: ReadonlyArray<Row>): Map<string, Found> => {
+const readable = (rows: DirectQuery.Rows): Map<string, Found> => {
   const found = new Map<string, Found>()
-  for (const row of rows) {
+  // They are the columns that were asked for.
+  for (const row of rows as unknown as ReadonlyArray<Row>) {
     const document = read(row)
     if (document === undefined) metrics.damagedRows.unsafeUpdate(1, [])
-    else found.set(row.client_id, document)
+    else found.set(row[0], document)
   }
   return found
 }
@@ -138,20 +138,22 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       metrics.evictedByCall.unsafeUpdate(1, [])
     })
 
-  // As text, so that no setting of the client's type parsers or name transforms reaches the document. A double tells
-  // microseconds apart for centuries, and Postgres computes it in a fraction of the time of an exact number.
-  const columns = sql.literal(`client_id, ruleset, document::text, judgement::text,
-    date_part('epoch', fetched_at) AS fetched, date_part('epoch', expires_at) AS expires,
-    date_part('epoch', now()) AS now`)
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 
-  // The hot path: compiled once here, and prepared once on each connection that can. For a single key, Postgres keeps
-  // the plan; the plan for an array it makes anew each time.
-  const fresh = (name: string, condition: string) =>
-    sql`${sql.literal(prepareAs(`${tables.channel}_${name}`))}SELECT ${columns} FROM ${documents}
+  // The hot path: compiled once here, and prepared once on each connection where that can be.
+  const pool = DirectQuery.poolOf(client)
+  const fresh = (name: string, condition: string): DirectQuery.Query => ({
+    name: `${tables.channel}_${name}`,
+    text: sql`SELECT ${sql.literal(columns)} FROM ${documents}
       WHERE client_id = ${sql.literal(condition)} AND expires_at > now() AND ${notEvicted}`.compile()[0]
+  })
   const freshOne = fresh("one", "$1")
   const freshMany = fresh("many", "ANY($1::text[])")
+  const rows = (query: DirectQuery.Query, values: Array<unknown>): Start<DirectQuery.Rows> =>
+    pool === undefined
+      // A span for a batch has no one caller, and costs more than the rest of a read.
+      ? bounded.forked(Effect.withTracerEnabled(sql.unsafe(query.text, values).values, false))
+      : DirectQuery.start(pool, query, values)
 
   // Counted there: the rows themselves would be more work for this process than for the database.
   const deleted = (deletion: Fragment): Effect.Effect<number, CacheError> =>
@@ -178,19 +180,18 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       clientIds: ReadonlyArray<string>,
       done: (found: Exit.Exit<ReadonlyMap<string, Found>, CacheError>) => void
     ): void => {
-      const rows = clientIds.length === 1
-        ? sql.unsafe<Row>(freshOne, clientIds)
-        : sql.unsafe<Row>(freshMany, [clientIds])
-      // A span for a batch has no one caller, and costs more than the rest of a read.
-      bounded.start("get", Effect.withTracerEnabled(rows, false), (exit) => done(Exit.map(exit, readable)))
+      const found = clientIds.length === 1 ? rows(freshOne, [...clientIds]) : rows(freshMany, [clientIds])
+      bounded.start("get", found, (exit) => done(Exit.map(exit, readable)))
     },
 
     stale: (clientId: ClientId.ClientId): Effect.Effect<Option.Option<Found>, CacheError> =>
       keepsStale ?
         Effect.map(
-          bounded("stale")(sql<Row>`SELECT ${columns} FROM ${documents}
+          bounded("stale")(
+            sql`SELECT ${sql.literal(columns)} FROM ${documents}
           WHERE client_id = ${clientId} AND ${notEvicted} AND NOT withdrawn AND expires_at <= now()
-            AND expires_at > now() - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`),
+            AND expires_at > now() - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`.values
+          ),
           (rows) => Option.fromNullable(readable(rows).get(clientId))
         ) :
         Effect.succeedNone,
