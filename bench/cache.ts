@@ -169,7 +169,11 @@ const reads = (url: Redacted.Redacted) =>
     Effect.provide(
       Layer.merge(
         Validator.layer(),
-        Layer.provideMerge(PostgresCache.layer(), PostgresCache.layerClient({ url, maxConnections: 10 }))
+        // To fill the table takes longer than a connection may be silent.
+        Layer.provideMerge(
+          PostgresCache.layer(),
+          PostgresCache.layerClient({ url, maxConnections: 10, maxSilence: "1 minute" })
+        )
       )
     )
   )

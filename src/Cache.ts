@@ -48,6 +48,8 @@ export interface Entry {
   readonly remainingMillis: number
   /** Milliseconds from the beginning of its fetch to its expiry. */
   readonly lifetimeMillis: number
+  /** When its fetch began. */
+  readonly fetchedAt: Instant
 }
 
 /**
@@ -79,7 +81,18 @@ export type Election =
 export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cache/CacheError")(
   "CacheError",
   {
-    operation: Schema.Literal("get", "stale", "put", "elect", "withdraw", "evict", "evictAll", "sweep", "now"),
+    operation: Schema.Literal(
+      "get",
+      "stale",
+      "put",
+      "elect",
+      "supersede",
+      "withdraw",
+      "evict",
+      "evictAll",
+      "sweep",
+      "now"
+    ),
     cause: Schema.Defect
   }
 ) {
@@ -127,8 +140,18 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    */
   readonly put: (
     document: AcceptedDocument,
-    options: { readonly fetchedAt: Instant; readonly timeToLive: Duration.DurationInput }
+    options: {
+      readonly fetchedAt: Instant
+      readonly timeToLive: Duration.DurationInput
+      /** Whether `stale` may answer with it once it has expired; it may by default (FRS-09). */
+      readonly mayBeStale?: boolean | undefined
+    }
   ) => Effect.Effect<boolean, CacheError>
+  /**
+   * A document was fetched that must not be stored, which makes what was fetched before it out of date: neither `get`
+   * nor `stale` answers with that any more. `false` in the same cases as `put` (CAC-05, FRS-03).
+   */
+  readonly supersede: (clientId: ClientId, fetchedAt: Instant) => Effect.Effect<boolean, CacheError>
   /**
    * Elects who fetches a client that `get` did not find. While another node fetches it, this waits for its result, and
    * for no longer than that node shows signs of life. A document that has no more than `minRemainingMillis` left does
@@ -144,8 +167,14 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    * answering while the client's origin has a fault. None if it was withdrawn.
    */
   readonly stale: (clientId: ClientId, ruleset: string) => Effect.Effect<Option.Option<Entry>, CacheError>
-  /** The origin says that the document is gone, or is no longer valid: `stale` must not answer with it. */
-  readonly withdraw: (clientId: ClientId) => Effect.Effect<void, CacheError>
+  /**
+   * A fetch found that the document is gone, or is no longer valid: `stale` must not answer with what was fetched before.
+   * A verdict of one rule set concerns only what that rule set had accepted.
+   */
+  readonly withdraw: (
+    clientId: ClientId,
+    options: { readonly fetchedAt: Instant; readonly ruleset?: string | undefined }
+  ) => Effect.Effect<void, CacheError>
   /** Forgets a client, and the result of every fetch of it that has begun (CAC-10). */
   readonly evict: (clientId: ClientId) => Effect.Effect<void, CacheError>
   /** Forgets every client, and the result of every fetch that has begun (CAC-10). */
@@ -180,7 +209,8 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
           document: remembered.document,
           tier: "memory",
           remainingMillis: Number((remembered.expiresAt - now) / 1_000_000n),
-          lifetimeMillis: remembered.lifetimeMillis
+          lifetimeMillis: remembered.lifetimeMillis,
+          fetchedAt: remembered.fetchedAt
         }
         : undefined
 
@@ -188,6 +218,19 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
       const remembered = store.get(clientId)
       const now = nanos()
       return remembered === undefined || remembered.expiresAt <= now ? undefined : entryOf(remembered, ruleset, now)
+    }
+
+    /** Leaves a mark in place of a document, which stops the fetches begun before. */
+    const forget = (clientId: string, fetchedAt: Instant): void => {
+      const expiresAt = nanos() + Lifetime.toNanos(Lifetime.evictionMillis)
+      store.set(clientId, {
+        document: undefined,
+        fetchedAt,
+        expiresAt,
+        heldUntil: expiresAt,
+        lifetimeMillis: Lifetime.evictionMillis,
+        withdrawn: true
+      })
     }
 
     return Cache.of({
@@ -206,12 +249,22 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
             ? Option.none()
             : Option.fromNullable(entryOf(remembered, ruleset, now))
         }),
-      withdraw: (clientId) =>
+      withdraw: (clientId, { fetchedAt, ruleset }) =>
         Effect.sync(() => {
           const remembered = store.get(clientId)
-          if (remembered !== undefined) store.set(clientId, { ...remembered, withdrawn: true })
+          if (remembered?.document === undefined || remembered.fetchedAt > fetchedAt) return
+          if (ruleset === undefined || remembered.document.ruleset === ruleset) {
+            store.set(clientId, { ...remembered, withdrawn: true })
+          }
         }),
-      put: (document, { fetchedAt, timeToLive }) =>
+      supersede: (clientId, fetchedAt) =>
+        Effect.sync(() => {
+          const remembered = store.get(clientId)
+          if (fetchedAt <= evictedAllAt || (remembered !== undefined && remembered.fetchedAt > fetchedAt)) return false
+          if (remembered?.document !== undefined) forget(clientId, fetchedAt)
+          return true
+        }),
+      put: (document, { fetchedAt, mayBeStale = true, timeToLive }) =>
         Effect.sync(() => {
           assertAccepted(document)
           if (fetchedAt <= evictedAllAt) return false
@@ -223,21 +276,12 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
             expiresAt,
             heldUntil: expiresAt,
             lifetimeMillis,
-            withdrawn: false
+            withdrawn: !mayBeStale
           })
         }),
       evict: (clientId) =>
         Effect.sync(() => {
-          const now = nanos()
-          const expiresAt = now + Lifetime.toNanos(Lifetime.evictionMillis)
-          store.set(clientId, {
-            document: undefined,
-            fetchedAt: now / 1000n,
-            expiresAt,
-            heldUntil: expiresAt,
-            lifetimeMillis: Lifetime.evictionMillis,
-            withdrawn: true
-          })
+          forget(clientId, nanos() / 1000n)
           metrics.evictedByCall.unsafeUpdate(1, [])
         }),
       evictAll: Effect.sync(() => {

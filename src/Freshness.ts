@@ -1,6 +1,6 @@
 /**
  * How long a response may be kept: RFC 9111 for a shared cache that keeps only 200 responses and computes no
- * heuristics (rules FRS-01 to FRS-08). Pure.
+ * heuristics (rules FRS-01 to FRS-09). Pure.
  *
  * @since 0.1.0
  */
@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as CacheControl from "./internal/cacheControl.js"
 import * as HttpDate from "./internal/httpDate.js"
+import { millisOf } from "./internal/optionReader.js"
 
 /**
  * What the response headers say about its freshness.
@@ -22,6 +23,11 @@ export interface Freshness {
   readonly storable: boolean
   /** `no-cache`: never to be served without asking the origin again (FRS-04). */
   readonly noCache: boolean
+  /**
+   * `false` when it must not be served past its lifetime, whatever its origin answers by then: `must-revalidate`,
+   * `proxy-revalidate`, `s-maxage`, `no-cache` (RFC 9111, section 4.2.4; FRS-09).
+   */
+  readonly mayBeStale: boolean
   /** Seconds of freshness left when the response arrived; negative if stale; absent if the origin said nothing. */
   readonly remaining: number | undefined
 }
@@ -74,13 +80,20 @@ export class PolicyInvalid extends Schema.TaggedError<PolicyInvalid>("effect-cim
  * @category constructors
  */
 export const makePolicy = (changes: Partial<Policy> = {}): Effect.Effect<Policy, PolicyInvalid> => {
-  const policy: Policy = { ...defaultPolicy, ...changes }
-  const endless = (["minimum", "maximum", "unspecified", "noCache"] as const).find((name) => {
+  const { maximum, minimum, noCache, unspecified } = changes
+  const policy: Policy = {
+    minimum: minimum ?? defaultPolicy.minimum,
+    maximum: maximum ?? defaultPolicy.maximum,
+    unspecified: unspecified ?? defaultPolicy.unspecified,
+    noCache
+  }
+  for (const name of ["minimum", "maximum", "unspecified", "noCache"] as const) {
     const bound = policy[name]
-    return bound !== undefined && !Duration.isFinite(Duration.decode(bound))
-  })
-  if (endless !== undefined) {
-    return new PolicyInvalid({ message: `Give \`${endless}\` a finite length: nothing is kept for ever.` })
+    if (bound !== undefined && !Number.isFinite(millisOf(bound))) {
+      return new PolicyInvalid({
+        message: `\`${name}\` must be a finite length of time, but is ${String(bound)}: nothing is kept for ever.`
+      })
+    }
   }
   return Duration.greaterThan(policy.minimum, policy.maximum)
     ? new PolicyInvalid({
@@ -157,6 +170,7 @@ export const read = (
   return {
     storable: !has("no-store") && !has("private") && !values("vary").some(namesEverything),
     noCache: has("no-cache"),
+    mayBeStale: !["must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"].some(has),
     remaining: lifetime === undefined ? undefined : lifetime - Math.max(apparentAge, age + delay)
   }
 }

@@ -20,6 +20,9 @@ import * as tables from "./internal/tables.js"
  */
 export type TableNames = tables.TableNames
 
+const resolved = (names: TableNames | undefined): Effect.Effect<tables.Tables, Migrator.MigrationError> =>
+  Effect.mapError(tables.resolve(names), (message) => new Migrator.MigrationError({ reason: "failed", message }))
+
 /**
  * The migrations, for a host that runs them with its own `Migrator`. Numbers are this library's own, so give them a
  * migrations table of their own.
@@ -28,8 +31,7 @@ export type TableNames = tables.TableNames
  * @category loaders
  */
 export const loader = (names?: TableNames): Migrator.Loader =>
-  Effect.sync(() => {
-    const current = tables.resolve(names)
+  Effect.map(resolved(names), (current) => {
     const at = <A, E, R>(migration: Effect.Effect<A, E, R>) =>
       Effect.succeed(Effect.provideService(migration, tables.CurrentTables, current))
     return [
@@ -52,12 +54,16 @@ export const run = (
   SqlClient.SqlClient
 > =>
   Effect.gen(function*() {
-    const current = tables.resolve(names)
+    const current = yield* resolved(names)
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     return yield* sql.withTransaction(Effect.gen(function*() {
       // Two migrators that meet a fresh database race to create its tables, so one waits for the other to commit.
       yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${current.migrations}, 0))`
-      if (current.schema !== undefined) yield* sql`CREATE SCHEMA IF NOT EXISTS ${sql(current.schema)}`
+      if (current.schema !== undefined) {
+        // To make sure of a schema that is there takes a right that its owner need not have.
+        const schemas = yield* sql`SELECT 1 FROM pg_namespace WHERE nspname = ${current.schema}`
+        if (schemas.length === 0) yield* sql`CREATE SCHEMA ${sql(current.schema)}`
+      }
       // The migrator would find out by an error whether its table exists, and an error ends the transaction.
       yield* sql`CREATE TABLE IF NOT EXISTS ${sql(current.migrations)} (
         migration_id integer PRIMARY KEY,

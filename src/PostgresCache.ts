@@ -21,6 +21,7 @@ import type * as Scope from "effect/Scope"
 import { Cache } from "./Cache.js"
 import * as Announcements from "./internal/announcements.js"
 import * as Bounded from "./internal/bounded.js"
+import * as CacheSettings from "./internal/cacheSettings.js"
 import * as DirectQuery from "./internal/directQuery.js"
 import * as Elections from "./internal/elections.js"
 import * as Lifetime from "./internal/lifetime.js"
@@ -45,7 +46,7 @@ export class CacheUnavailable
   extends Schema.TaggedError<CacheUnavailable>("effect-cimd/PostgresCache/CacheUnavailable")(
     "CacheUnavailable",
     {
-      reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused"),
+      reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused", "InvalidOptions"),
       cause: Schema.optional(Schema.Defect)
     }
   )
@@ -67,6 +68,10 @@ export class CacheUnavailable
       case "Refused":
         return "Postgres refuses to let the client metadata cache read its tables; see the cause. " +
           "Check the rights of its user with: psql \"$DATABASE_URL\" -c '\\dp'"
+      case "InvalidOptions":
+        return this.cause instanceof Error
+          ? this.cause.message
+          : "The options of the client metadata cache are invalid."
     }
   }
 }
@@ -137,26 +142,27 @@ const unavailable = (cause: SqlError): CacheUnavailable => {
 
 /** The store, once its server and its tables have been seen. */
 const openStore = (
-  options: Options
+  options: TieredOptions
 ): Effect.Effect<
-  { readonly store: PostgresStore.PostgresStore; readonly nodeId: string },
+  {
+    readonly store: PostgresStore.PostgresStore
+    readonly settings: CacheSettings.Settings
+    readonly nodeId: string
+  },
   CacheUnavailable,
   PgClient.PgClient | Scope.Scope
 > =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
-    const timeout = options.timeout ?? "2 seconds"
+    const settings = CacheSettings.settle(options)
+    if (typeof settings === "string") {
+      return yield* new CacheUnavailable({ reason: "InvalidOptions", cause: new Error(settings) })
+    }
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
-    const store = PostgresStore.make(client, tables.resolve(options), yield* Bounded.make(timeout), {
-      staleFor: options.staleFor ?? 0,
-      maxPerOrigin: options.maxPerOrigin ?? 1000,
-      maxDocuments: options.maxDocuments ?? 10_000_000,
-      nodeId,
-      announce: options.notifications ?? true
-    })
+    const store = PostgresStore.make(client, settings, yield* Bounded.make(settings.timeoutMillis), nodeId)
     // Connecting can take longer than a statement does.
-    yield* verify(store.version, Duration.max(timeout, "5 seconds"))
-    return { store, nodeId }
+    yield* verify(store.version, Duration.max(settings.timeoutMillis, "5 seconds"))
+    return { store, settings, nodeId }
   })
 
 const cacheOver = (store: PostgresStore.PostgresStore, find: PostgresReads.Find, wait?: Elections.WaitForRelease) =>
@@ -166,6 +172,7 @@ const cacheOver = (store: PostgresStore.PostgresStore, find: PostgresReads.Find,
     get: (clientId, ruleset) => Effect.map(find(clientId), PostgresReads.entryUnder(ruleset)),
     elect: Elections.make(store, find, wait),
     stale: (clientId, ruleset) => Effect.map(store.stale(clientId), PostgresReads.entryUnder(ruleset)),
+    supersede: store.supersede,
     withdraw: store.withdraw,
     put: store.put,
     evict: store.evict,
@@ -203,27 +210,27 @@ const makeTiered = (
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
     const clock = yield* Effect.clock
-    const { nodeId, store } = yield* openStore(options)
+    const { nodeId, settings, store } = yield* openStore(options)
     const find = PostgresReads.make(store)
     const releases = Releases.make()
 
     let heardUntil = () => 0n
     const tier = MemoryTier.make(cacheOver(store, find, releases.wait), find, {
-      maxEntries: options.maxEntries ?? 10_000,
-      unheardNanos: Lifetime.toNanos(options.unheardLifetime ?? "1 second"),
+      maxEntries: settings.maxEntries,
+      unheardNanos: Lifetime.toNanos(settings.unheardMillis),
       nanos: () => clock.unsafeCurrentTimeNanos(),
       heardUntil: () => heardUntil()
     })
-    if (options.notifications ?? true) {
+    if (settings.notifications) {
       const announcements = yield* Announcements.make(client, {
-        channel: tables.resolve(options).channel,
+        channel: settings.tables.channel,
         nodeId,
         handlers: {
+          ...tier.handlers,
           changed: (clientId) => {
             tier.handlers.changed(clientId)
             releases.released(clientId)
           },
-          allChanged: tier.handlers.allChanged,
           released: releases.released
         }
       })

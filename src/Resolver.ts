@@ -22,6 +22,7 @@ import { Fetcher } from "./Fetcher.js"
 import * as Freshness from "./Freshness.js"
 import type { HostRefused } from "./HostPolicy.js"
 import { HostPolicy } from "./HostPolicy.js"
+import { maxLengthAllowed } from "./internal/clientIdGrammar.js"
 import * as Failures from "./internal/failures.js"
 import * as Flights from "./internal/flights.js"
 import * as metrics from "./internal/metrics.js"
@@ -97,7 +98,10 @@ export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
    * for one client at the same time share one look-up and one fetch, and its failure too (FET-14).
    */
   readonly resolve: (clientId: string) => Effect.Effect<Resolution, ResolveError>
-  /** Fetches the document again, whatever the cache holds, and remembers the result. */
+  /**
+   * Fetches the document again, whatever the cache holds, and remembers the result. The fetch begins after the call:
+   * one that is already under way is waited for, and those who wait for it share the next one.
+   */
   readonly refresh: (clientId: string) => Effect.Effect<Resolution, ResolveError>
 }>() {}
 
@@ -110,12 +114,25 @@ interface Outcome {
 /** Fetches that one call may make when each is overtaken by an eviction. */
 const maxAttempts = 3
 
+/** Clients of which is remembered that their fetch ahead of expiry was tried. */
+const maxTriedAhead = 10_000
+
 type Services = Cache | Fetcher | Validator | HostPolicy
 
-const validFraction = (fraction: number): Effect.Effect<number, ResolverInvalid> =>
-  fraction >= 0 && fraction <= 1
-    ? Effect.succeed(fraction)
-    : new ResolverInvalid({ message: `refreshAhead is a part of a lifetime, from 0 to 1, and is ${fraction}.` })
+const validated = (options: Options): Effect.Effect<void, ResolverInvalid> => {
+  const { maxClientIdLength = maxLengthAllowed, refreshAhead = 0 } = options
+  if (!(refreshAhead >= 0 && refreshAhead <= 1)) {
+    return new ResolverInvalid({
+      message: `refreshAhead must be a part of a lifetime, from 0 to 1, but is ${refreshAhead}.`
+    })
+  }
+  if (!(Number.isInteger(maxClientIdLength) && maxClientIdLength >= 1 && maxClientIdLength <= maxLengthAllowed)) {
+    return new ResolverInvalid({
+      message: `maxClientIdLength must be an integer from 1 to ${maxLengthAllowed}, but is ${maxClientIdLength}.`
+    })
+  }
+  return Effect.void
+}
 
 const make = (
   options: Options = {}
@@ -127,8 +144,9 @@ const make = (
     const hostPolicy = yield* HostPolicy
     const scope = yield* Effect.scope
 
+    yield* validated(options)
+    const { refreshAhead = 0 } = options
     const freshness = yield* Freshness.makePolicy(options.freshness)
-    const refreshAhead = yield* validFraction(options.refreshAhead ?? 0)
     const grammar: ClientId.Options = {
       maxLength: options.maxClientIdLength,
       loopback: hostPolicy.loopback,
@@ -156,8 +174,11 @@ const make = (
         const response = yield* fetcher.fetch(clientId)
         const document = yield* validator.validate(clientId, response.body)
         const timeToLive = Freshness.timeToLive(response.freshness, freshness)
-        const current = fetchedAt === undefined || Option.isNone(timeToLive) ||
-          (yield* withoutCache(true)(cache.put(document, { fetchedAt, timeToLive: timeToLive.value })))
+        const current = fetchedAt === undefined || (yield* withoutCache(true)(Option.match(timeToLive, {
+          onNone: () => cache.supersede(clientId, fetchedAt),
+          onSome: (timeToLive) =>
+            cache.put(document, { fetchedAt, timeToLive, mayBeStale: response.freshness.mayBeStale })
+        })))
         metrics.origins.unsafeUpdate(1, [])
         return { resolution: { document, source: "origin", stale: false }, current } satisfies Outcome
       })
@@ -176,17 +197,21 @@ const make = (
             : fetchOnce(clientId, minRemainingMillis, attempts - 1)
       )
 
-    const withdrawnOnRefusal = <A, E, R>(
-      clientId: ClientId.ClientId,
-      effect: Effect.Effect<A, E | Failures.Failure, R>
-    ) =>
-      Effect.tapError(effect, (error) =>
-        Failures.isFailure(error) && Failures.isWithdrawal(error)
-          ? Effect.catchAll(
-            cache.withdraw(clientId),
-            (error) => Effect.logWarning("A withdrawn document was not marked", Cause.fail(error))
-          )
-          : Effect.void)
+    /** Fetches; a failure that is no fault of the way means that the document of before is no longer to be answered with. */
+    const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
+      Effect.tapError(
+        fetch(clientId, fetchedAt),
+        (error) =>
+          fetchedAt !== undefined && Failures.isFailure(error) && !Failures.isFault(error)
+            ? Effect.catchAll(
+              cache.withdraw(clientId, {
+                fetchedAt,
+                ruleset: Failures.isVerdict(error) ? validator.ruleset : undefined
+              }),
+              (error) => Effect.logWarning("A withdrawn document was not marked", Cause.fail(error))
+            )
+            : Effect.void
+      )
 
     /** Fetches, unless another node does: then its result is waited for, be it a document or a failure. */
     const fetchOnce = (
@@ -204,7 +229,7 @@ const make = (
               return Effect.succeed({ resolution: fromEntry(election.entry), current: true })
             case "Failed":
               return Effect.flatMap(
-                Effect.sync(() => Failures.decode(election.failure)),
+                Effect.sync(() => Failures.decode(election.failure, validator.ruleset)),
                 (failure) =>
                   failure ?? Effect.map(
                     fetchOnce(clientId, minRemainingMillis, attempts),
@@ -212,10 +237,12 @@ const make = (
                   )
               )
             case "Elected":
-              return withdrawnOnRefusal(clientId, fetch(clientId, election.fetchedAt)).pipe(
-                Effect.tapError((error) =>
-                  Failures.isFailure(error) ? election.fail(Failures.encode(error)) : Effect.void
-                )
+              return Effect.tapError(
+                fetchOrWithdraw(clientId, election.fetchedAt),
+                (error) =>
+                  Failures.isFailure(error) && Failures.concernsAll(error)
+                    ? election.fail(Failures.encode(error, validator.ruleset))
+                    : Effect.void
               )
           }
         }
@@ -231,18 +258,30 @@ const make = (
 
     const resolving = yield* Flights.make<Resolution, ResolveError>()
     const refreshing = yield* Flights.make<Resolution, ResolveError>()
+    const refreshingAhead = yield* Flights.make<Resolution, ResolveError>()
 
     const traced = (name: string, clientId: ClientId.ClientId) =>
       Effect.withSpan(name, { attributes: { "cimd.host": ClientId.host(clientId) }, captureStackTrace: false })
 
-    // One try for each document: a client that cannot be fetched is not asked for again with every hit.
-    const triedAhead = new WeakSet<AcceptedDocument>()
+    // One try for each fetch: a client that cannot be fetched is not asked for again with every hit.
+    const triedAhead = new Map<string, Instant>()
+    const firstTry = ({ document: { clientId }, fetchedAt }: Entry): boolean => {
+      if (triedAhead.get(clientId) === fetchedAt) return false
+      triedAhead.set(clientId, fetchedAt)
+      for (const oldest of triedAhead.keys()) {
+        if (triedAhead.size <= maxTriedAhead) break
+        triedAhead.delete(oldest)
+      }
+      return true
+    }
     const hit = (entry: Entry): Effect.Effect<Resolution> => {
       const threshold = entry.lifetimeMillis * refreshAhead
       const { clientId } = entry.document
-      if (entry.remainingMillis >= threshold || triedAhead.has(entry.document)) return Effect.succeed(fromEntry(entry))
-      triedAhead.add(entry.document)
-      return refreshing(clientId, fetchOnce(clientId, threshold).pipe(traced("cimd.refreshAhead", clientId))).pipe(
+      if (entry.remainingMillis >= threshold || !firstTry(entry)) return Effect.succeed(fromEntry(entry))
+      return refreshingAhead.join(
+        clientId,
+        fetchOnce(clientId, threshold).pipe(traced("cimd.refreshAhead", clientId))
+      ).pipe(
         Effect.catchAllCause((cause) =>
           Effect.logDebug("Fetching a client's document ahead of its expiry failed", cause)
         ),
@@ -253,7 +292,7 @@ const make = (
 
     // The cache is asked inside the shared work: who comes when a fetch has just ended finds what it stored.
     const resolveShared = (clientId: ClientId.ClientId) =>
-      resolving(
+      resolving.join(
         clientId,
         withoutCache<Option.Option<Entry>>(Option.none())(cache.get(clientId, validator.ruleset)).pipe(
           Effect.flatMap(Option.match({
@@ -267,12 +306,13 @@ const make = (
         )
       )
 
+    // What a fetch that is under way brings may be older than what its caller knows of, so it is not shared.
     const refreshShared = (clientId: ClientId.ClientId) =>
-      refreshing(
+      refreshing.next(
         clientId,
         Effect.flatMap(
           withoutCache<Instant | undefined>(undefined)(cache.now),
-          (fetchedAt) => withdrawnOnRefusal(clientId, fetch(clientId, fetchedAt))
+          (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt)
         ).pipe(unlessOvertaken(clientId, 0, maxAttempts), traced("cimd.refresh", clientId))
       )
 

@@ -1,10 +1,13 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import type * as ClientMetadata from "effect-cimd/ClientMetadata"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -93,6 +96,49 @@ describe("memory tiers of two nodes", () => {
       yield* untilItHears(b)
     }).pipe(Effect.scoped))
 
+  const abandoned = {
+    evict: (cache: Cache.Cache["Type"], document: ClientMetadata.AcceptedDocument) => cache.evict(document.clientId),
+    evictAll: (cache: Cache.Cache["Type"]) => cache.evictAll,
+    supersede: (cache: Cache.Cache["Type"], document: ClientMetadata.AcceptedDocument) =>
+      Effect.flatMap(cache.now, (fetchedAt) => cache.supersede(document.clientId, fetchedAt)),
+    put: (cache: Cache.Cache["Type"], document: ClientMetadata.AcceptedDocument) =>
+      Effect.flatMap(
+        cache.now,
+        (fetchedAt) =>
+          cache.put(accepted(document.clientId, { client_name: "new" }), { fetchedAt, timeToLive: "1 hour" })
+      )
+  }
+  for (const [name, write] of Object.entries(abandoned)) {
+    it.live(`CAC-10, CAC-12: a node hears of its own ${name} that is committed after its caller has left`, () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.migratedUrl
+        const cache = yield* tiered(url)
+        yield* untilItHears(cache)
+        const document = accepted("https://app.example/abandoned.json", { client_name: "old" })
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+        yield* Effect.gen(function*() {
+          const sql = yield* PgClient.PgClient
+          yield* sql.withTransaction(Effect.gen(function*() {
+            yield* sql`SELECT 1 FROM cimd_documents, cimd_state FOR UPDATE`
+            expect(Option.isNone(yield* Effect.timeoutOption(write(cache, document), "200 millis"))).toBe(true)
+            yield* cache.get(document.clientId, ruleset)
+            expect(cache.peek(document.clientId, ruleset)?.document.metadata.client_name).toBe("old")
+          }))
+        }).pipe(Effect.provide(PgClient.layer({ url })))
+        const delay = yield* within(
+          Effect.sync(() => cache.peek(document.clientId, ruleset)?.document.metadata.client_name),
+          (name) => name !== "old"
+        )
+        expect(delay).toBeLessThan(1000)
+        // Committed, and not only forgotten.
+        const now = Option.map(
+          yield* cache.get(document.clientId, ruleset),
+          (entry) => entry.document.metadata.client_name
+        )
+        expect(now).toEqual(name === "put" ? Option.some("new") : Option.none())
+      }).pipe(Effect.scoped))
+  }
+
   it.live("CAC-12: without notifications an answer from memory is a second old at most", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
@@ -138,6 +184,32 @@ describe("one fetch for the cluster", () => {
         const answers = yield* Effect.all(callers, { concurrency: "unbounded" })
         expect(answers).toHaveLength(1000)
         expect((yield* origin.requests).length).toBe(1)
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+
+    it.live(`CAC-11: with PostgresCache.${name} a node is not answered with the verdict of another rule set`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.serve(client, {
+          body: JSON.stringify({ client_id: client, redirect_uris: ["https://app.example/cb"] }),
+          delay: "300 millis"
+        })
+        const url = yield* Postgres.migratedUrl
+        const build = (profile?: Validator.Profile) =>
+          Resolver.layer().pipe(
+            Layer.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(profile), cache())),
+            Layer.provide(HostPolicy.layerPublic),
+            Layer.provide(PgClient.layer({ url })),
+            Layer.fresh,
+            Layer.build,
+            Effect.map((context) => Context.get(context, Resolver.Resolver))
+          )
+        const [strict, plain] = [yield* build(Validator.mcp), yield* build()]
+        // Both miss it; the strict one fetches first, and refuses the document, which has no name.
+        const refused = yield* Effect.fork(Effect.flip(strict.resolve(client)))
+        yield* Effect.sleep("100 millis")
+        expect((yield* plain.resolve(client)).source).toBe("origin")
+        expect((yield* Fiber.join(refused))._tag).toBe("InvalidDocument")
+        expect((yield* origin.requests).length).toBe(2)
       }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
     it.live(`FET-14: with PostgresCache.${name} a failure releases the waiters of all nodes`, () =>

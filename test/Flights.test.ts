@@ -32,7 +32,7 @@ describe("Flights", () => {
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
       const { counts, effect, gate } = yield* work
-      const fibers = yield* many(100, share("a", effect))
+      const fibers = yield* many(100, share.join("a", effect))
       yield* Deferred.succeed(gate, "done")
       expect(new Set(yield* Effect.forEach(fibers, Fiber.join))).toEqual(new Set(["done"]))
       expect(counts.begun).toBe(1)
@@ -42,20 +42,34 @@ describe("Flights", () => {
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
       const { counts, effect, gate } = yield* work
-      const first = yield* many(1, share("a", effect))
-      expect(yield* share("b", Effect.succeed("b"))).toBe("b")
+      const first = yield* many(1, share.join("a", effect))
+      expect(yield* share.join("b", Effect.succeed("b"))).toBe("b")
       yield* Deferred.succeed(gate, "done")
       yield* Effect.forEach(first, Fiber.join)
-      yield* share("a", effect)
-      yield* share("a", effect)
+      yield* share.join("a", effect)
+      yield* share.join("a", effect)
       expect(counts.begun).toBe(3)
+    }))
+
+  it.scoped("who needs a flight that begins later waits for the one under way, and shares the next one", () =>
+    Effect.gen(function*() {
+      const share = yield* Flights.make<string, string>()
+      const [under, later] = [yield* work, yield* work]
+      const [first] = yield* many(1, share.next("a", under.effect))
+      const others = yield* many(10, share.next("a", later.effect))
+      expect([under.counts.begun, later.counts.begun]).toEqual([1, 0])
+      yield* Deferred.fail(under.gate, "refused")
+      expect(yield* Effect.flip(Fiber.join(first!))).toBe("refused")
+      yield* Deferred.succeed(later.gate, "later")
+      expect(new Set(yield* Effect.forEach(others, Fiber.join))).toEqual(new Set(["later"]))
+      expect([under.counts.begun, later.counts.begun]).toEqual([1, 1])
     }))
 
   it.scoped("FET-14: a failure is shared by all who waited", () =>
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
       const { counts, effect, gate } = yield* work
-      const fibers = yield* many(50, share("a", effect))
+      const fibers = yield* many(50, share.join("a", effect))
       yield* Deferred.fail(gate, "refused")
       const exits = yield* Effect.forEach(fibers, Fiber.await)
       expect(exits.every((exit) => Exit.isFailure(exit) && Cause.squash(exit.cause) === "refused")).toBe(true)
@@ -65,16 +79,16 @@ describe("Flights", () => {
   it.scoped("a defect reaches all who waited, and the key is free again", () =>
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
-      const exit = yield* Effect.exit(share("a", Effect.die("defect")))
+      const exit = yield* Effect.exit(share.join("a", Effect.die("defect")))
       expect(Exit.isFailure(exit) && Cause.isDieType(exit.cause)).toBe(true)
-      expect(yield* share("a", Effect.succeed("again"))).toBe("again")
+      expect(yield* share.join("a", Effect.succeed("again"))).toBe("again")
     }))
 
   it.scoped("FET-11: the first caller can leave without failing the others", () =>
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
       const { counts, effect, gate } = yield* work
-      const [first, ...others] = yield* many(5, share("a", effect))
+      const [first, ...others] = yield* many(5, share.join("a", effect))
       yield* Fiber.interrupt(first!)
       yield* Deferred.succeed(gate, "done")
       expect(yield* Effect.forEach(others, Fiber.join)).toEqual(["done", "done", "done", "done"])
@@ -85,9 +99,9 @@ describe("Flights", () => {
     Effect.gen(function*() {
       const share = yield* Flights.make<string, string>()
       const { counts, effect, gate } = yield* work
-      const fibers = yield* many(5, share("a", effect))
+      const fibers = yield* many(5, share.join("a", effect))
       yield* Fiber.interruptAll(fibers)
-      const next = yield* many(1, share("a", effect))
+      const next = yield* many(1, share.join("a", effect))
       expect(counts).toEqual({ begun: 2, interrupted: 1 })
       yield* Deferred.succeed(gate, "done")
       expect(yield* Effect.forEach(next, Fiber.join)).toEqual(["done"])
@@ -98,10 +112,10 @@ describe("Flights", () => {
       const scope = yield* Scope.make()
       const share = yield* Scope.extend(Flights.make<string, string>(), scope)
       const { effect } = yield* work
-      const [before] = yield* many(1, share("a", effect))
+      const [before] = yield* many(1, share.join("a", effect))
       yield* Scope.close(scope, Exit.void)
       expect(Exit.isInterrupted(yield* Fiber.await(before!))).toBe(true)
-      expect(Exit.isInterrupted(yield* Effect.exit(share("b", effect)))).toBe(true)
+      expect(Exit.isInterrupted(yield* Effect.exit(share.join("b", effect)))).toBe(true)
     }))
 
   it.live("a failed run is not logged as an error that nobody handled, since its waiters have it", () =>
@@ -113,7 +127,7 @@ describe("Flights", () => {
       const quiet = Effect.provide(
         Effect.gen(function*() {
           const share = yield* Flights.make<string, string>()
-          yield* Effect.exit(share("a", Effect.fail("https://app.example/secret.json")))
+          yield* Effect.exit(share.join("a", Effect.fail("https://app.example/secret.json")))
           yield* Effect.logTrace("heard")
         }),
         Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All))

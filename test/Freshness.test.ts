@@ -149,7 +149,7 @@ describe("FRS-02: Cache-Control", () => {
   it("FRS-02: Pragma is for requests, and other cache fields are for other caches", () => {
     assert.deepStrictEqual(
       read(["Pragma", "no-cache"], ["Surrogate-Control", "no-store"], ["CDN-Cache-Control", "max-age=5"]),
-      { storable: true, noCache: false, remaining: undefined }
+      { storable: true, noCache: false, mayBeStale: true, remaining: undefined }
     )
   })
 })

@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer } from "@effect/vitest"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -15,9 +16,9 @@ import { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Bounded from "../src/internal/bounded.js"
+import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
 import * as PostgresStore from "../src/internal/postgresStore.js"
-import * as Tables from "../src/internal/tables.js"
 import { cacheSuite } from "./support/cacheSuite.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -133,11 +134,26 @@ describe("CAC-08: a cache that cannot work does not start", () => {
       expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Refused" })
     }).pipe(Effect.scoped))
 
-  it.live("table names that are none", () =>
-    Effect.gen(function*() {
-      const exit = yield* Effect.exit(startFailure(PostgresCache.layer({ prefix: "x\"; DROP TABLE y; --" })))
-      expect(String(exit)).toContain("a table prefix or schema name")
-    }).pipe(Effect.provide(Postgres.migrated)))
+  const invalid: ReadonlyArray<readonly [PostgresCache.TieredOptions, string]> = [
+    [{ prefix: "x\"; DROP TABLE y; --" }, "a table prefix or schema name"],
+    [{ schema: "" }, "a table prefix or schema name"],
+    [{ timeout: "Infinity" as never }, "`timeout` must be a length of time"],
+    [{ timeout: 0 }, "`timeout` must be a length of time"],
+    [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a length of time"],
+    [{ staleFor: Number.NaN }, "`staleFor` must be a length of time"],
+    [{ unheardLifetime: "soon" as never }, "`unheardLifetime` must be a length of time"],
+    [{ maxPerOrigin: 0 }, "`maxPerOrigin` must be a positive integer"],
+    [{ maxDocuments: 1.5 }, "`maxDocuments` must be a positive integer"],
+    [{ maxEntries: -1 }, "`maxEntries` must be a positive integer"]
+  ]
+  for (const [options, fault] of invalid) {
+    it.live(`options that are invalid: ${JSON.stringify(options)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* startFailure(PostgresCache.layerTiered(options))
+        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "InvalidOptions" })
+        expect(error.message).toContain(fault)
+      }).pipe(Effect.provide(Postgres.migrated)))
+  }
 })
 
 layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTestServices: true })(
@@ -147,7 +163,9 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       "no object": `document = '[]'`,
       "a member of another type": `document = jsonb_set(document, '{redirect_uris}', '5')`,
       "another client": `document = jsonb_set(document, '{client_id}', '"https://other.example/"')`,
-      "a judgement of another form": `judgement = '{}'`
+      "a judgement of another form": `judgement = '{}'`,
+      "a fetch at no instant": `fetched_at = 'infinity'`,
+      "no end": `expires_at = 'infinity'`
     }
     for (const [damage, assignment] of Object.entries(damages)) {
       it.effect(`CAC-11: a damaged row is a miss, is counted, and is replaced: ${damage}`, () =>
@@ -166,6 +184,23 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
           expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
         }))
     }
+
+    it.effect("CAC-11: a damaged row fails none of those that are read beside it", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const sql = yield* PgClient.PgClient
+        const documents = Array.from({ length: 20 }, (_, i) => accepted(`https://app.example/beside-${i}`))
+        yield* Effect.forEach(
+          documents,
+          (document) =>
+            Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
+        )
+        yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = ${documents[7]!.clientId}`
+        const found = yield* Effect.forEach(documents, ({ clientId }) => cache.get(clientId, ruleset), {
+          concurrency: "unbounded"
+        })
+        expect(found.map(Option.isSome)).toEqual(documents.map((_, i) => i !== 7))
+      }))
 
     it.effect("CAC-07: the database's clock decides, not the node's", () =>
       Effect.gen(function*() {
@@ -198,20 +233,17 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
     it.scoped("SWP-01: a row that expires exactly at the boundary stays", () =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        const store = PostgresStore.make(sql, Tables.resolve(), yield* Bounded.make("2 seconds"), {
-          staleFor: 0,
-          maxPerOrigin: 10,
-          maxDocuments: 10,
-          nodeId: "test",
-          announce: false
-        })
+        const settings = CacheSettings.settle({})
+        if (typeof settings === "string") return yield* Effect.dieMessage(settings)
+        const store = PostgresStore.make(sql, settings, yield* Bounded.make(settings.timeoutMillis), "test")
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* store.boundary
+        const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`
         yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at) VALUES
-          ('https://app.example/before', '', '', now(), ${boundary}::timestamptz - interval '1 microsecond'),
-          ('https://app.example/exactly', '', '', now(), ${boundary}::timestamptz)`
+          ('https://app.example/before', '', '', now(), ${at} - interval '1 microsecond'),
+          ('https://app.example/exactly', '', '', now(), ${at})`
         yield* store.sweepDocuments(boundary, 10)
-        const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${boundary}::timestamptz`
+        const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${at}`
         expect(left).toEqual([{ client_id: "https://app.example/exactly" }])
         yield* sql`DELETE FROM cimd_documents`
       }))
@@ -242,6 +274,111 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       }))
   }
 )
+
+describe("caps", () => {
+  const fill = (count: number) =>
+    Effect.flatMap(
+      PgClient.PgClient,
+      (sql) =>
+        sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+        SELECT 'https://app.example/' || i, 'https://app.example', ${ruleset}, '{}', '{}', now() - interval '1 hour',
+          now() + interval '1 hour' + i * interval '1 millisecond' FROM generate_series(1, ${count}) i`
+    )
+  const count = Effect.flatMap(
+    PgClient.PgClient,
+    (sql) =>
+      Effect.map(
+        sql<{ count: number }>`SELECT count(*)::integer AS count FROM cimd_documents`,
+        (rows) => rows[0]!.count
+      )
+  )
+  const nodes = (count: number, options: PostgresCache.Options) =>
+    Effect.replicateEffect(
+      Effect.map(
+        Layer.build(Layer.fresh(PostgresCache.layer(options))),
+        (context) => Context.get(context, Cache.Cache)
+      ),
+      count
+    )
+
+  it.scopedLive("sweepers that make room at the same time delete what is too much, and no more", () =>
+    Effect.gen(function*() {
+      yield* fill(10_000)
+      const caches = yield* nodes(3, { maxDocuments: 5000, timeout: "20 seconds" })
+      const swept = yield* Effect.forEach(caches, (cache) => cache.sweep(), { concurrency: "unbounded" })
+      expect(swept.reduce((sum, { documents }) => sum + documents, 0)).toBe(5000)
+      expect(yield* count).toBe(5000)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("writers that make room for one origin at the same time do not fail each other", () =>
+    Effect.gen(function*() {
+      const caches = yield* nodes(2, { maxPerOrigin: 20 })
+      yield* Effect.forEach(Array.from({ length: 600 }, (_, i) => i), (i) =>
+        Effect.gen(function*() {
+          const cache = caches[i % 2]!
+          const document = accepted(`https://app.example/${(i * 7 + Math.floor(i / 30)) % 30}`)
+          yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: 60_000 + i })
+        }), { concurrency: 30 })
+      yield* caches[0]!.put(accepted("https://app.example/last"), {
+        fetchedAt: yield* caches[0]!.now,
+        timeToLive: "1 hour"
+      })
+      expect(yield* count).toBe(20)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("CAC-10: the mark of an eviction is not pushed out by an origin that is full", () =>
+    Effect.gen(function*() {
+      const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
+      const put = (name: number, fetchedAt: Cache.Instant) =>
+        cache!.put(accepted(`https://app.example/${name}`), { fetchedAt, timeToLive: "1 day" })
+      const began = yield* cache!.now
+      yield* cache!.evict(accepted("https://app.example/0").clientId)
+      for (let i = 1; i < 6; i++) yield* put(i, yield* cache!.now)
+      expect(yield* put(0, began)).toBe(false)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("a document that is not stored pushes nothing out", () =>
+    Effect.gen(function*() {
+      const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
+      const began = yield* cache!.now
+      yield* fill(5)
+      yield* cache!.evict(accepted("https://app.example/new").clientId)
+      expect(yield* cache!.put(accepted("https://app.example/new"), { fetchedAt: began, timeToLive: "1 day" })).toBe(
+        false
+      )
+      expect(yield* count).toBe(6)
+    }).pipe(Effect.provide(Postgres.migrated)))
+})
+
+describe("settings of the database", () => {
+  for (
+    const [style, zone] of [["SQL, DMY", "Asia/Kolkata"], ["Postgres, DMY", "America/St_Johns"], ["German", "UTC"]]
+  ) {
+    it.scopedLive(`SWP-01: a sweep takes nothing fresh where dates are written as ${style} in ${zone}`, () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.migratedUrl
+        const name = new URL(Redacted.value(url)).pathname.slice(1)
+        yield* Effect.flatMap(PgClient.PgClient, (sql) =>
+          Effect.all([
+            sql.unsafe(`ALTER DATABASE "${name}" SET datestyle = '${style}'`),
+            sql.unsafe(`ALTER DATABASE "${name}" SET timezone = '${zone}'`)
+          ])).pipe(Effect.provide(PgClient.layer({ url })))
+        yield* Effect.gen(function*() {
+          const cache = yield* Cache.Cache
+          const put = (name: string, timeToLive: number) =>
+            Effect.flatMap(
+              cache.now,
+              (fetchedAt) => cache.put(accepted(`https://app.example/${name}`), { fetchedAt, timeToLive })
+            )
+          yield* put("fresh", 3_600_000)
+          yield* put("expired", 1)
+          yield* Effect.sleep("20 millis")
+          expect(yield* cache.sweep()).toMatchObject({ documents: 1 })
+          expect(Option.isSome(yield* cache.get(accepted("https://app.example/fresh").clientId, ruleset))).toBe(true)
+        }).pipe(Effect.provide(Layer.provide(PostgresCache.layer(), PgClient.layer({ url }))))
+      }))
+  }
+})
 
 describe("PostgresCache.layerClient", () => {
   it.scopedLive("connects through the sockets of the host, also to listen", () =>
@@ -296,6 +433,34 @@ describe("Migrations", () => {
       const runs = yield* Effect.all(Array.from({ length: 6 }, () => migrator), { concurrency: "unbounded" })
       expect(runs.flat()).toEqual([[1, "client_metadata_documents"]])
     }).pipe(Effect.scoped))
+
+  it.scopedLive("run in a schema that is there, by a user who may make none", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.emptyUrl
+      const role = `cimd_migrator_${process.pid}`
+      const asOwner = (statement: string) =>
+        Effect.flatMap(PgClient.PgClient, (sql) => sql.unsafe(statement)).pipe(Effect.provide(PgClient.layer({ url })))
+      yield* Effect.acquireRelease(
+        asOwner(`CREATE ROLE ${role} LOGIN PASSWORD 'migrator'`),
+        () => Effect.orDie(Effect.zipRight(asOwner(`DROP OWNED BY ${role}`), asOwner(`DROP ROLE ${role}`)))
+      )
+      yield* asOwner("CREATE SCHEMA identity")
+      yield* asOwner(`GRANT USAGE, CREATE ON SCHEMA identity TO ${role}`)
+      const asMigrator = new URL(Redacted.value(url))
+      asMigrator.username = role
+      asMigrator.password = "migrator"
+      const client = PgClient.layer({ url: Redacted.make(asMigrator.href) })
+      expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(1)
+      expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(0)
+      const refused = yield* Effect.flip(Effect.provide(Migrations.run({ schema: "elsewhere" }), client))
+      expect(refused._tag).toBe("SqlError")
+    }))
+
+  it.effect("with names that are none are a typed error", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Migrations.run({ schema: "no schema" }))
+      expect(error).toMatchObject({ _tag: "MigrationError", message: expect.stringContaining("no schema") })
+    }).pipe(Effect.provide(Postgres.empty)))
 
   it.live("a migration that fails is a typed error and leaves nothing behind", () =>
     Effect.gen(function*() {

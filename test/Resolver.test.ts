@@ -1,10 +1,12 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
+import type { ClientId } from "effect-cimd"
 import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Postgres from "./support/postgres.js"
 
@@ -210,8 +212,45 @@ describe("Resolver", () => {
       expect(yield* requestCount).toBe(2)
     }).pipe(withNode()))
 
+  it.live("refresh does not share a fetch that had begun before", () =>
+    Effect.gen(function*() {
+      const resolver = yield* Resolver.Resolver
+      yield* serve({ body: JSON.stringify(documentOf(client, { client_name: "Old" })), delay: "200 millis" })
+      const first = yield* Effect.fork(resolver.refresh(client))
+      yield* Effect.repeat(Effect.delay(requestCount, "5 millis"), { until: (count) => count === 1 })
+      yield* serveDocument({}, { client_name: "New" })
+      const later = yield* Effect.all(Array.from({ length: 10 }, () => resolver.refresh(client)), {
+        concurrency: "unbounded"
+      })
+      expect(new Set(later.map(({ document }) => document.metadata.client_name))).toEqual(new Set(["New"]))
+      expect((yield* Fiber.join(first)).document.metadata.client_name).toBe("Old")
+      expect((yield* resolve()).document.metadata.client_name).toBe("New")
+      expect(yield* requestCount).toBe(2)
+    }).pipe(withNode()))
+
+  it.live("FRS-03: a refresh that must not be stored displaces what was stored", () =>
+    Effect.gen(function*() {
+      const resolver = yield* Resolver.Resolver
+      yield* serveDocument()
+      yield* resolve()
+      yield* serveDocument({ "Cache-Control": "no-store" }, { client_name: "New" })
+      yield* resolver.refresh(client)
+      const again = yield* resolve()
+      expect([again.source, again.document.metadata.client_name]).toEqual(["origin", "New"])
+    }).pipe(withNode()))
+
   for (
-    const options of [{ refreshAhead: 2 }, { refreshAhead: Number.NaN }, { freshness: { minimum: "2 days" } }] as const
+    const options of [
+      { refreshAhead: 2 },
+      { refreshAhead: Number.NaN },
+      { maxClientIdLength: 0 },
+      { maxClientIdLength: 2049 },
+      { maxClientIdLength: 12.5 },
+      { freshness: { minimum: "2 days" } },
+      { freshness: { maximum: "soon" as never } },
+      { freshness: { noCache: Number.POSITIVE_INFINITY } },
+      { freshness: { unspecified: Number.NaN } }
+    ] as const
   ) {
     it.live(`options that cannot be kept do not start: ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
@@ -229,6 +268,7 @@ describe("Resolver and a cache that fails", () => {
     get: () => away,
     elect: () => away,
     stale: () => away,
+    supersede: () => away,
     withdraw: () => away,
     put: () => away,
     evict: () => away,
@@ -287,7 +327,10 @@ for (
       const [withdrawal, answer] of [
         ["404", { status: 404 }],
         ["410", { status: 410 }],
-        ["an invalid document", { body: "{}" }]
+        ["401", { status: 401 }],
+        ["an invalid document", { body: "{}" }],
+        ["a page instead of a document", { headers: { "Content-Type": "text/html" }, body: "<p>moved" }],
+        ["a document that is too large", { body: " ".repeat(6000) }]
       ] as const
     ) {
       it.live(`after ${withdrawal} it is not, and not after a later fault either`, () =>
@@ -299,6 +342,42 @@ for (
           expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
         }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
     }
+
+    for (const directive of ["must-revalidate", "proxy-revalidate", "s-maxage=0"]) {
+      it.live(`FRS-09: a document with ${directive} is not answered with after its expiry`, () =>
+        Effect.gen(function*() {
+          yield* serveDocument({ "Cache-Control": `max-age=0, ${directive}` })
+          yield* resolve()
+          yield* Effect.sleep("20 millis")
+          yield* serve({ status: 502 })
+          expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+    }
+
+    it.live("a fetch that found it gone withdraws what was fetched before, and nothing that was fetched after", () =>
+      Effect.gen(function*() {
+        const store = yield* Cache.Cache
+        yield* expired
+        const { clientId, ruleset } = Option.getOrThrow(
+          yield* store.stale(client as ClientId.ClientId, (yield* Validator.Validator).ruleset)
+        ).document
+        const stale = Effect.map(store.stale(clientId, ruleset), Option.isSome)
+        yield* store.withdraw(clientId, { fetchedAt: 1n })
+        expect(yield* stale).toBe(true)
+        yield* store.withdraw(clientId, { fetchedAt: yield* store.now, ruleset: "another" })
+        expect(yield* stale).toBe(true)
+        yield* store.withdraw(clientId, { fetchedAt: yield* store.now, ruleset })
+        expect(yield* stale).toBe(false)
+      }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+
+    it.live("FRS-03: after an answer that must not be stored it is not", () =>
+      Effect.gen(function*() {
+        yield* expired
+        yield* serveDocument({ "Cache-Control": "no-store" })
+        expect((yield* resolve()).source).toBe("origin")
+        yield* serve({ status: 502 })
+        expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
 
     it.live("a document that is served again is answered with again", () =>
       Effect.gen(function*() {
@@ -351,6 +430,17 @@ describe("refresh ahead", () => {
       }).pipe(Effect.timeout("2 seconds"))
       expect(yield* requestCount).toBe(2)
     }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
+
+  it.live("that fails is tried once for a fetch, also where each read makes the document anew", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=600" })
+      yield* resolve()
+      yield* serve({ status: 500 })
+      for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("postgres")
+      yield* Effect.sleep("200 millis")
+      for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("postgres")
+      expect(yield* requestCount).toBe(2)
+    }).pipe(withNode({ cache: postgres(), resolver: { refreshAhead: 1 } })))
 
   it.live("that fails is tried once for a document, and the document is served until it expires", () =>
     Effect.gen(function*() {

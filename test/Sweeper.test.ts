@@ -160,7 +160,7 @@ describe("Sweeper", () => {
       const sql = yield* PgClient.PgClient
       yield* expired(10)
       yield* sql.withTransaction(Effect.gen(function*() {
-        yield* sql`SELECT pg_advisory_xact_lock(hashtext(${`${Tables.resolve().channel} sweep`}))`
+        yield* sql`SELECT pg_advisory_xact_lock(hashtext(${`${Tables.defaults.channel} sweep`}))`
         expect(yield* cache.sweep()).toMatchObject({ documents: 0 })
       }))
       expect(yield* cache.sweep()).toMatchObject({ documents: 10 })

@@ -8,8 +8,10 @@ import * as Stream from "effect/Stream"
 import * as metrics from "./metrics.js"
 import * as SilentSocket from "./silentSocket.js"
 
-/** What the other nodes announce. */
+/** What is announced. */
 export interface Handlers {
+  /** Whether to heed what this node itself has announced. */
+  readonly heedsOwn: () => boolean
   /** A client's document was put or evicted. */
   readonly changed: (clientId: string) => void
   /** All clients were evicted, or announcements may have been missed: nothing remembered can be trusted. */
@@ -54,7 +56,7 @@ export const make = (
 
     const onAnnouncement = (payload: string) => {
       const [kind, sender, clientId] = payload.split(" ", 3)
-      if (sender === nodeId) return
+      if (sender === nodeId && !handlers.heedsOwn()) return
       if (kind === "changed" && clientId !== undefined) handlers.changed(clientId)
       if (kind === "released" && clientId !== undefined) handlers.released(clientId)
       if (kind === "all") handlers.allChanged()

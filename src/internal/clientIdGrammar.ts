@@ -10,7 +10,8 @@ export interface Options {
   readonly addressLiterals?: boolean | undefined
 }
 
-const defaultMaxLength = 2048
+/** URL-09. Options may lower it. */
+export const maxLengthAllowed = 2048
 
 const plain =
   /^https:\/\/(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\/[A-Za-z0-9\-._~!$&'()*+,;=:@/]+$/
@@ -21,7 +22,7 @@ const dotSegment = /\/\.\.?(?:\/|$)/
  * them there is nothing to find; all others take the long way. A test holds the two ways together.
  */
 export const isPlain = (input: string, options?: Options): boolean =>
-  input.length <= (options?.maxLength ?? defaultMaxLength) &&
+  input.length <= (options?.maxLength ?? maxLengthAllowed) &&
   plain.test(input) &&
   input.indexOf("/", 8) <= 8 + 253 &&
   !dotSegment.test(input) &&
@@ -36,7 +37,7 @@ export const findings = (input: unknown, options?: Options): ReadonlyArray<Issue
   if (isPlain(input, options)) {
     return []
   }
-  const maxLength = options?.maxLength ?? defaultMaxLength
+  const maxLength = options?.maxLength ?? maxLengthAllowed
   if (input.length > maxLength) {
     return [error("URL-09", "", `It has ${input.length} characters; ${maxLength} are allowed. Shorten the path.`)]
   }

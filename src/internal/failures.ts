@@ -9,18 +9,31 @@ export type Failure = typeof Failure.Type
 
 export const isFailure = Schema.is(Failure)
 
-const FailureText = Schema.parseJson(Failure)
+/** What was found in the document itself, by one rule set; another may find otherwise. */
+export const isVerdict = (failure: Failure): boolean =>
+  failure._tag === "InvalidDocument" || failure._tag === "UnauthorizedClient"
 
-export const encode = Schema.encodeSync(FailureText)
+const FailureText = Schema.parseJson(Schema.Struct({ ruleset: Schema.String, failure: Failure }))
+const encodeText = Schema.encodeSync(FailureText)
+const decodeText = Schema.decodeUnknownEither(FailureText)
 
-/** `undefined` for a text of another version of this library. */
-export const decode = (text: string): Failure | undefined =>
-  Either.getOrUndefined(Schema.decodeUnknownEither(FailureText)(text))
+// A small document can have thousands of faults, which take more room than the document did.
+const maxIssues = 50
 
-/** The origin says that the document is gone, or serves one that is not valid: what it served before counts no more. */
-export const isWithdrawal = (failure: Failure): boolean =>
-  failure._tag === "InvalidDocument" ||
-  (failure._tag === "StatusRefused" && (failure.status === 404 || failure.status === 410))
+export const encode = (failure: Failure, ruleset: string): string =>
+  encodeText({
+    ruleset,
+    failure: failure._tag === "InvalidDocument"
+      ? new InvalidDocument({ clientId: failure.clientId, issues: failure.issues.slice(0, maxIssues) })
+      : failure
+  })
+
+/** `undefined` for a verdict of another rule set, and for a text of another version of this library. */
+export const decode = (text: string, ruleset: string): Failure | undefined =>
+  Either.match(decodeText(text), {
+    onLeft: () => undefined,
+    onRight: (told) => isVerdict(told.failure) && told.ruleset !== ruleset ? undefined : told.failure
+  })
 
 const faults = new Set<Failure["_tag"]>([
   "LookupFailed",
@@ -37,3 +50,6 @@ export const isFault = (failure: Failure): boolean =>
   failure._tag === "StatusRefused"
     ? failure.status >= 500 || failure.status === 429 || failure.status === 403
     : faults.has(failure._tag)
+
+/** Whether other nodes would meet it too. A refusal of this node's own budget says nothing about theirs. */
+export const concernsAll = (failure: Failure): boolean => failure._tag !== "Throttled"

@@ -12,16 +12,19 @@ interface Flight<A, E> {
   waiting: number
 }
 
+export interface Flights<A, E> {
+  /** Boards the flight under way, or starts one. */
+  readonly join: (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** The same for a flight that begins from now on: one that is under way is waited for, and the next one is boarded. */
+  readonly next: (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+}
+
 /**
  * Runs one effect per key at a time; who asks meanwhile waits for its result. The effect runs in the scope of its maker
  * and not in its first caller, so that an interrupted caller fails nobody else, and the last one to leave stops it
  * (FET-11). Effect's own `Cache` interrupts all waiters together with the first one.
  */
-export const make = <A, E>(): Effect.Effect<
-  (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
-  never,
-  Scope.Scope
-> =>
+export const make = <A, E>(): Effect.Effect<Flights<A, E>, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {
     const flights = new Map<string, Flight<A, E>>()
 
@@ -59,11 +62,21 @@ export const make = <A, E>(): Effect.Effect<
       })
     }
 
-    return (key, effect) =>
+    const join: Flights<A, E>["join"] = (key, effect) =>
       Effect.uninterruptibleMask((restore) => {
         const flight = flights.get(key)
         if (flight === undefined) return Effect.flatMap(start(key, effect), (started) => board(key, started, restore))
         metrics.coalesced.unsafeUpdate(1, [])
         return board(key, flight, restore)
       })
+
+    const next: Flights<A, E>["next"] = (key, effect) =>
+      Effect.suspend(() => {
+        const flight = flights.get(key)
+        return flight === undefined
+          ? join(key, effect)
+          : Effect.zipRight(Effect.exit(Deferred.await(flight.landed)), join(key, effect))
+      })
+
+    return { join, next }
   })

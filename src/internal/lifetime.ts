@@ -1,7 +1,7 @@
 import * as Duration from "effect/Duration"
 
 // A year: what is longer is a mistake in the policy's bounds, and must not overflow a database's interval.
-const maxMillis = 31_536_000_000
+export const maxMillis = 31_536_000_000
 
 /** The lifetime in whole milliseconds, as caches count it. */
 export const toMillis = (timeToLive: Duration.DurationInput): number =>

@@ -27,10 +27,14 @@ export const make = (
     readonly nanos: () => bigint
     readonly heardUntil: () => bigint
   }
-): { readonly cache: Cache["Type"]; readonly handlers: Pick<Handlers, "changed" | "allChanged"> } => {
+): { readonly cache: Cache["Type"]; readonly handlers: Omit<Handlers, "released"> } => {
   const { heardUntil, nanos } = options
   const memory = new MemoryStore(options.maxEntries)
   const fills = new Map<string, Set<Fill>>()
+
+  // A write whose caller gave it up may still be committed, however late, and its announcement is all that tells of it.
+  // From then on this node heeds its own announcements: each write costs a read more, and nothing else.
+  let heedsOwn = false
 
   const changed = (clientId: string) => {
     memory.delete(clientId)
@@ -48,7 +52,8 @@ export const make = (
   const filling = <A>(
     clientId: string,
     effect: Effect.Effect<A, CacheError>,
-    remember: (result: A, startedAt: bigint) => void
+    remember: (result: A, startedAt: bigint) => void,
+    failed?: () => void
   ): Effect.Effect<A, CacheError> =>
     Effect.suspend(() => {
       const fill = new Fill()
@@ -61,7 +66,8 @@ export const make = (
           const filling = fills.get(clientId)
           filling?.delete(fill)
           if (filling?.size === 0) fills.delete(clientId)
-          if (exit._tag === "Success" && !fill.overtaken) remember(exit.value, startedAt)
+          if (exit._tag === "Failure") failed?.()
+          else if (!fill.overtaken) remember(exit.value, startedAt)
         }))
     })
 
@@ -89,7 +95,8 @@ export const make = (
       document: remembered.document,
       tier: "memory",
       remainingMillis: Number(remembered.expiresAt - now) / 1_000_000,
-      lifetimeMillis: remembered.lifetimeMillis
+      lifetimeMillis: remembered.lifetimeMillis,
+      fetchedAt: remembered.fetchedAt
     }
   }
 
@@ -102,7 +109,11 @@ export const make = (
 
   const forgetting = <A>(forget: () => void, effect: Effect.Effect<A, CacheError>): Effect.Effect<A, CacheError> =>
     // Before, so that nobody here reads it while the database is asked; and after, for what was filled meanwhile.
-    Effect.ensuring(Effect.zipRight(Effect.sync(forget), effect), Effect.sync(forget))
+    Effect.onExit(Effect.zipRight(Effect.sync(forget), effect), (exit) =>
+      Effect.sync(() => {
+        forget()
+        if (exit._tag === "Failure") heedsOwn = true
+      }))
 
   const cache: Cache["Type"] = {
     ...behind,
@@ -120,9 +131,13 @@ export const make = (
         if (stored) remember(document, options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
         // A later document is in the database, so what is remembered may be as old as this one.
         else memory.delete(document.clientId)
+      }, () => {
+        changed(document.clientId)
+        heedsOwn = true
       }),
+    supersede: (clientId, fetchedAt) => forgetting(() => changed(clientId), behind.supersede(clientId, fetchedAt)),
     evict: (clientId) => forgetting(() => changed(clientId), behind.evict(clientId)),
     evictAll: forgetting(allChanged, behind.evictAll)
   }
-  return { cache, handlers: { changed, allChanged } }
+  return { cache, handlers: { changed, allChanged, heedsOwn: () => heedsOwn } }
 }

@@ -15,9 +15,9 @@ export const make = (store: PostgresStore): Find =>
 
 /** What a row gives to who judges by a rule set: nothing, and a count, if it was accepted under another (CAC-11). */
 export const entryUnder = (ruleset: string) => (found: Option.Option<Found>): Option.Option<Entry> =>
-  Option.flatMap(found, ({ document, lifetimeMillis, remainingMillis }) => {
+  Option.flatMap(found, ({ document, fetchedAt, lifetimeMillis, remainingMillis }) => {
     if (document.ruleset === ruleset) {
-      return Option.some({ document, tier: "postgres" as const, remainingMillis, lifetimeMillis })
+      return Option.some({ document, tier: "postgres" as const, remainingMillis, lifetimeMillis, fetchedAt })
     }
     metrics.otherRulesetRows.unsafeUpdate(1, [])
     return Option.none()

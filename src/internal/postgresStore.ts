@@ -1,24 +1,23 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { Instant } from "../Cache.js"
-import type { CacheError } from "../Cache.js"
+import type { Cache, CacheError } from "../Cache.js"
 import * as ClientId from "../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../ClientMetadata.js"
 import { Issue } from "../Issue.js"
 import * as Accepted from "./acceptedDocument.js"
 import type { Bounded, Start } from "./bounded.js"
+import type { Settings } from "./cacheSettings.js"
 import * as DirectQuery from "./directQuery.js"
 import * as Lifetime from "./lifetime.js"
 import * as Members from "./members.js"
 import * as metrics from "./metrics.js"
-import type { Tables } from "./tables.js"
 
 /** A row that could be read, whatever rule set it was accepted under. */
 export interface Found {
@@ -39,15 +38,8 @@ export interface Lease {
   readonly beganAt: Instant
 }
 
-export interface StoreOptions {
-  readonly staleFor: Duration.DurationInput
-  readonly maxPerOrigin: number
-  readonly maxDocuments: number
-  /** Names this node to the others, on leases and in announcements. */
-  readonly nodeId: string
-  /** Whether writes are announced on the channel. */
-  readonly announce: boolean
-}
+/** A fetch that says that what was fetched before it is gone; with a rule set, only what that one had accepted. */
+export type Withdrawal = Parameters<Cache["Type"]["withdraw"]>[1]
 
 // As text, so that no setting of the client's type parsers or name transforms reaches the document. The instants are
 // seconds since 1970, as doubles: those tell microseconds apart for centuries, and Postgres computes one in a fraction of
@@ -84,10 +76,19 @@ const readJson = (clientId: string, text: string): JsonObject | undefined => {
     : undefined
 }
 
+/** A row that was fetched so much later than now is damaged, or older than a correction of the database's clock. */
+const clockErrorMillis = 60_000
+
+/** Rows from which on Postgres' estimate of their number is trusted. */
+const estimatedFrom = 100_000
+
 /** How long the failure of a fetch is left for the nodes that waited for it. Nobody else is answered with it. */
 const failureMillis = 5000
 
-const read = ([clientId, ruleset, text, judgementText, fetched, expires, now]: Row): Found | undefined => {
+const read = ([clientId, ruleset, text, judgementText, ...instants]: Row): Found | undefined => {
+  const [fetched, expires, now] = instants.map(Number) as [number, number, number]
+  // Postgres knows instants that are infinite.
+  if (!Number.isFinite(fetched) || !Number.isFinite(expires)) return undefined
   const json = readJson(clientId, text)
   const judgement = readJudgement(judgementText)
   return json === undefined || judgement === undefined ? undefined : {
@@ -98,9 +99,18 @@ const read = ([clientId, ruleset, text, judgementText, fetched, expires, now]: R
       warnings: judgement.warnings,
       ruleset
     }),
-    fetchedAt: BigInt(Math.round(Number(fetched) * 1_000_000)),
-    remainingMillis: (Number(expires) - Number(now)) * 1000,
-    lifetimeMillis: (Number(expires) - Number(fetched)) * 1000
+    fetchedAt: BigInt(Math.round(fetched * 1_000_000)),
+    remainingMillis: (expires - now) * 1000,
+    lifetimeMillis: (expires - fetched) * 1000
+  }
+}
+
+/** The others of a batch must not fail with a row that nobody foresaw. */
+const readSafely = (row: Row): Found | undefined => {
+  try {
+    return read(row)
+  } catch {
+    return undefined
   }
 }
 
@@ -109,21 +119,25 @@ const readable = (rows: DirectQuery.Rows): Map<string, Found> => {
   const found = new Map<string, Found>()
   // They are the columns that were asked for.
   for (const row of rows as unknown as ReadonlyArray<Row>) {
-    const document = read(row)
+    const document = readSafely(row)
     if (document === undefined) metrics.damagedRows.unsafeUpdate(1, [])
     else found.set(row[0], document)
   }
   return found
 }
 
-/** The statements of the Postgres cache, each one round trip and each bounded in time. */
-export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded, options: StoreOptions) => {
+/**
+ * The statements of the Postgres cache, each one round trip and each bounded in time. `nodeId` names this node to the
+ * others, on leases and in announcements.
+ */
+export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bounded, nodeId: string) => {
+  const { maxDocuments, maxPerOrigin, notifications, staleMillis, tables } = settings
   const sql = client.withoutTransforms()
   const documents = sql(tables.documents)
   const leases = sql(tables.leases)
   const state = sql(tables.state)
 
-  const keepsStale = Lifetime.toMillis(options.staleFor) > 0
+  const keepsStale = staleMillis > 0
 
   const instant = (column: string) => sql.literal(`(extract(epoch FROM ${column}) * 1000000)::bigint::text`)
   // Exact: a microsecond of this century is far inside a double's 53 bits.
@@ -131,7 +145,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
   const later = (millis: number) => sql`clock_timestamp() + ${millis}::float8 * interval '1 millisecond'`
   // Announced in the writing statement, so that a change and its announcement are committed together.
   const announcement = (kind: "changed" | "released" | "all", clientId = "") =>
-    sql`pg_notify(${tables.channel}, ${`${kind} ${options.nodeId} ${clientId}`})`
+    sql`pg_notify(${tables.channel}, ${`${kind} ${nodeId} ${clientId}`})`
 
   const evicting = (statement: Effect.Effect<unknown, CacheError>): Effect.Effect<void, CacheError> =>
     Effect.map(statement, () => {
@@ -164,8 +178,14 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       (rows) => Arr.unsafeGet(rows, 0).count
     )
 
-  const expiredBefore = (boundary: string) =>
-    sql`${boundary}::timestamptz - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`
+  const expiredBefore = (boundary: Instant) =>
+    sql`${timestamp(boundary)} - ${staleMillis}::float8 * interval '1 millisecond'`
+
+  // Of the rows that were chosen to make room, those that nobody is writing, nor has written since. They are locked here
+  // and not where they are chosen: that would lock what is passed over, and choose others in place of what is locked.
+  const unlocked = (chosen: Fragment) =>
+    sql`SELECT kept.client_id FROM ${documents} AS kept JOIN ${chosen} USING (client_id, expires_at)
+      FOR UPDATE OF kept SKIP LOCKED`
 
   return {
     version: sql<{ version: number }>`SELECT version FROM ${state}`,
@@ -190,22 +210,24 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
           bounded("stale")(
             sql`SELECT ${sql.literal(columns)} FROM ${documents}
           WHERE client_id = ${clientId} AND ${notEvicted} AND NOT withdrawn AND expires_at <= now()
-            AND expires_at > now() - ${Lifetime.toMillis(options.staleFor)}::float8 * interval '1 millisecond'`.values
+            AND expires_at > now() - ${staleMillis}::float8 * interval '1 millisecond'`.values
           ),
           (rows) => Option.fromNullable(readable(rows).get(clientId))
         ) :
         Effect.succeedNone,
 
-    withdraw: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
+    withdraw: (clientId: ClientId.ClientId, { fetchedAt, ruleset }: Withdrawal): Effect.Effect<void, CacheError> =>
       keepsStale
         ? Effect.asVoid(
-          bounded("withdraw")(sql`UPDATE ${documents} SET withdrawn = true WHERE client_id = ${clientId}`)
+          bounded("withdraw")(sql`UPDATE ${documents} SET withdrawn = true
+            WHERE client_id = ${clientId} AND fetched_at <= ${timestamp(fetchedAt)}
+              AND ${ruleset === undefined ? sql`true` : sql`ruleset = ${ruleset}`}`)
         )
         : Effect.void,
 
     put: (
       document: AcceptedDocument,
-      { fetchedAt, timeToLive }: { readonly fetchedAt: Instant; readonly timeToLive: Duration.DurationInput }
+      { fetchedAt, mayBeStale = true, timeToLive }: Parameters<Cache["Type"]["put"]>[1]
     ): Effect.Effect<boolean, CacheError> => {
       Accepted.assertAccepted(document)
       const { clientId } = document
@@ -215,27 +237,27 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       return Effect.map(
         bounded("put")(sql<{ crowded_out: number }>`WITH stored AS (
             INSERT INTO ${documents} AS kept
-              (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+              (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, withdrawn)
             SELECT ${clientId}, ${origin}, ${document.ruleset},
               ${JSON.stringify(document.json)}::jsonb, ${judgement}::jsonb,
-              begun.began_at, ${later(Lifetime.toMillis(timeToLive))}
+              begun.began_at, ${later(Lifetime.toMillis(timeToLive))}, ${!mayBeStale}
             FROM (SELECT ${timestamp(fetchedAt)} AS began_at) AS begun, ${state} AS state
             WHERE begun.began_at > state.evicted_at
             ON CONFLICT (client_id) DO UPDATE SET
               origin = excluded.origin, ruleset = excluded.ruleset, document = excluded.document,
               judgement = excluded.judgement, fetched_at = excluded.fetched_at, expires_at = excluded.expires_at,
-              withdrawn = false
-            WHERE kept.fetched_at <= excluded.fetched_at
+              withdrawn = excluded.withdrawn
+            WHERE kept.fetched_at <= excluded.fetched_at OR kept.fetched_at > ${later(clockErrorMillis)}
             RETURNING 1
+          ), victims AS MATERIALIZED (
+            SELECT client_id, expires_at FROM ${documents}
+            WHERE origin = ${origin} AND client_id <> ${clientId} AND document IS NOT NULL AND EXISTS (TABLE stored)
+            ORDER BY expires_at DESC OFFSET ${maxPerOrigin - 1}
           ), crowded_out AS (
-            DELETE FROM ${documents} WHERE client_id IN (
-              SELECT client_id FROM ${documents} WHERE origin = ${origin} AND client_id <> ${clientId}
-              ORDER BY expires_at DESC OFFSET ${options.maxPerOrigin - 1}
-            )
-            RETURNING 1
+            DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(${unlocked(sql`victims`)})) RETURNING 1
           )
           SELECT (SELECT count(*)::integer FROM crowded_out) AS crowded_out, ${
-          options.announce ? announcement("changed", clientId) : sql`1`
+          notifications ? announcement("changed", clientId) : sql`1`
         } FROM stored`),
         ([stored]) => {
           if (stored !== undefined) metrics.evictedFromOrigin.unsafeUpdate(stored.crowded_out, [])
@@ -243,6 +265,23 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
         }
       )
     },
+
+    supersede: (clientId: ClientId.ClientId, fetchedAt: Instant): Effect.Effect<boolean, CacheError> =>
+      Effect.map(
+        bounded("supersede")(sql<{ current: boolean }>`WITH superseded AS (
+          UPDATE ${documents} SET
+            ruleset = '', document = NULL, judgement = NULL,
+            fetched_at = ${timestamp(fetchedAt)}, expires_at = ${later(Lifetime.evictionMillis)}
+          WHERE client_id = ${clientId} AND document IS NOT NULL AND fetched_at <= ${timestamp(fetchedAt)}
+          RETURNING 1
+        ) SELECT
+          evicted_at < ${timestamp(fetchedAt)} AND NOT EXISTS (
+            SELECT 1 FROM ${documents} WHERE client_id = ${clientId} AND fetched_at > ${timestamp(fetchedAt)}
+          ) AS current,
+          (SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM superseded) AS announced
+        FROM ${state}`),
+        (rows) => Arr.unsafeGet(rows, 0).current
+      ),
 
     evict: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
       evicting(
@@ -253,13 +292,13 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
             ruleset = excluded.ruleset, document = NULL, judgement = NULL,
             fetched_at = excluded.fetched_at, expires_at = excluded.expires_at
           RETURNING 1
-        ) SELECT ${options.announce ? announcement("changed", clientId) : sql`1`} FROM evicted`)
+        ) SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM evicted`)
       ),
 
     evictAll: evicting(
       bounded("evictAll")(sql`WITH evicted AS (
         UPDATE ${state} SET evicted_at = clock_timestamp() RETURNING 1
-      ) SELECT ${options.announce ? announcement("all") : sql`1`} FROM evicted`)
+      ) SELECT ${notifications ? announcement("all") : sql`1`} FROM evicted`)
     ),
 
     /**
@@ -274,7 +313,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
       Effect.map(
         bounded("elect")(sql<{ won: string | null; began_at: string | null; failure: string | null }>`WITH won AS (
             INSERT INTO ${leases} AS held (client_id, holder, began_at, expires_at)
-            VALUES (${clientId}, ${options.nodeId}, clock_timestamp(), ${later(leaseMillis)})
+            VALUES (${clientId}, ${nodeId}, clock_timestamp(), ${later(leaseMillis)})
             ON CONFLICT (client_id) DO UPDATE SET
               holder = excluded.holder, began_at = excluded.began_at, expires_at = excluded.expires_at, failure = NULL
             WHERE held.expires_at <= clock_timestamp() OR (
@@ -299,7 +338,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
     renew: ({ beganAt, clientId }: Lease, leaseMillis: number): Effect.Effect<boolean, CacheError> =>
       Effect.map(
         bounded("elect")(sql`UPDATE ${leases} SET expires_at = ${later(leaseMillis)}
-          WHERE client_id = ${clientId} AND holder = ${options.nodeId} AND began_at = ${timestamp(beganAt)}
+          WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
           RETURNING 1`),
         (rows) => rows.length > 0
       ),
@@ -307,25 +346,25 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
     release: ({ beganAt, clientId }: Lease): Effect.Effect<void, CacheError> =>
       Effect.asVoid(
         bounded("elect")(sql`WITH released AS (
-          DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${options.nodeId}
+          DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${nodeId}
             AND began_at = ${timestamp(beganAt)} AND failure IS NULL
           RETURNING 1
-        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM released`)
+        ) SELECT ${notifications ? announcement("released", clientId) : sql`1`} FROM released`)
       ),
 
     fail: ({ beganAt, clientId }: Lease, failure: string): Effect.Effect<void, CacheError> =>
       Effect.asVoid(
         bounded("elect")(sql`WITH failed AS (
           UPDATE ${leases} SET failure = ${failure}, expires_at = ${later(failureMillis)}
-          WHERE client_id = ${clientId} AND holder = ${options.nodeId} AND began_at = ${timestamp(beganAt)}
+          WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
           RETURNING 1
-        ) SELECT ${options.announce ? announcement("released", clientId) : sql`1`} FROM failed`)
+        ) SELECT ${notifications ? announcement("released", clientId) : sql`1`} FROM failed`)
       ),
 
     /** The moment a sweep takes as its boundary, once for all its batches (SWP-01). */
     boundary: bounded("sweep")(Effect.map(
-      sql<{ boundary: string }>`SELECT now()::text AS boundary`,
-      (rows) => Arr.unsafeGet(rows, 0).boundary
+      sql<{ boundary: string }>`SELECT ${instant("now()")} AS boundary`,
+      (rows) => BigInt(Arr.unsafeGet(rows, 0).boundary)
     )),
 
     /**
@@ -333,7 +372,7 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
      * plain DELETE. It fails rather than wait for a row that someone is writing, and where rows have no such place.
      * Nothing is deleted while another sweeper is at it (SWP-05).
      */
-    sweepDocuments: (boundary: string, batchSize: number): Effect.Effect<number, CacheError> =>
+    sweepDocuments: (boundary: Instant, batchSize: number): Effect.Effect<number, CacheError> =>
       deleted(sql`DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(
             SELECT ctid FROM ${documents}
             WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
@@ -343,23 +382,37 @@ export const make = (client: PgClient.PgClient, tables: Tables, bounded: Bounded
           )) AND expires_at < ${expiredBefore(boundary)} RETURNING 1`),
 
     /** The same on every database, and row by row: those that someone is writing are skipped (SWP-04). */
-    sweepDocumentsSkipping: (boundary: string, batchSize: number): Effect.Effect<number, CacheError> =>
+    sweepDocumentsSkipping: (boundary: Instant, batchSize: number): Effect.Effect<number, CacheError> =>
       deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
             SELECT client_id FROM ${documents} WHERE expires_at < ${expiredBefore(boundary)}
             ORDER BY expires_at LIMIT ${batchSize}
             FOR UPDATE SKIP LOCKED
           )) RETURNING 1`),
 
-    /** Deletes one batch of what is more than the table may hold, the oldest expiry first. */
+    /**
+     * Deletes one batch of what is more than the table may hold, the oldest expiry first. Sweepers that do it at the
+     * same time choose the same rows. To count a large table takes long, so that one is counted only where Postgres'
+     * own estimate comes near the limit.
+     */
     sweepSurplus: (batchSize: number): Effect.Effect<number, CacheError> =>
       deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
-            SELECT client_id FROM ${documents} ORDER BY expires_at
-            LIMIT least(${batchSize}::bigint, (SELECT greatest(count(*) - ${options.maxDocuments}, 0) FROM ${documents}))
-            FOR UPDATE SKIP LOCKED
+            WITH surplus AS MATERIALIZED (
+              SELECT client_id, expires_at FROM ${documents} WHERE document IS NOT NULL
+              ORDER BY expires_at, client_id
+              LIMIT CASE
+                WHEN (SELECT reltuples FROM pg_class WHERE oid = ${tables.documents}::regclass)
+                  BETWEEN ${estimatedFrom}::float8 AND ${maxDocuments}::float8 * 0.9 THEN 0
+                ELSE least(${batchSize}::bigint,
+                  (SELECT greatest(count(*) - ${maxDocuments}, 0) FROM ${documents}))
+              END
+            ) ${unlocked(sql`surplus`)}
           )) RETURNING 1`),
 
-    sweepLeases: (boundary: string): Effect.Effect<number, CacheError> =>
-      deleted(sql`DELETE FROM ${leases} WHERE expires_at < ${boundary}::timestamptz RETURNING 1`)
+    sweepLeases: (boundary: Instant, batchSize: number): Effect.Effect<number, CacheError> =>
+      deleted(sql`DELETE FROM ${leases} WHERE client_id = ANY(ARRAY(
+            SELECT client_id FROM ${leases} WHERE expires_at < ${timestamp(boundary)} LIMIT ${batchSize}
+            FOR UPDATE SKIP LOCKED
+          )) RETURNING 1`)
   }
 }
 

@@ -1,6 +1,6 @@
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import type { Cache, CacheError } from "../Cache.js"
+import type { Cache, CacheError, Instant } from "../Cache.js"
 import * as metrics from "./metrics.js"
 import type { PostgresStore } from "./postgresStore.js"
 import { sqlState } from "./sqlFaults.js"
@@ -22,7 +22,11 @@ const inBatches = (
 }
 
 /** A batch of what has expired. From the first row on that someone else holds, it is one that skips such rows. */
-const expiredBatch = (store: PostgresStore, boundary: string, batchSize: number): Effect.Effect<number, CacheError> => {
+const expiredBatch = (
+  store: PostgresStore,
+  boundary: Instant,
+  batchSize: number
+): Effect.Effect<number, CacheError> => {
   const skipping = store.sweepDocumentsSkipping(boundary, batchSize)
   let batch = Effect.catchIf(store.sweepDocuments(boundary, batchSize), mustSkip, () => {
     batch = skipping
@@ -35,9 +39,9 @@ export const make = (store: PostgresStore): Cache["Type"]["sweep"] => (options) 
   Effect.gen(function*() {
     const batchSize = options?.batchSize ?? 10_000
     const boundary = yield* store.boundary
+    const leases = yield* inBatches(batchSize, store.sweepLeases(boundary, batchSize))
     const expired = yield* inBatches(batchSize, expiredBatch(store, boundary, batchSize))
     const surplus = yield* inBatches(batchSize, store.sweepSurplus(batchSize))
     metrics.evictedFromTable.unsafeUpdate(surplus, [])
-    const leases = yield* store.sweepLeases(boundary)
     return { documents: expired + surplus, leases }
   })

@@ -1,6 +1,6 @@
 import * as Context from "effect/Context"
+import * as Either from "effect/Either"
 import * as Hash from "effect/Hash"
-import * as Schema from "effect/Schema"
 
 /**
  * Where the tables live. The migrations, the cache and the sweep must agree on it.
@@ -26,17 +26,20 @@ export interface Tables {
 }
 
 // PostgreSQL cuts identifiers at 63 bytes; the longest suffix leaves room for a prefix of 40.
-const Name = Schema.String.pipe(Schema.pattern(/^[a-z_][a-z0-9_]{0,39}$/, {
-  message: () => "a table prefix or schema name has 1 to 40 characters of a-z, 0-9 and _, and begins with no digit"
-}))
+const validName = /^[a-z_][a-z0-9_]{0,39}$/
 
-const decodeName = Schema.decodeSync(Name)
-
-export const resolve = (names: TableNames = {}): Tables => {
-  const schema = names.schema === undefined ? undefined : decodeName(names.schema)
-  const prefix = decodeName(names.prefix ?? "cimd_")
+/** The names, or what is wrong with the ones that were given. */
+export const resolve = (names: TableNames = {}): Either.Either<Tables, string> => {
+  const { prefix = "cimd_", schema } = names
+  const wrong = [schema ?? prefix, prefix].find((given) => !validName.test(given))
+  if (wrong !== undefined) {
+    return Either.left(
+      "a table prefix or schema name has 1 to 40 characters of a-z, 0-9 and _, and begins with no digit, " +
+        `but one is ${JSON.stringify(wrong)}`
+    )
+  }
   const qualify = (name: string) => schema === undefined ? `${prefix}${name}` : `${schema}.${prefix}${name}`
-  return {
+  return Either.right({
     schema,
     documents: qualify("documents"),
     leases: qualify("leases"),
@@ -44,12 +47,14 @@ export const resolve = (names: TableNames = {}): Tables => {
     migrations: qualify("migrations"),
     // A channel is an identifier of 63 bytes at most, and some names in full are longer.
     channel: `cimd_${Hash.string(qualify("documents")) >>> 0}`
-  }
+  })
 }
+
+export const defaults: Tables = Either.getOrThrow(resolve())
 
 /** What a migration reads the names from: a loader cannot pass arguments. */
 export class CurrentTables extends Context.Reference<CurrentTables>()("effect-cimd/CurrentTables", {
-  defaultValue: () => resolve()
+  defaultValue: () => defaults
 }) {}
 
 /** The version of the tables that this library reads and writes: the id of the last migration. */

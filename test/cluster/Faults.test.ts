@@ -23,7 +23,7 @@ const timeoutMillis = 1000
 
 const hour = 3_600_000
 
-const { channel } = Tables.resolve()
+const { channel } = Tables.defaults
 
 const ids = (name: string, count: number) =>
   Array.from({ length: count }, (_, index) => `https://app.example/${name}-${index}.json`)

@@ -169,6 +169,35 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(documents[0]!.clientId))).toBe(true)
       }))
 
+    it.effect("FRS-03: a fetch that must not be stored displaces what was fetched before it, and nothing else", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const [document, other] = [accepted(newClient()), accepted(newClient())]
+        const earlier = yield* cache.now
+        yield* put(document)
+        yield* put(other)
+        expect(yield* cache.supersede(document.clientId, earlier)).toBe(false)
+        expect(Option.isSome(yield* get(document.clientId))).toBe(true)
+        expect(yield* cache.supersede(document.clientId, yield* cache.now)).toBe(true)
+        expect(yield* get(document.clientId)).toEqual(Option.none())
+        expect(yield* cache.put(document, { fetchedAt: earlier, timeToLive: "1 hour" })).toBe(false)
+        expect(yield* put(document)).toBe(true)
+        expect(Option.isSome(yield* get(other.clientId))).toBe(true)
+        expect(yield* cache.supersede(accepted(newClient()).clientId, yield* cache.now)).toBe(true)
+      }))
+
+    it.effect("CAC-10, FRS-03: what must not be stored is overtaken by an eviction like what may", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const [one, all] = [accepted(newClient()), accepted(newClient())]
+        const fetchedAt = yield* cache.now
+        yield* cache.evict(one.clientId)
+        expect(yield* cache.supersede(one.clientId, fetchedAt)).toBe(false)
+        yield* cache.evictAll
+        expect(yield* cache.supersede(all.clientId, fetchedAt)).toBe(false)
+        expect(yield* cache.supersede(all.clientId, yield* cache.now)).toBe(true)
+      }))
+
     it.effect("SWP-01, SWP-07: a sweep removes what has expired, answers how many, and leaves the rest", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
