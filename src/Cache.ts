@@ -23,7 +23,7 @@ import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
 import * as metrics from "./internal/metrics.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient } from "./OAuthError.js"
+import { temporarilyUnavailable } from "./OAuthError.js"
 
 /**
  * An instant by the cache's own clock, in microseconds since the Unix epoch. The clock of a Postgres cache is the
@@ -101,7 +101,7 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return temporarilyUnavailable
   }
 }
 

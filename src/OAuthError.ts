@@ -1,7 +1,7 @@
 /**
  * The face that an error shows to an OAuth client.
  *
- * Every error of this library has two faces. Its `message`, and the fields beside it, are for the operator. Its
+ * Every error of `Resolver` and `RedirectUri` has two faces. Its `message`, and the fields beside it, are for the operator. Its
  * `oauthError` is what may leave the authorization server: one text whatever the cause, so that a stranger cannot use
  * the server to learn what answers inside its network (FET-12).
  *
@@ -15,7 +15,7 @@
  * @category models
  */
 export interface OAuthError {
-  readonly error: "invalid_client" | "invalid_request" | "unauthorized_client"
+  readonly error: "invalid_client" | "invalid_request" | "temporarily_unavailable" | "unauthorized_client"
   readonly error_description: string
 }
 
@@ -36,6 +36,18 @@ export const invalidClient: OAuthError = { error: "invalid_client", error_descri
  * @category constants
  */
 export const unauthorizedClient: OAuthError = { error: "unauthorized_client", error_description }
+
+/**
+ * This server itself cannot answer: its cache is away, or it has too much to do. Nothing is said about the client, which
+ * may try again; at the token endpoint it goes with the status 503.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const temporarilyUnavailable: OAuthError = {
+  error: "temporarily_unavailable",
+  error_description: "The client identifier cannot be looked up at the moment. Try again later."
+}
 
 /**
  * The redirect URI is none of the client's. It goes into a page for the user, never into a redirect (RED-04).

@@ -164,9 +164,10 @@ const make = (
         : effect
 
     const fromEntry = (entry: Entry): Resolution => {
+      const stale = entry.remainingMillis <= 0
       const hits = entry.tier === "memory" ? metrics.memoryHits : metrics.postgresHits
-      hits.unsafeUpdate(1, [])
-      return { document: entry.document, source: entry.tier, stale: entry.remainingMillis <= 0 }
+      ;(stale ? metrics.staleHits : hits).unsafeUpdate(1, [])
+      return { document: entry.document, source: entry.tier, stale }
     }
 
     const fetch = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
@@ -316,10 +317,10 @@ const make = (
         ).pipe(unlessOvertaken(clientId, 0, maxAttempts), traced("cimd.refresh", clientId))
       )
 
-    const admitted = <A, E>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, E>) =>
-      Effect.flatMap(
-        ClientId.parse(input, grammar),
-        (clientId) => Effect.zipRight(hostPolicy.check(clientId), next(clientId))
+    const admitted = <A>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, ResolveError>) =>
+      ClientId.parse(input, grammar).pipe(
+        Effect.flatMap((clientId) => Effect.zipRight(hostPolicy.check(clientId), next(clientId))),
+        Effect.tapError((error) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, [])))
       )
 
     return Resolver.of({

@@ -53,6 +53,32 @@ describe("what is counted", () => {
       )
     )))
 
+  it.live("what is refused, by the error, and what is answered with past its expiry", () =>
+    Effect.gen(function*() {
+      const resolver = yield* Resolver.Resolver
+      const origin = yield* Origin.Origin
+      const url = "https://app.example/client.json"
+      const document = { client_id: url, client_name: "App", redirect_uris: ["https://app.example/cb"] }
+      const resolve = Effect.ignore(resolver.resolve(url))
+      expect(yield* raised(metrics.refusalsOf("InvalidClientId"), Effect.ignore(resolver.resolve("app")))).toBe(1)
+      yield* origin.serve(url, { status: 404 })
+      expect(yield* raised(metrics.refusalsOf("StatusRefused"), resolve)).toBe(1)
+      yield* origin.document(url, document, { "Cache-Control": "max-age=0" })
+      expect(yield* raised(metrics.origins, resolve)).toBe(1)
+      yield* Effect.sleep("20 millis")
+      yield* origin.serve(url, { status: 503 })
+      expect(yield* raised(metrics.staleHits, resolve)).toBe(1)
+      expect(yield* raised(metrics.refusalsOf("StatusRefused"), resolve)).toBe(0)
+    }).pipe(Effect.provide(
+      Resolver.layer({ freshness: { minimum: "1 milli" } }).pipe(
+        Layer.provideMerge(
+          Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory({ staleFor: "1 minute" }))
+        ),
+        Layer.provide(HostPolicy.layerPublic),
+        Layer.provideMerge(Origin.layer)
+      )
+    )))
+
   it.live("evictions by a call, in memory", () => Effect.provide(evictions, Cache.layerMemory()))
 
   it.live("evictions by a call, in Postgres, once for both tiers", () =>

@@ -279,7 +279,10 @@ describe("Resolver and a cache that fails", () => {
   it.live("CAC-09: fails closed unless told", () =>
     Effect.gen(function*() {
       yield* serveDocument()
-      expect((yield* Effect.flip(resolve()))._tag).toBe("CacheError")
+      expect(yield* Effect.flip(resolve())).toMatchObject({
+        _tag: "CacheError",
+        oauthError: { error: "temporarily_unavailable" }
+      })
       expect(yield* requestCount).toBe(0)
     }).pipe(withNode({ cache: failing })))
 

@@ -1,12 +1,13 @@
 import * as Metric from "effect/Metric"
 
 const resolves = Metric.counter("cimd_resolves_total", {
-  description: "Resolved client identifiers, by where the answer came from",
+  description: "Documents answered with, by where they came from; callers that share one count once",
   incremental: true
 })
 
 export const memoryHits = Metric.tagged(resolves, "source", "memory")
 export const postgresHits = Metric.tagged(resolves, "source", "postgres")
+export const staleHits = Metric.tagged(resolves, "source", "stale")
 export const origins = Metric.tagged(resolves, "source", "origin")
 
 /** Clients that no tier had a fresh document of. */
@@ -53,21 +54,31 @@ export const listening = Metric.gauge("cimd_listening", {
   description: "Whether this node hears the announcements of other nodes"
 })
 
-const fetches = Metric.counter("cimd_fetches_total", {
-  description: "Fetches from clients' origins, by outcome: success, or the tag of the error",
-  incremental: true
-})
-
-/** The outcomes are few and fixed, so each counter is made once. */
-const fetchesByOutcome = new Map<string, Metric.Metric.Counter<number>>()
-
-export const fetchesOf = (outcome: string): Metric.Metric.Counter<number> => {
-  const known = fetchesByOutcome.get(outcome)
-  if (known !== undefined) return known
-  const counter = Metric.tagged(fetches, "outcome", outcome)
-  fetchesByOutcome.set(outcome, counter)
-  return counter
+/** The tags are few and fixed, so each of their counters is made once. */
+const tagged = (counter: Metric.Metric.Counter<number>, key: string) => {
+  const known = new Map<string, Metric.Metric.Counter<number>>()
+  return (value: string): Metric.Metric.Counter<number> => {
+    const counted = known.get(value) ?? Metric.tagged(counter, key, value)
+    known.set(value, counted)
+    return counted
+  }
 }
+
+export const fetchesOf = tagged(
+  Metric.counter("cimd_fetches_total", {
+    description: "Fetches from clients' origins, by outcome: success, or the tag of the error",
+    incremental: true
+  }),
+  "outcome"
+)
+
+export const refusalsOf = tagged(
+  Metric.counter("cimd_refusals_total", {
+    description: "Calls of resolve and refresh that failed, by the tag of the error",
+    incremental: true
+  }),
+  "error"
+)
 
 /** Those of a client that `PostgresCache.layerClient` made; Effect's own client hides its pool. */
 export const poolWaiting = Metric.gauge("cimd_pool_waiting", {
