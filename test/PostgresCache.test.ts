@@ -282,7 +282,7 @@ describe("caps", () => {
       (sql) =>
         sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
         SELECT 'https://app.example/' || i, 'https://app.example', ${ruleset}, '{}', '{}', now() - interval '1 hour',
-          now() + interval '1 hour' + i * interval '1 millisecond' FROM generate_series(1, ${count}) i`
+          now() + interval '1 hour' + i * interval '1 millisecond' FROM generate_series(1, ${count}) i ORDER BY md5(i::text)`
     )
   const count = Effect.flatMap(
     PgClient.PgClient,
@@ -304,10 +304,14 @@ describe("caps", () => {
   it.scopedLive("sweepers that make room at the same time delete what is too much, and no more", () =>
     Effect.gen(function*() {
       yield* fill(10_000)
+      const sql = yield* PgClient.PgClient
+      yield* sql`ANALYZE cimd_documents`
       const caches = yield* nodes(3, { maxDocuments: 5000, timeout: "20 seconds" })
       const swept = yield* Effect.forEach(caches, (cache) => cache.sweep(), { concurrency: "unbounded" })
       expect(swept.reduce((sum, { documents }) => sum + documents, 0)).toBe(5000)
       expect(yield* count).toBe(5000)
+      const [left] = yield* sql`SELECT min(substring(client_id FROM '[0-9]+$')::integer) AS first FROM cimd_documents`
+      expect(left).toEqual({ first: 5001 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
   it.scopedLive("writers that make room for one origin at the same time do not fail each other", () =>
@@ -324,6 +328,19 @@ describe("caps", () => {
         timeToLive: "1 hour"
       })
       expect(yield* count).toBe(20)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("SWP-04: a write that makes room for its origin does not wait for a row that someone is writing", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [cache] = yield* nodes(1, { maxPerOrigin: 3, timeout: "500 millis" })
+      yield* fill(3)
+      yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/1' FOR UPDATE`
+        const put = { fetchedAt: yield* cache!.now, timeToLive: "1 day" } as const
+        expect(yield* cache!.put(accepted("https://app.example/new"), put)).toBe(true)
+      }))
+      expect(yield* count).toBe(4)
     }).pipe(Effect.provide(Postgres.migrated)))
 
   it.scopedLive("CAC-10: the mark of an eviction is not pushed out by an origin that is full", () =>

@@ -154,6 +154,18 @@ describe("Sweeper", () => {
       expect([yield* rows, swept.documents]).toEqual([kept, 20_000 - kept])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
+  it.live("SWP-07: leases that have run out are swept in batches, and the others stay", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const sql = yield* PgClient.PgClient
+      yield* sql`INSERT INTO cimd_leases (client_id, holder, began_at, expires_at)
+        SELECT 'https://app.example/' || i, 'node', now() - interval '1 minute',
+          now() + (i - 25.5) * interval '1 minute' FROM generate_series(1, 30) i`
+      expect(yield* cache.sweep({ batchSize: 10 })).toEqual({ documents: 0, leases: 25 })
+      expect(yield* cache.sweep({ batchSize: 10 })).toEqual({ documents: 0, leases: 0 })
+      expect(yield* sql`SELECT 1 FROM cimd_leases`).toHaveLength(5)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
   it.live("SWP-05: while another sweeper deletes, a sweep leaves the work to it", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
