@@ -85,7 +85,7 @@ export const makePolicy = (changes: Partial<Policy> = {}): Effect.Effect<Policy,
     minimum: minimum ?? defaultPolicy.minimum,
     maximum: maximum ?? defaultPolicy.maximum,
     unspecified: unspecified ?? defaultPolicy.unspecified,
-    noCache
+    ...(noCache === undefined ? {} : { noCache })
   }
   for (const name of ["minimum", "maximum", "unspecified", "noCache"] as const) {
     const bound = policy[name]
