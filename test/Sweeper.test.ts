@@ -22,7 +22,7 @@ const expired = (count: number) =>
     PgClient.PgClient,
     (sql) =>
       sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-      SELECT 'https://app.example/' || i, '', '', now(), now() - interval '1 second' FROM generate_series(1, ${count}) i`
+      SELECT 'https://app.example/' || i, '', '', now(), now() - i * interval '1 second' FROM generate_series(1, ${count}) i`
   )
 
 const rows = Effect.flatMap(
@@ -176,6 +176,26 @@ describe("Sweeper", () => {
         expect(yield* cache.sweep()).toMatchObject({ documents: 0 })
       }))
       expect(yield* cache.sweep()).toMatchObject({ documents: 10 })
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.live("SWP-05: a sweep that finds what another is just deleting goes on with the rest", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const sql = yield* PgClient.PgClient
+      const someoneWaits = Effect.repeat(sql`SELECT 1 FROM pg_locks WHERE NOT granted`, {
+        until: (waiting) => waiting.length > 0
+      })
+      for (let round = 0; round < 10; round++) {
+        yield* expired(40)
+        const sweep = yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`DELETE FROM cimd_documents WHERE expires_at < now() - interval '30 seconds'`
+          const sweep = yield* Effect.fork(cache.sweep({ batchSize: 10 }))
+          yield* someoneWaits
+          return sweep
+        }))
+        yield* Fiber.join(sweep)
+        expect(yield* rows).toBe(0)
+      }
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
   it.live("sweeps where rows have no ctid, as in some databases that speak Postgres' protocol", () =>

@@ -38,6 +38,12 @@ export interface Lease {
   readonly beganAt: Instant
 }
 
+/** What a batch of a sweep found and deleted. What it found and did not delete another sweeper had deleted meanwhile. */
+export interface Batch {
+  readonly found: number
+  readonly deleted: number
+}
+
 /** A fetch that says that what was fetched before it is gone; with a rule set, only what that one had accepted. */
 export type Withdrawal = Parameters<Cache["Type"]["withdraw"]>[1]
 
@@ -170,12 +176,15 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       : DirectQuery.start(pool, query, values)
 
   // Counted there: the rows themselves would be more work for this process than for the database.
-  const deleted = (deletion: Fragment): Effect.Effect<number, CacheError> =>
+  const deleted = (deletion: Fragment): Effect.Effect<Batch, CacheError> =>
     Effect.map(
       bounded("sweep")(
         sql<{ count: number }>`WITH deleted AS (${deletion}) SELECT count(*)::integer AS count FROM deleted`
       ),
-      (rows) => Arr.unsafeGet(rows, 0).count
+      (rows) => {
+        const { count } = Arr.unsafeGet(rows, 0)
+        return { found: count, deleted: count }
+      }
     )
 
   const expiredBefore = (boundary: Instant) =>
@@ -370,19 +379,28 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
     /**
      * Deletes one batch of what expired before the boundary, by its place in the table, which costs little more than one
      * plain DELETE. It fails rather than wait for a row that someone is writing, and where rows have no such place.
-     * Nothing is deleted while another sweeper is at it (SWP-05).
+     * Nothing is found while another sweeper is at it (SWP-05). Who comes to it right after that one may still find what
+     * it has deleted.
      */
-    sweepDocuments: (boundary: Instant, batchSize: number): Effect.Effect<number, CacheError> =>
-      deleted(sql`DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(
-            SELECT ctid FROM ${documents}
+    sweepDocuments: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
+      Effect.map(
+        bounded("sweep")(sql<Batch>`WITH found AS MATERIALIZED (
+            SELECT ctid AS place FROM ${documents}
             WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
               AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL
               AND expires_at < ${expiredBefore(boundary)}
             ORDER BY expires_at LIMIT ${batchSize}
-          )) AND expires_at < ${expiredBefore(boundary)} RETURNING 1`),
+          ), deleted AS (
+            DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(SELECT place FROM found))
+              AND expires_at < ${expiredBefore(boundary)} RETURNING 1
+          ) SELECT
+            (SELECT count(*)::integer FROM found) AS found,
+            (SELECT count(*)::integer FROM deleted) AS deleted`),
+        (rows) => Arr.unsafeGet(rows, 0)
+      ),
 
     /** The same on every database, and row by row: those that someone is writing are skipped (SWP-04). */
-    sweepDocumentsSkipping: (boundary: Instant, batchSize: number): Effect.Effect<number, CacheError> =>
+    sweepDocumentsSkipping: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
       deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
             SELECT client_id FROM ${documents} WHERE expires_at < ${expiredBefore(boundary)}
             ORDER BY expires_at LIMIT ${batchSize}
@@ -394,7 +412,7 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
      * same time choose the same rows. To count a large table takes long, so that one is counted only where Postgres'
      * own estimate comes near the limit.
      */
-    sweepSurplus: (batchSize: number): Effect.Effect<number, CacheError> =>
+    sweepSurplus: (batchSize: number): Effect.Effect<Batch, CacheError> =>
       deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
             WITH surplus AS MATERIALIZED (
               SELECT client_id, expires_at FROM ${documents} WHERE document IS NOT NULL
@@ -408,7 +426,7 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
             ) ${unlocked(sql`surplus`)}
           )) RETURNING 1`),
 
-    sweepLeases: (boundary: Instant, batchSize: number): Effect.Effect<number, CacheError> =>
+    sweepLeases: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
       deleted(sql`DELETE FROM ${leases} WHERE client_id = ANY(ARRAY(
             SELECT client_id FROM ${leases} WHERE expires_at < ${timestamp(boundary)} LIMIT ${batchSize}
             FOR UPDATE SKIP LOCKED

@@ -2,22 +2,22 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError, Instant } from "../Cache.js"
 import * as metrics from "./metrics.js"
-import type { PostgresStore } from "./postgresStore.js"
+import type { Batch, PostgresStore } from "./postgresStore.js"
 import { sqlState } from "./sqlFaults.js"
 
 // 55P03: a row is locked. 42703 and 0A000: no such column as ctid, as in some databases that speak Postgres' protocol.
 const skippable = new Set(["55P03", "42703", "0A000"])
 const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError && skippable.has(sqlState(cause) ?? "")
 
-/** Runs a batch until one comes back that was not full, and answers how many rows went in all. */
+/** Runs a batch until one comes back that did not find its fill, and answers how many rows went in all. */
 const inBatches = (
   batchSize: number,
-  batch: Effect.Effect<number, CacheError>
+  batch: Effect.Effect<Batch, CacheError>
 ): Effect.Effect<number, CacheError> => {
   const rest = (before: number): Effect.Effect<number, CacheError> =>
     // A batch is not torn apart; between two of them the sweep can be stopped.
-    Effect.flatMap(Effect.uninterruptible(batch), (deleted) =>
-      deleted < batchSize ? Effect.succeed(before + deleted) : rest(before + deleted))
+    Effect.flatMap(Effect.uninterruptible(batch), ({ deleted, found }) =>
+      found < batchSize ? Effect.succeed(before + deleted) : rest(before + deleted))
   return rest(0)
 }
 
@@ -26,7 +26,7 @@ const expiredBatch = (
   store: PostgresStore,
   boundary: Instant,
   batchSize: number
-): Effect.Effect<number, CacheError> => {
+): Effect.Effect<Batch, CacheError> => {
   const skipping = store.sweepDocumentsSkipping(boundary, batchSize)
   let batch = Effect.catchIf(store.sweepDocuments(boundary, batchSize), mustSkip, () => {
     batch = skipping
