@@ -22,7 +22,7 @@ const rounds = 31
 const repeats = 40
 
 const corpus: ReadonlyArray<{ readonly url: string; readonly doc: object }> = JSON.parse(
-  readFileSync(new URL("../test/fixtures/documents.json", import.meta.url), "utf8")
+  readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
 const documents = corpus.map(({ doc, url }) => ({ url, body: new TextEncoder().encode(JSON.stringify(doc)) }))
 

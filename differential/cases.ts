@@ -15,7 +15,7 @@ const encode = (value: unknown): Uint8Array =>
   new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value))
 
 const published: ReadonlyArray<{ readonly name: string; readonly url: string; readonly doc: Members }> = JSON.parse(
-  readFileSync(new URL("../test/fixtures/documents.json", import.meta.url), "utf8")
+  readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
 
 // The least that each of the servers can accept.

@@ -31,7 +31,7 @@ export type ClientId = string & Brand.Brand<"effect-cimd/ClientId">
  * @category models
  */
 export interface Options {
-  /** Characters a client identifier may have at most; 2048 unless told (URL-09). */
+  /** Characters a client identifier may have at most; 2048 unless told, and no more (URL-09). */
   readonly maxLength?: number | undefined
   /** Permit `localhost`, `127.0.0.0/8` and `[::1]`, for development alone (URL-10, ADR-06). */
   readonly loopback?: boolean | undefined
@@ -72,6 +72,18 @@ export const issues = (input: unknown, options?: Options): ReadonlyArray<Issue.I
 /**
  * Whether the input is a Client Identifier URL. `false` tells the host to look the client up in its own registry
  * (URL-12). Never throws.
+ *
+ * A server that permits more than host names on the internet gives its `HostPolicy` for the options, which has the same
+ * switches; else a client on `localhost` is taken for one of the host's own registry.
+ *
+ * @example
+ * ```ts
+ * import { ClientId, HostPolicy } from "effect-cimd"
+ * import * as Effect from "effect/Effect"
+ *
+ * const isMetadataDocument = (clientId: string) =>
+ *   Effect.map(HostPolicy.HostPolicy, (policy) => ClientId.is(clientId, policy))
+ * ```
  *
  * @since 0.1.0
  * @category parsing

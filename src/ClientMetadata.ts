@@ -65,6 +65,8 @@ export const JsonWebKey = Schema.Struct(
 )
 
 /**
+ * One public key (RFC 7517).
+ *
  * @since 0.1.0
  * @category models
  */
@@ -82,6 +84,8 @@ export const JsonWebKeySet = Schema.Struct(
 )
 
 /**
+ * A set of public keys (RFC 7517).
+ *
  * @since 0.1.0
  * @category models
  */
@@ -236,6 +240,8 @@ export const ClientMetadata = Schema.Struct(
 )
 
 /**
+ * The registered members of a document.
+ *
  * @since 0.1.0
  * @category models
  */

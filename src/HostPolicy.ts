@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import * as ClientId from "./ClientId.js"
 import * as Address from "./internal/address.js"
 import * as HostPattern from "./internal/hostPattern.js"
+import { isLoopbackHost } from "./internal/uri.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
@@ -87,15 +88,13 @@ export class HostPolicyInvalid
   )
 {}
 
-const isLoopback = (host: string): boolean => host === "localhost" || Address.judge(host).kind === "loopback"
-
-/** The issuer's host, as `isLoopback` takes it; nothing if the issuer is no http or https URL. */
+/** The issuer's host; nothing if the issuer is no http or https URL. */
 const hostOfIssuer = (issuer: string): string | undefined => {
   if (!URL.canParse(issuer)) {
     return undefined
   }
   const { hostname, protocol } = new URL(issuer)
-  return protocol === "https:" || protocol === "http:" ? hostname.replace(/^\[(.*)\]$/, "$1") : undefined
+  return protocol === "https:" || protocol === "http:" ? hostname : undefined
 }
 
 const faultOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): string | undefined => {
@@ -103,7 +102,7 @@ const faultOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): st
   if (host === undefined) {
     return `The issuer "${issuer}" is no http or https URL: give the issuer identifier of this authorization server.`
   }
-  return isLoopback(host)
+  return isLoopbackHost(host)
     ? undefined
     : `Development mode is for an authorization server on a loopback host, and the issuer "${issuer}" is on ${host}: `
       + "leave `development` out, or serve the issuer from localhost, 127.0.0.1 or [::1]."

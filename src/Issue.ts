@@ -29,6 +29,8 @@ export const Issue = Schema.Struct({
 })
 
 /**
+ * A finding of the validator or of the grammar: which rule, where, and what its author can do.
+ *
  * @since 0.1.0
  * @category models
  */

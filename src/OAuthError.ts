@@ -1,9 +1,12 @@
 /**
  * The face that an error shows to an OAuth client.
  *
- * Every error of `Resolver` and `RedirectUri` has two faces. Its `message`, and the fields beside it, are for the operator. Its
- * `oauthError` is what may leave the authorization server: one text whatever the cause, so that a stranger cannot use
- * the server to learn what answers inside its network (FET-12).
+ * Every error of `Resolver` and `RedirectUri` has two faces. Its `message`, and the fields beside it, are for the
+ * operator. Its `oauthError` is what may leave the authorization server: one text for every cause that has to do with
+ * the client, so that a stranger cannot use the server to learn what answers inside its network (FET-12).
+ *
+ * None of them may be sent to a redirect URI: before `RedirectUri.match` has succeeded there is none to be trusted. They
+ * go into a page for the user (RFC 6749, section 4.1.2.1), or into the response of the token endpoint.
  *
  * @since 0.1.0
  */
@@ -39,7 +42,7 @@ export const unauthorizedClient: OAuthError = { error: "unauthorized_client", er
 
 /**
  * This server itself cannot answer: its cache is away, or it has too much to do. Nothing is said about the client, which
- * may try again; at the token endpoint it goes with the status 503.
+ * may try again; it goes with the status 503.
  *
  * @since 0.1.0
  * @category constants

@@ -137,6 +137,8 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
 })
 
 /**
+ * Judges documents, and is the only maker of accepted ones (CAC-01).
+ *
  * @since 0.1.0
  * @category tags
  */

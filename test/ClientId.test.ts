@@ -184,7 +184,9 @@ describe("ClientId", () => {
     expect(found(longest)).toEqual([])
     expect(found(`${longest}a`)).toEqual(error("URL-09"))
     expect(found(`${longest}\u0000`)).toEqual(error("URL-09"))
-    expect(found(`${longest}a`, { maxLength: 2049 })).toEqual([])
+    for (const maxLength of [2049, Number.POSITIVE_INFINITY, Number.NaN]) {
+      expect(found(`${longest}a`, { maxLength })).toEqual(error("URL-09"))
+    }
     expect(found("https://a.b/c", { maxLength: 12 })).toEqual(error("URL-09"))
     expect(found("https://a.b/c", { maxLength: 13 })).toEqual([])
   })

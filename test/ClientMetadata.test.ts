@@ -11,7 +11,7 @@ const members: ReadonlyArray<{ readonly name: string; readonly source: string; r
     readFileSync(new URL("./fixtures/members.json", import.meta.url), "utf8")
   )
 const documents: ReadonlyArray<{ readonly name: string; readonly doc: object }> = JSON.parse(
-  readFileSync(new URL("./fixtures/documents.json", import.meta.url), "utf8")
+  readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
 
 // A set of keys beside its address is a fault of its own.

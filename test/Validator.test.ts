@@ -17,7 +17,7 @@ import { accepted, brief, bytes, clientId, findings, minimal, outcome, url } fro
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 
 const documents: ReadonlyArray<{ readonly name: string; readonly url: string; readonly doc: object }> = JSON.parse(
-  readFileSync(new URL("./fixtures/documents.json", import.meta.url), "utf8")
+  readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
 
 type Members = { readonly [name: string]: unknown }
@@ -578,6 +578,8 @@ describe("DOC-20: rules of the host's own", () => {
     expect(ruleset({})).toBe(ruleset())
     expect(ruleset({ required: ["b", "a", "b"] })).toBe(ruleset({ required: ["a", "b"] }))
     expect(ruleset({ authMethods: ["b", "a"] })).toBe(ruleset({ authMethods: ["a", "b"] }))
+    const [first, second] = [rule(check, "acme-1"), rule(check, "acme-2")]
+    expect(ruleset(Validator.combine(first, second))).toBe(ruleset(Validator.combine(second, first)))
   })
 })
 

@@ -31,7 +31,19 @@ export const options = {
     Options.withPseudoName("folder"),
     Options.withDescription("Where the embedded Postgres keeps its data; else a temporary folder of this user"),
     Options.optional
-  )
+  ),
+  tables: Options.all({
+    schema: Options.text("schema").pipe(
+      Options.withPseudoName("name"),
+      Options.withDescription("The schema of the tables; else the search path decides"),
+      Options.optional
+    ),
+    prefix: Options.text("prefix").pipe(
+      Options.withPseudoName("name"),
+      Options.withDescription("What every table name begins with; else cimd_"),
+      Options.optional
+    )
+  })
 }
 
 /** What the flags say. */
@@ -39,7 +51,17 @@ export interface Choice {
   readonly databaseUrl: Option.Option<Redacted.Redacted>
   readonly embedded: boolean
   readonly dataDirectory: Option.Option<string>
+  readonly tables: {
+    readonly schema: Option.Option<string>
+    readonly prefix: Option.Option<string>
+  }
 }
+
+/** The names of the tables, as `Migrations` and `PostgresCache` take them. */
+export const tableNames = ({ tables: { prefix, schema } }: Choice): Migrations.TableNames => ({
+  schema: Option.getOrUndefined(schema),
+  prefix: Option.getOrUndefined(prefix)
+})
 
 /** Why there is no database to work on. */
 export type DatabaseError =
@@ -110,4 +132,6 @@ export const layerClient = (
 export const layer = (
   choice: Choice
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
-  choice.embedded ? Layer.provideMerge(Migrations.layer(), layerClient(choice)) : layerClient(choice)
+  choice.embedded
+    ? Layer.provideMerge(Migrations.layer(tableNames(choice)), layerClient(choice))
+    : layerClient(choice)

@@ -9,7 +9,7 @@ export const migrate = Command.make(
   "migrate",
   { ...Database.options, json: Answer.json },
   ({ json, ...choice }) =>
-    Migrations.run().pipe(
+    Migrations.run(Database.tableNames(choice)).pipe(
       Effect.provide(Database.layerClient(choice)),
       Effect.map((migrations): Answer.Answer => ({
         json: { ok: true, migrations: migrations.map(([id, name]) => ({ id, name })) },

@@ -31,7 +31,7 @@ export const resolve = Command.make("resolve", {
   ),
   ca: Options.text("ca").pipe(
     Options.withPseudoName("file"),
-    Options.withDescription("Trust the certificate authorities of this PEM file instead of the system's"),
+    Options.withDescription("Trust the certificate authorities of this PEM file instead of Node.js's own"),
     Options.optional
   ),
   json: Answer.json

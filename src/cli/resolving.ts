@@ -68,7 +68,7 @@ export const answer = ({ allowLoopback, ca, clientId, database }: Question): Eff
             ({ message }) => new WrongCall({ message: `--ca: ${message}` })
           ),
           Validator.layer(),
-          Layer.provide(PostgresCache.layer(), Database.layer(database))
+          Layer.provide(PostgresCache.layer(Database.tableNames(database)), Database.layer(database))
         )),
         Layer.provide(hostPolicy(allowLoopback))
       )

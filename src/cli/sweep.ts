@@ -12,7 +12,7 @@ export const sweep = Command.make(
   { ...Database.options, json: Answer.json },
   ({ json, ...choice }) =>
     Effect.flatMap(Cache, (cache) => cache.sweep()).pipe(
-      Effect.provide(Layer.provide(PostgresCache.layer(), Database.layer(choice))),
+      Effect.provide(Layer.provide(PostgresCache.layer(Database.tableNames(choice)), Database.layer(choice))),
       Effect.map((swept): Answer.Answer => ({
         json: { ok: true, swept },
         lines: Object.entries(swept).map(([table, rows]) => `removed ${rows} expired ${table}`)

@@ -10,7 +10,7 @@ export const rulesetOf = (profile: Profile): string => {
     [...new Set(profile.required)].sort(),
     profile.sameOriginRedirect ?? false,
     profile.authMethods === undefined ? null : [...new Set(profile.authMethods)].sort(),
-    (profile.rules ?? []).map((rule) => rule.id)
+    (profile.rules ?? []).map((rule) => rule.id).sort()
   ])
   return `${rulesVersion}-${createHash("sha256").update(asked).digest("hex").slice(0, 16)}`
 }

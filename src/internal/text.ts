@@ -8,6 +8,9 @@ const invisible = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
 
+/** Text with all that a terminal would obey or hide shown as an escape, which also is valid inside a JSON string. */
+export const visible = (text: string): string => text.replace(invisible, escape).replace(/[\u0000-\u001f]/g, escape)
+
 /** A text as a quoted, shortened, escaped string. */
 export const quote = (text: string): string =>
   text.length <= quotedLength

@@ -34,6 +34,21 @@ describe("cimd migrate", () => {
     }))
 })
 
+describe("tables of other names", () => {
+  it.scopedLive("are made, found and swept where the flags say", () =>
+    Effect.gen(function*() {
+      const env = { DATABASE_URL: Redacted.value(yield* emptyUrl) }
+      const names = ["--schema", "oauth", "--prefix", "clients_"]
+      expect(yield* run(["migrate", ...names], { env })).toMatchObject({ exitCode: 0, stderr: "" })
+      expect(yield* run(["sweep", ...names], { env })).toMatchObject({ exitCode: 0 })
+      expect(yield* run(["sweep"], { env })).toMatchObject({ exitCode: 1 })
+      expect(yield* run(["migrate", "--prefix", "no such"], { env })).toMatchObject({
+        exitCode: 1,
+        stdout: expect.stringContaining("a table prefix or schema name has 1 to 40 characters")
+      })
+    }))
+})
+
 describe("cimd sweep", () => {
   it.scopedLive("SWP-07: says how many rows each table lost", () =>
     Effect.gen(function*() {

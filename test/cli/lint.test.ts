@@ -147,13 +147,13 @@ describe("cimd lint", () => {
   it("what a document says cannot command the terminal", async () => {
     const hostile = {
       ...valid,
-      ["\u001b]0;owned\u0007\u009b2J\u202e"]: 1,
+      ["\u001b]0;owned\u0007\u009b2J\u202e\u061c\u200b"]: 1,
       redirect_uris: ["\u001b[2Jjavascript:x\u009b"]
     }
     for (const flags of [[], ["--json"]]) {
       const { exitCode, stdout } = await lint(hostile, ...flags)
 
-      expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/)
+      expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b\u202a-\u202e]/)
       expect(exitCode).toBe(1)
     }
   })
