@@ -34,6 +34,9 @@ const examples = sources.flatMap((source) => {
   })
 })
 
+// A fence that is not recognized would pass for none.
+if (examples.length < 2) throw new Error("Found no examples")
+
 rmSync(target, { recursive: true, force: true })
 mkdirSync(target, { recursive: true })
 for (const { name, text } of examples) writeFileSync(join(target, name), text)

@@ -22,10 +22,15 @@ const fail = (message: string): never => {
   process.exit(1)
 }
 
-const run = (command: ReadonlyArray<string>, options: { readonly cwd: string; readonly exit?: number }): string => {
+const run = (
+  command: ReadonlyArray<string>,
+  options: { readonly cwd: string; readonly exit?: number; readonly says?: string }
+): string => {
   const [file = "", ...args] = command
   const { status, stderr, stdout } = spawnSync(file, args, { cwd: options.cwd, encoding: "utf8" })
-  if (status !== (options.exit ?? 0)) fail(`${command.join(" ")} exited ${status}\n${stdout}\n${stderr}`)
+  if (status !== (options.exit ?? 0) || !stderr.includes(options.says ?? "")) {
+    fail(`${command.join(" ")} exited ${status}\n${stdout}\n${stderr}`)
+  }
   return stdout
 }
 
@@ -51,7 +56,7 @@ const files = run(["tar", "-tzf", tarball], { cwd: root }).trim().split("\n").ma
   name.slice("package/".length)
 )
 const allowed =
-  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cimd\.(js|licenses\.txt)|dist\/cimd\/.*|dist\/(src|migrations)\/.*|src\/.*|migrations\/.*|docs\/.*\.md)$/
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cimd\.(js|licenses\.txt)|dist\/(src|migrations)\/.*|src\/.*|migrations\/.*|docs\/.*\.md)$/
 const unwanted = files.filter((name) => !allowed.test(name) || /\.(test|tst)\.|(^|\/)cli\//.test(name))
 if (unwanted.length > 0) fail(`not meant to be published: ${unwanted.join(", ")}`)
 
@@ -74,9 +79,31 @@ try {
   ) {
     run([process.execPath, "--input-type=module", "--eval", `import ${JSON.stringify(closed)}`], {
       cwd: consumer,
-      exit: 1
+      exit: 1,
+      says: "ERR_PACKAGE_PATH_NOT_EXPORTED"
     })
   }
+
+  // The types as a consumer meets them, whose compiler need not skip them: the first program of the README.
+  const [, program = fail("the README has no program")] = /^```ts\n([^]*?)^```$/m.exec(
+    readFileSync(join(root, "README.md"), "utf8")
+  ) ?? []
+  writeFileSync(join(consumer, "program.ts"), `${program}\nexport { program }\n`)
+  writeFileSync(
+    join(consumer, "tsconfig.json"),
+    JSON.stringify({
+      compilerOptions: {
+        target: "ES2022",
+        module: "NodeNext",
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
+        types: []
+      },
+      files: ["program.ts"]
+    })
+  )
+  run([bin("tsc"), "-p", consumer], { cwd: consumer })
 
   const clientId = "https://app.example/client.json"
   const document = { client_id: clientId, client_name: "App", redirect_uris: ["https://app.example/callback"] }
