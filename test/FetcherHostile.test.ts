@@ -626,11 +626,8 @@ describe("A hostile origin", () => {
 })
 
 const authority = Certificate.authority(Date.now())
-const { cert, key } = authority.issue({
-  names: ["app.example"],
-  notBefore: new Date(Date.now() - 86_400_000),
-  notAfter: new Date(Date.now() + 86_400_000)
-})
+const valid = { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + 86_400_000) }
+const { cert, key } = authority.issue({ names: ["app.example"], ...valid })
 
 /** TLS on the server's side, over what stands between it and the client. */
 const secured = (transport: Duplex, options: tls.SecureContextOptions & tls.TLSSocketOptions = {}) =>
@@ -780,6 +777,18 @@ const below: ReadonlyArray<{
     },
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
+  ...([
+    ["no alternative name", []],
+    ["addresses alone", Origin.publicAddresses],
+    ["a mailbox alone", ["admin@app.example"]],
+    ["another name", ["other.example"]]
+  ] as const).map(([what, names]) => ({
+    name: `FET-01: a certificate with ${what}, whose subject has the host as its common name`,
+    connection: (raw: Socket) => {
+      answering(secured(raw, authority.issue({ names, commonName: "app.example", ...valid })), document)
+    },
+    expected: { _tag: "TlsFailed", code: "ERR_TLS_CERT_ALTNAME_INVALID" }
+  })),
   {
     name: "FET-01: TLS 1.2 is fine",
     connection: (raw) => {
