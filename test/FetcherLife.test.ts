@@ -54,6 +54,33 @@ describe("An interrupted fetch", () => {
   }
 })
 
+const resources = (kind: string) => process.getActiveResourcesInfo().filter((name) => name === kind).length
+
+describe("A fetch of a caller that cannot be interrupted", () => {
+  for (
+    const [what, handshake, answer, options] of [
+      ["hangs in TLS", "hang", hanging, { timeout: 200 }],
+      ["hangs", "trusted", hanging, { timeout: 200 }],
+      ["hangs in the body", "trusted", halfBody, { timeout: 200 }],
+      ["succeeds", "trusted", { body: "{}", end: "hang" }, { timeout: 60_000 }]
+    ] as const
+  ) {
+    it.live(`FET-08: leaves neither a connection nor a timer behind when it ${what}`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.handshake("app.example", handshake)
+        yield* origin.serve(url, answer)
+        const timers = resources("Timeout")
+        const { _tag } = yield* Effect.uninterruptible(Effect.either(fetch()))
+        expect(_tag).toBe(what === "succeeds" ? "Right" : "Left")
+        yield* Effect.promise(() => new Promise(setImmediate))
+        expect(resources("Timeout")).toBeLessThanOrEqual(timers)
+        yield* Effect.sleep(50)
+        expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
+      }).pipe(Effect.provide(world(options))))
+  }
+})
+
 describe("The environment", () => {
   afterEach(() => {
     delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
@@ -443,7 +470,6 @@ describe("Many fetches", () => {
       const origin = yield* Origin.Origin
       yield* origin.serve("/hang", hanging)
       yield* origin.serve("/answer", { body: "{}" })
-      const resources = (kind: string) => process.getActiveResourcesInfo().filter((name) => name === kind).length
       yield* Effect.exit(fetch("https://first.example/answer"))
       yield* Effect.sleep(50)
       const kinds = ["TCPSocketWrap", "TLSWrap", "Timeout"]
