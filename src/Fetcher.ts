@@ -8,6 +8,9 @@
  * A `traceparent` or any other header that tracing packages add to outgoing requests is not sent: the request is written
  * by hand, and a stranger is not told about this server's traces.
  *
+ * Of the `HostPolicy` only the switches are read here, for loopback and for address literals. Its lists of hosts are
+ * checked by the `Resolver`, before cache and network: whoever uses a fetcher alone has to `check` them first.
+ *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
@@ -124,7 +127,10 @@ export interface Options {
  * @category tags
  */
 export class Fetcher extends Context.Tag("effect-cimd/Fetcher")<Fetcher, {
-  /** Fetches the document behind a client identifier, from a public address only. */
+  /**
+   * Fetches the document behind a client identifier, from a public address only. The lists of the `HostPolicy` are not
+   * asked; the `Resolver` does that.
+   */
   readonly fetch: (clientId: ClientId.ClientId) => Effect.Effect<Response, FetchError>
 }>() {}
 
@@ -277,7 +283,7 @@ export const layerWithoutDependencies = (
 const dependencies = Layer.merge(NameLookup.layer, Dialer.layer)
 
 /**
- * The fetcher over the system's name lookup and straight TCP.
+ * The fetcher over DNS and straight TCP.
  *
  * @since 0.1.0
  * @category layers
