@@ -16,6 +16,7 @@ import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import * as https from "node:https"
+import { inspect } from "node:util"
 import { Agent, getGlobalDispatcher, request, setGlobalDispatcher } from "undici"
 import { afterEach, describe, expect, vi } from "vitest"
 import { settle } from "../src/internal/fetchSettings.js"
@@ -386,10 +387,21 @@ describe("The options of a fetcher", () => {
       ["startRate.starts", { startRate: { starts: 0, per: 1000 } }],
       ["startRate.per", { startRate: { starts: 1, per: 0 } }],
       ["failurePause.minimum", { failurePause: { minimum: 2, maximum: 1 } }],
-      ["tracked", { tracked: 0 }]
+      ["failurePause.minimum", { failurePause: { minimum: -1, maximum: 1 } }],
+      ["failurePause.minimum", { failurePause: { minimum: Number.NaN, maximum: 1 } }],
+      ["failurePause.minimum", { failurePause: { minimum: "-1 second", maximum: 1 } }],
+      ["failurePause.maximum", { failurePause: { minimum: 1, maximum: -2n } }],
+      ["failurePause.maximum", { failurePause: { minimum: 1, maximum: [-1, 0] } }],
+      ["tracked", { tracked: 0 }],
+      ["tracked", { tracked: 2 ** 24 + 1 }],
+      // What a program without types, or a cast, hands over.
+      ["accept", { accept: 5 as never }],
+      ["ca", { ca: {} as never }],
+      ["ca", { ca: [5 as never] }],
+      ["concurrency", { concurrency: "16" as never }]
     ] as const
   ) {
-    it.effect(`FET-08: ${name} that cannot be kept fails the layer and is named: ${JSON.stringify(options)}`, () =>
+    it.effect(`FET-08: ${name} that cannot be kept fails the layer and is named: ${inspect(options)}`, () =>
       Effect.map(build(options), (error) => {
         expect(error._tag).toBe("FetcherInvalid")
         expect(error.message).toContain(`\`${name}\``)

@@ -274,8 +274,10 @@ describe("FRS-07: the bounds", () => {
       const crossed = yield* Effect.flip(Freshness.makePolicy({ maximum: "30 seconds" }))
       assert.include(crossed.message, "The minimum (1m) is above the maximum (30s)")
       for (const name of ["minimum", "maximum", "unspecified", "noCache"] as const) {
-        const endless = yield* Effect.flip(Freshness.makePolicy({ [name]: Duration.infinity }))
-        assert.include(endless.message, name)
+        for (const bound of [Duration.infinity, -1, "-1 second", Number.NaN]) {
+          const { message } = yield* Effect.flip(Freshness.makePolicy({ [name]: bound }))
+          assert.include(message, `\`${name}\` must be a finite length of time`)
+        }
       }
     }))
 })
