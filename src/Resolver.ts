@@ -203,7 +203,7 @@ const make = (
       Effect.tapError(
         fetch(clientId, fetchedAt),
         (error) =>
-          fetchedAt !== undefined && Failures.isFailure(error) && !Failures.isFault(error)
+          fetchedAt !== undefined && Failures.isFailure(error) && Failures.withdraws(error)
             ? Effect.catchAll(
               cache.withdraw(clientId, {
                 fetchedAt,

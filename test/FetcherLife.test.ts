@@ -341,8 +341,10 @@ describe("What operators see", () => {
     new FetchError.ResponseTooLarge({ clientId: url, part: "body", limit: 5120 }),
     new FetchError.ResponseTruncated({ clientId: url, part: "headers" }),
     new FetchError.ResponseMalformed({ clientId: url, reason: "no status line" }),
-    new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
+    new FetchError.Throttled({ clientId: url, reason: "failed", originFault: true, retryAfterMillis: 1000 }),
+    new FetchError.Throttled({ clientId: url, reason: "rate", retryAfterMillis: 1000 })
   ]
+  const busy = new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
 
   it("FET-12: every error has a code of its own and a text for operators, and all have one face for clients", () => {
     expect(new Set(samples.map(({ _tag }) => _tag)).size).toBe(FetchError.FetchError.members.length)
@@ -356,8 +358,12 @@ describe("What operators see", () => {
     }
   })
 
+  it("FET-12: a server that has too much to do says so, and nothing about the client", () => {
+    expect(busy.oauthError.error).toBe("temporarily_unavailable")
+  })
+
   it("FET-12: every error can be told to another node as JSON", () => {
-    for (const error of samples) {
+    for (const error of [...samples, busy]) {
       const text = JSON.stringify(Schema.encodeSync(FetchError.FetchError)(error))
       const told = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
       expect(told).toEqual(error)
