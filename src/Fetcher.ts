@@ -280,6 +280,20 @@ export const layerWithoutDependencies = (
 ): Layer.Layer<Fetcher, FetcherInvalid, HostPolicy | NameLookup.NameLookup | Dialer.Dialer> =>
   Layer.effect(Fetcher, make(options))
 
+/**
+ * {@link layerWithoutDependencies} with its options read from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWithoutDependenciesConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<
+  Fetcher,
+  FetcherInvalid | ConfigError.ConfigError,
+  HostPolicy | NameLookup.NameLookup | Dialer.Dialer
+> => Layer.effect(Fetcher, Effect.flatMap(Config.unwrap(config), make))
+
 const dependencies = Layer.merge(NameLookup.layer, Dialer.layer)
 
 /**
@@ -310,4 +324,4 @@ export const layer = (options?: Options): Layer.Layer<Fetcher, FetcherInvalid, H
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
 ): Layer.Layer<Fetcher, FetcherInvalid | ConfigError.ConfigError, HostPolicy> =>
-  Layer.provide(Layer.effect(Fetcher, Effect.flatMap(Config.unwrap(config), make)), dependencies)
+  Layer.provide(layerWithoutDependenciesConfig(config), dependencies)

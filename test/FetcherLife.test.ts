@@ -191,9 +191,10 @@ describe("The budget of a fetcher", () => {
         Array.from({ length: 20 }, (_, host) => `https://h${host}.example/`),
         (target) => Effect.fork(Effect.exit(fetch(target)))
       )
-      yield* Effect.sleep(300)
+      yield* Effect.repeat(Effect.delay(origin.connections, 10), { until: ({ open }) => open >= 16 })
+      yield* Effect.sleep(100)
       expect((yield* origin.connections).open).toBe(16)
-    }).pipe(Effect.provide(world({ timeout: 1000 }))))
+    }).pipe(Effect.provide(world({ timeout: "3 seconds" }))))
 
   it.effect("FET-15: waiting for its turn is part of a fetch's time", () =>
     Effect.gen(function*() {
@@ -468,17 +469,17 @@ describe("The options of a fetcher", () => {
 
   it.effect("FET-08: the options can be read from Config", () =>
     Effect.gen(function*() {
-      const layer = Fetcher.layerConfig({
-        timeout: Config.duration("TIMEOUT"),
-        concurrency: Config.integer("CONCURRENCY")
-      })
-      const built = (entries: Record<string, string>) =>
-        Effect.exit(Effect.scoped(Layer.build(Layer.provide(layer, HostPolicy.layerPublic)))).pipe(
-          Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
-        )
-      expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "2" }))._tag).toBe("Success")
-      expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "0" }))._tag).toBe("Failure")
-      expect((yield* built({ TIMEOUT: "3 seconds" }))._tag).toBe("Failure")
+      const options = { timeout: Config.duration("TIMEOUT"), concurrency: Config.integer("CONCURRENCY") }
+      const world = Layer.mergeAll(HostPolicy.layerPublic, NameLookupTest.layer({}), Dialer.layer)
+      for (const layer of [Fetcher.layerConfig(options), Fetcher.layerWithoutDependenciesConfig(options)]) {
+        const built = (entries: Record<string, string>) =>
+          Effect.exit(Effect.scoped(Layer.build(Layer.provide(layer, world)))).pipe(
+            Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
+          )
+        expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "2" }))._tag).toBe("Success")
+        expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "0" }))._tag).toBe("Failure")
+        expect((yield* built({ TIMEOUT: "3 seconds" }))._tag).toBe("Failure")
+      }
     }))
 })
 
