@@ -55,6 +55,8 @@ import * as NameLookup from "./NameLookup.js"
 export interface Response {
   readonly body: Uint8Array
   readonly freshness: Freshness.Freshness
+  /** When the head had arrived, in milliseconds since the Unix epoch: `freshness` counts from then. */
+  readonly receivedAt: number
   /** The address that answered. For operators only. */
   readonly address: string
 }
@@ -201,15 +203,16 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
       enter("headers")
       const requestTime = clock.unsafeCurrentTimeMillis()
       const refuse = ResponseRules.refuse(target.clientId)
-      let freshness: Freshness.Freshness | undefined
+      let received: Pick<Response, "freshness" | "receivedAt"> | undefined
       const reader = HttpResponse.make(settings, (head) => {
         enter("body")
-        freshness = Freshness.read(head.headers, { requestTime, responseTime: clock.unsafeCurrentTimeMillis() })
+        const receivedAt = clock.unsafeCurrentTimeMillis()
+        received = { freshness: Freshness.read(head.headers, { requestTime, responseTime: receivedAt }), receivedAt }
         return refuse(head)
       })
       return Effect.matchEffect(exchange(socket, requestOf(target, settings.accept), reader), {
         onFailure: (refusal) => Effect.fail(toFetchError(target, address, refusal, reader.part())),
-        onSuccess: (body) => freshness === undefined ? noHead : Effect.succeed<Response>({ body, freshness, address })
+        onSuccess: (body) => received === undefined ? noHead : Effect.succeed<Response>({ body, address, ...received })
       })
     })
 

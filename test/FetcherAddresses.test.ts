@@ -140,9 +140,25 @@ describe("the response", () => {
         ETag: "\"e\""
       })
       const response = yield* fetch
-      expect(Object.keys(response).sort()).toEqual(["address", "body", "freshness"])
+      expect(Object.keys(response).sort()).toEqual(["address", "body", "freshness", "receivedAt"])
       expect(response.freshness).toMatchObject({ storable: true, noCache: false })
       expect(JSON.stringify({ ...response, body: "" })).not.toContain("s3cret")
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
+})
+
+describe("the time of a fetch", () => {
+  it.live("FET-10: it is when the head had arrived, however long the body takes", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve(url, {
+        raw: "HTTP/1.1 200 \r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n".padEnd(180, "x"),
+        drip: { bytes: 90, every: 400 }
+      })
+      const before = Date.now()
+      const { receivedAt } = yield* fetch
+      const [request] = yield* origin.requests
+      expect(receivedAt).toBeGreaterThanOrEqual(request?.time ?? before)
+      expect(Date.now() - receivedAt).toBeGreaterThanOrEqual(350)
     }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
 })
 
