@@ -253,10 +253,13 @@ const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, Fe
       metrics.fetchesOf(outcome["cimd.outcome"]).unsafeUpdate(1, [])
       return Effect.annotateCurrentSpan(outcome)
     }),
+    // The span records the error it ends with, whose message has the client's whole URL: a query may be confidential.
+    Effect.mapError((error) => ({ _tag: error._tag, whole: () => error })),
     Effect.withSpan("cimd.fetch", {
       attributes: { "cimd.host": ClientId.host(clientId) },
       captureStackTrace: false
-    })
+    }),
+    Effect.mapError(({ whole }) => whole())
   )
 
 const outcomeOf = (exit: Exit.Exit<Response, FetchError>) =>

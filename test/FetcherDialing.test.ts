@@ -200,7 +200,7 @@ describe("Dialing", () => {
         options: { timeout: 1000 }
       }))
       expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "headers", millis: 1000 } })
-      expect(Duration.toMillis(took)).toBeLessThan(2500)
+      expect(Duration.toMillis(took)).toBeLessThan(1300)
     })
   )
 
@@ -255,7 +255,7 @@ describe("Dialing", () => {
           )
       }))
       expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "connect" } })
-      expect(Duration.toMillis(took)).toBeLessThan(1500)
+      expect(Duration.toMillis(took)).toBeLessThan(500)
     })
   )
 
