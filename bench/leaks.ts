@@ -4,7 +4,7 @@
  *
  * Those that are answered have an hour, so that a timer that was not cleared would still be there when they are counted.
  * The heap is compared with what it was after the first half, so that code and tables that are made once do not count.
- * The origin, which remembers every request, has a process of its own. Takes three minutes; run it with
+ * The origin, which remembers every request, has a process of its own. Takes three to four minutes; run it with
  * `npm run bench:leaks`.
  */
 import { Dialer, Fetcher, HostPolicy } from "effect-cimd"

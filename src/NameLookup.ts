@@ -79,7 +79,7 @@ export class NameLookup extends Context.Tag("effect-cimd/NameLookup")<NameLookup
 
 type Service = Context.Tag.Service<NameLookup>
 
-/** Whoever gives a name that ends here means this machine; DNS is not asked for it (RFC 6761, section 6.3). */
+/** These names are this machine, and DNS is not asked for them (RFC 6761, section 6.3). */
 const isLocalhost = (host: string): boolean => host === "localhost" || host.endsWith(".localhost")
 
 const serviceOf = (makeResolver: () => promises.Resolver, patienceMillis: number): Service => {
