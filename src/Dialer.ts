@@ -6,6 +6,8 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
 import { connect, isIP, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
+import * as OptionReader from "./internal/optionReader.js"
 import { destroy, ignore, whenConnected } from "./internal/sockets.js"
 import * as Tunnel from "./internal/tunnel.js"
 
@@ -34,6 +37,17 @@ export class DialError extends Schema.TaggedError<DialError>("effect-cimd/Dialer
     }.`
   }
 }
+
+/**
+ * The options cannot be kept. The message says which, and what they have to be.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DialerInvalid extends Schema.TaggedError<DialerInvalid>("effect-cimd/Dialer/DialerInvalid")(
+  "DialerInvalid",
+  { message: Schema.String }
+) {}
 
 /**
  * @since 0.1.0
@@ -113,16 +127,58 @@ export interface ProxyOptions {
  * @since 0.1.0
  * @category layers
  */
-export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer> =>
-  Layer.succeed(
-    Dialer,
-    dialerOf((address, port) =>
+export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer, DialerInvalid> =>
+  Layer.effect(Dialer, throughProxy(options))
+
+/**
+ * {@link layerHttpProxy} with its options read from `Config`, which has to be told their names.
+ *
+ * @example
+ * ```ts
+ * import { Dialer } from "effect-cimd"
+ * import * as Config from "effect/Config"
+ *
+ * const Proxy = Dialer.layerHttpProxyConfig({
+ *   host: Config.string("CIMD_PROXY_HOST"),
+ *   port: Config.integer("CIMD_PROXY_PORT"),
+ *   authorization: Config.redacted("CIMD_PROXY_AUTHORIZATION").pipe(Config.withDefault(undefined))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerHttpProxyConfig = (
+  options: Config.Config.Wrap<ProxyOptions>
+): Layer.Layer<Dialer, DialerInvalid | ConfigError.ConfigError> =>
+  Layer.effect(Dialer, Effect.flatMap(Config.unwrap(options), throughProxy))
+
+const throughProxy = (options: ProxyOptions): Effect.Effect<Context.Tag.Service<Dialer>, DialerInvalid> => {
+  const faults = faultsOf(options)
+  return faults.length > 0
+    ? new DialerInvalid({ message: `The options of the proxy cannot be kept: ${faults.join("; ")}.` })
+    : Effect.succeed(dialerOf((address, port) =>
       Effect.tap(
         connected(options.host, options.port),
         (socket) => Tunnel.open(socket, tunnelRequest(address, port, options.authorization))
       )
-    )
-  )
+    ))
+}
+
+const faultsOf = ({ authorization, host, port }: ProxyOptions): ReadonlyArray<string> => {
+  const { faults, whole } = OptionReader.make()
+  if (typeof host !== "string" || !/^[\x21-\x7e]+$/.test(host)) {
+    faults.push("`host` must be the name or the address of the proxy")
+  }
+  whole("port", port, Number.NaN, 65_535)
+  if (authorization !== undefined && !isFieldValue(authorization)) {
+    faults.push("`authorization` must be redacted, and printable ASCII on one line, as `Basic dXNlcjpwYXNz`")
+  }
+  return faults
+}
+
+const isFieldValue = (authorization: Redacted.Redacted): boolean =>
+  Redacted.isRedacted(authorization) && /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(Redacted.value(authorization))
 
 const tunnelRequest = (address: string, port: number, authorization: Redacted.Redacted | undefined): string => {
   const authority = isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`

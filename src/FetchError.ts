@@ -2,13 +2,14 @@
  * Why no document was fetched: one error for each class of failure (FET-12).
  *
  * The `_tag` is a stable code. The `message` and the fields are for the operator: they may hold what the origin sent,
- * shortened and escaped. The `oauthError` is for the OAuth client and is the same for all of them.
+ * shortened and escaped. The `oauthError` is for the OAuth client and is the same for all of them, but for a server that
+ * has too much to do.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient } from "./OAuthError.js"
+import { invalidClient, temporarilyUnavailable } from "./OAuthError.js"
 
 /**
  * The name could not be looked up, or has no address (ADR-01). `code` is the resolver's, as `ENOTFOUND`; `EMPTY` is an
@@ -297,7 +298,8 @@ export class ResponseMalformed
  *
  * - `failed`: the last fetch of this client failed a moment ago.
  * - `rate`: too many fetches from this origin were begun a moment ago.
- * - `busy`: too many fetches wait for their turn.
+ * - `busy`: too many fetches wait for their turn, or too many lookups for the system's resolver. This server has too much
+ *   to do, and the client is told so.
  *
  * @since 0.1.0
  * @category errors
@@ -307,6 +309,8 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   {
     clientId: Schema.String,
     reason: Schema.Literal("failed", "rate", "busy"),
+    /** Whether the failure that a client is left alone for was a fault of its origin, or of the way to it. */
+    originFault: Schema.optional(Schema.Boolean),
     /** After so many milliseconds another attempt has a chance. */
     retryAfterMillis: Schema.Number
   }
@@ -316,7 +320,7 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return this.reason === "busy" ? temporarilyUnavailable : invalidClient
   }
 }
 

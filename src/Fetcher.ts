@@ -8,6 +8,9 @@
  * A `traceparent` or any other header that tracing packages add to outgoing requests is not sent: the request is written
  * by hand, and a stranger is not told about this server's traces.
  *
+ * Of the `HostPolicy` only the switches are read here, for loopback and for address literals. Its lists of hosts are
+ * checked by the `Resolver`, before cache and network: whoever uses a fetcher alone has to `check` them first.
+ *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
@@ -52,6 +55,8 @@ import * as NameLookup from "./NameLookup.js"
 export interface Response {
   readonly body: Uint8Array
   readonly freshness: Freshness.Freshness
+  /** When the head had arrived, in milliseconds since the Unix epoch: `freshness` counts from then. */
+  readonly receivedAt: number
   /** The address that answered. For operators only. */
   readonly address: string
 }
@@ -124,7 +129,10 @@ export interface Options {
  * @category tags
  */
 export class Fetcher extends Context.Tag("effect-cimd/Fetcher")<Fetcher, {
-  /** Fetches the document behind a client identifier, from a public address only. */
+  /**
+   * Fetches the document behind a client identifier, from a public address only. The lists of the `HostPolicy` are not
+   * asked; the `Resolver` does that.
+   */
   readonly fetch: (clientId: ClientId.ClientId) => Effect.Effect<Response, FetchError>
 }>() {}
 
@@ -195,15 +203,16 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
       enter("headers")
       const requestTime = clock.unsafeCurrentTimeMillis()
       const refuse = ResponseRules.refuse(target.clientId)
-      let freshness: Freshness.Freshness | undefined
+      let received: Pick<Response, "freshness" | "receivedAt"> | undefined
       const reader = HttpResponse.make(settings, (head) => {
         enter("body")
-        freshness = Freshness.read(head.headers, { requestTime, responseTime: clock.unsafeCurrentTimeMillis() })
+        const receivedAt = clock.unsafeCurrentTimeMillis()
+        received = { freshness: Freshness.read(head.headers, { requestTime, responseTime: receivedAt }), receivedAt }
         return refuse(head)
       })
       return Effect.matchEffect(exchange(socket, requestOf(target, settings.accept), reader), {
         onFailure: (refusal) => Effect.fail(toFetchError(target, address, refusal, reader.part())),
-        onSuccess: (body) => freshness === undefined ? noHead : Effect.succeed<Response>({ body, freshness, address })
+        onSuccess: (body) => received === undefined ? noHead : Effect.succeed<Response>({ body, address, ...received })
       })
     })
 
@@ -244,10 +253,13 @@ const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, Fe
       metrics.fetchesOf(outcome["cimd.outcome"]).unsafeUpdate(1, [])
       return Effect.annotateCurrentSpan(outcome)
     }),
+    // The span records the error it ends with, whose message has the client's whole URL: a query may be confidential.
+    Effect.mapError((error) => ({ _tag: error._tag, whole: () => error })),
     Effect.withSpan("cimd.fetch", {
       attributes: { "cimd.host": ClientId.host(clientId) },
       captureStackTrace: false
-    })
+    }),
+    Effect.mapError(({ whole }) => whole())
   )
 
 const outcomeOf = (exit: Exit.Exit<Response, FetchError>) =>
@@ -274,10 +286,24 @@ export const layerWithoutDependencies = (
 ): Layer.Layer<Fetcher, FetcherInvalid, HostPolicy | NameLookup.NameLookup | Dialer.Dialer> =>
   Layer.effect(Fetcher, make(options))
 
+/**
+ * {@link layerWithoutDependencies} with its options read from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWithoutDependenciesConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<
+  Fetcher,
+  FetcherInvalid | ConfigError.ConfigError,
+  HostPolicy | NameLookup.NameLookup | Dialer.Dialer
+> => Layer.effect(Fetcher, Effect.flatMap(Config.unwrap(config), make))
+
 const dependencies = Layer.merge(NameLookup.layer, Dialer.layer)
 
 /**
- * The fetcher over the system's name lookup and straight TCP.
+ * The fetcher over DNS and straight TCP.
  *
  * @since 0.1.0
  * @category layers
@@ -304,4 +330,4 @@ export const layer = (options?: Options): Layer.Layer<Fetcher, FetcherInvalid, H
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
 ): Layer.Layer<Fetcher, FetcherInvalid | ConfigError.ConfigError, HostPolicy> =>
-  Layer.provide(Layer.effect(Fetcher, Effect.flatMap(Config.unwrap(config), make)), dependencies)
+  Layer.provide(layerWithoutDependenciesConfig(config), dependencies)

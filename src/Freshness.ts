@@ -184,10 +184,17 @@ const namesEverything = (vary: string): boolean =>
  * A response that arrives stale is kept for the minimum: that is what a lower bound is for (CIMD 5.2). What comes out
  * as no time at all is not stored. Where the policy's minimum is above its maximum, the maximum wins.
  *
+ * `residentTime` is how long ago the response arrived (RFC 9111, section 4.2.3): its body came later than its head, and
+ * has been judged since.
+ *
  * @since 0.1.0
  * @category deciding
  */
-export const timeToLive = (freshness: Freshness, policy: Policy = defaultPolicy): Option.Option<Duration.Duration> => {
+export const timeToLive = (
+  freshness: Freshness,
+  policy: Policy = defaultPolicy,
+  residentTime: Duration.DurationInput = 0
+): Option.Option<Duration.Duration> => {
   if (!freshness.storable || (freshness.noCache && policy.noCache === undefined)) {
     return Option.none()
   }
@@ -195,10 +202,10 @@ export const timeToLive = (freshness: Freshness, policy: Policy = defaultPolicy)
   const minimum = Duration.toMillis(policy.minimum)
   const wanted = freshness.noCache
     ? Duration.toMillis(policy.noCache ?? 0)
-    : Math.max(minimum, remainingMillis(freshness) ?? Duration.toMillis(policy.unspecified))
+    : Math.max(minimum, remainingMillis(freshness, residentTime) ?? Duration.toMillis(policy.unspecified))
   const kept = Math.min(wanted, maximum)
   return kept > 0 ? Option.some(Duration.millis(kept)) : Option.none()
 }
 
-const remainingMillis = ({ remaining }: Freshness): number | undefined =>
-  remaining === undefined ? undefined : remaining * 1000
+const remainingMillis = ({ remaining }: Freshness, residentTime: Duration.DurationInput): number | undefined =>
+  remaining === undefined ? undefined : remaining * 1000 - Duration.toMillis(residentTime)

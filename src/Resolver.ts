@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -174,7 +175,8 @@ const make = (
       Effect.gen(function*() {
         const response = yield* fetcher.fetch(clientId)
         const document = yield* validator.validate(clientId, response.body)
-        const timeToLive = Freshness.timeToLive(response.freshness, freshness)
+        const residentTime = (yield* Clock.currentTimeMillis) - response.receivedAt
+        const timeToLive = Freshness.timeToLive(response.freshness, freshness, residentTime)
         const current = fetchedAt === undefined || (yield* withoutCache(true)(Option.match(timeToLive, {
           onNone: () => cache.supersede(clientId, fetchedAt),
           onSome: (timeToLive) =>
@@ -203,7 +205,7 @@ const make = (
       Effect.tapError(
         fetch(clientId, fetchedAt),
         (error) =>
-          fetchedAt !== undefined && Failures.isFailure(error) && !Failures.isFault(error)
+          fetchedAt !== undefined && Failures.isFailure(error) && Failures.withdraws(error)
             ? Effect.catchAll(
               cache.withdraw(clientId, {
                 fetchedAt,

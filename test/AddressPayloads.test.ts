@@ -1,5 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Fetcher, HostPolicy } from "effect-cimd"
 import * as ClientId from "effect-cimd/ClientId"
+import { DialerTest, NameLookupTest } from "effect-cimd/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { isIP } from "node:net"
 import shouldNotPass from "ssrfcheck/tests/data/should-not-pass.js"
 import shouldPass from "ssrfcheck/tests/data/should-pass.js"
@@ -37,6 +41,12 @@ describe("the payloads of ssrfcheck", () => {
     assert.strictEqual(Address.judge(address).kind, "public")
   })
 
+  it("ADR-05: nine in ten have a host, and most of those are addresses", () => {
+    const hosts = shouldNotPass.map(hostOf).filter((host) => host !== undefined)
+    assert.isAbove(hosts.length, shouldNotPass.length * 0.9)
+    assert.isAbove(new Set(hosts.filter((host) => isIP(host) !== 0)).size, 70)
+  })
+
   it.each([...shouldNotPass])("ADR-03: %s names no public address", (payload) => {
     assert.notStrictEqual(Address.judge(payload).kind, "public")
     const host = hostOf(payload)
@@ -45,14 +55,30 @@ describe("the payloads of ssrfcheck", () => {
     }
   })
 
-  it.each([...shouldNotPass])("URL-10: %s makes no client identifier with a host that is an address", (payload) => {
-    for (const candidate of [payload, asClientId(payload)]) {
-      if (ClientId.is(candidate)) {
-        assert.strictEqual(isIP(ClientId.host(candidate)), 0, candidate)
-        assert.notStrictEqual(ClientId.host(candidate), "localhost")
-      }
-    }
+  const clientIds = [...new Set(shouldNotPass.flatMap((payload) => [payload, asClientId(payload)]))]
+    .filter((candidate) => ClientId.is(candidate))
+
+  it("URL-10: two make a client identifier, and none one with a host that is an address or localhost", () => {
+    assert.deepStrictEqual(clientIds.map(ClientId.host), ["foo.bar", "foo.bar"])
   })
+
+  it.each(clientIds)(
+    "ADR-01, FET-13: %s, a name that leads to loopback, is not dialed",
+    (clientId) =>
+      Effect.runPromise(
+        Effect.gen(function*() {
+          const { fetch } = yield* Fetcher.Fetcher
+          const error = yield* Effect.flip(fetch(clientId))
+          assert.deepInclude(error, { _tag: "AddressBlocked", address: "127.0.0.1" })
+          assert.deepStrictEqual(yield* (yield* DialerTest.DialerTest).dialed, [])
+        }).pipe(Effect.provide(
+          Fetcher.layerWithoutDependencies().pipe(
+            Layer.provideMerge(DialerTest.layerWith(() => undefined)),
+            Layer.provide([NameLookupTest.layer(() => Effect.succeed(["127.0.0.1"])), HostPolicy.layerPublic])
+          )
+        ))
+      )
+  )
 
   it("ADR-04: what passes there and not here carries an IPv4 address", () => {
     const refused = shouldPass.filter((payload) => {

@@ -203,6 +203,29 @@ describe("The budget", () => {
       expect(refusal(yield* fail)).toMatchObject({ _tag: "Throttled", retryAfterMillis: 1000 })
     }))
 
+  it.effect("FET-15: the pause remembers whether the failure before it was a fault of the origin", () =>
+    Effect.gen(function*() {
+      const budget = Budget.make(limits)
+      const client = id("a")
+      const status = (status: number) => new FetchError.StatusRefused({ clientId: client, status })
+      const failures = [
+        [status(503), true],
+        [status(404), false],
+        [status(429), true],
+        [status(410), false],
+        [new FetchError.FetchTimeout({ clientId: client, phase: "headers", millis: 1 }), true],
+        [new FetchError.AddressBlocked({ clientId: client, address: "10.0.0.1", reason: "private" }), false]
+      ] as const
+      for (const [failure, originFault] of failures) {
+        const fetch = Effect.exit(budget.spend(client, (turn) => Effect.zipRight(turn, Effect.fail(failure))))
+        expect(refusal(yield* fetch)).toBe(failure)
+        for (let attempt = 0; attempt < 2; attempt++) {
+          expect(refusal(yield* fetch)).toMatchObject({ _tag: "Throttled", reason: "failed", originFault })
+        }
+        yield* TestClock.adjust("60 seconds")
+      }
+    }))
+
   it.effect("FET-15: a failure long ago is forgotten", () =>
     Effect.gen(function*() {
       const budget = Budget.make(limits)

@@ -1,13 +1,17 @@
 import { it } from "@effect/vitest"
 import { Dialer, Fetcher, HostPolicy } from "effect-cimd"
 import { NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { connect } from "node:net"
+import { connect, Socket } from "node:net"
+import { inspect } from "node:util"
 import { describe, expect } from "vitest"
+import * as Tunnel from "../src/internal/tunnel.js"
 import { clientId } from "./support/clientId.js"
 import { listening } from "./support/listening.js"
 
@@ -172,5 +176,59 @@ describe("The dialer through a proxy", () => {
       expect(Exit.isInterrupted(yield* Fiber.interrupt(fiber))).toBe(true)
       yield* Effect.sleep(20)
       expect(open()).toBe(0)
+    }))
+
+  it.live("ADR-02: a connection that has ended before the proxy was asked is one that was not made", () =>
+    Effect.gen(function*() {
+      const gone = new Socket().destroy()
+      const broken = new Socket().on("error", () => {})
+      broken.destroy(new Error("It broke"))
+      // Nothing more is heard of them.
+      yield* Effect.sleep(5)
+      expect(yield* Effect.flip(Tunnel.open(gone, "CONNECT"))).toMatchObject({ code: "PROXY_REFUSED" })
+      expect(yield* Effect.flip(Tunnel.open(broken, "CONNECT"))).toMatchObject({ message: "It broke" })
+    }))
+
+  for (
+    const [name, options] of [
+      ["host", { host: "", port: 3128 }],
+      ["host", { host: " proxy.internal", port: 3128 }],
+      ["host", { host: undefined as never, port: 3128 }],
+      ["port", { host: "proxy.internal", port: 0 }],
+      ["port", { host: "proxy.internal", port: 65_536 }],
+      ["port", { host: "proxy.internal", port: 1.5 }],
+      ["port", { host: "proxy.internal", port: undefined as never }],
+      ["authorization", { host: "proxy.internal", port: 3128, authorization: Redacted.make("s3cret\r\nHost: x") }],
+      ["authorization", { host: "proxy.internal", port: 3128, authorization: Redacted.make("s3crét") }],
+      ["authorization", { host: "proxy.internal", port: 3128, authorization: Redacted.make("") }],
+      ["authorization", { host: "proxy.internal", port: 3128, authorization: "s3cret" as never }]
+    ] as const
+  ) {
+    it.effect(`FET-13: a ${name} of the proxy that cannot be kept fails the layer and is named: ${inspect(options)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Dialer.layerHttpProxy(options))))
+        expect(error).toMatchObject({ _tag: "DialerInvalid", message: expect.stringContaining(`\`${name}\``) })
+        expect(error.message).not.toContain("s3cr")
+      }))
+  }
+
+  it.scopedLive("FET-13: the options of the proxy can be read from Config", () =>
+    Effect.gen(function*() {
+      const { port, requests } = yield* proxy(1)
+      const layer = Dialer.layerHttpProxyConfig({
+        host: Config.string("HOST"),
+        port: Config.integer("PORT"),
+        authorization: Config.redacted("AUTHORIZATION").pipe(Config.withDefault(undefined))
+      })
+      const dialed = (entries: Record<string, string>) =>
+        Effect.exit(Effect.provide(dial("93.184.215.14", 443), layer)).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
+        )
+      expect(Exit.isSuccess(yield* dialed({ HOST: "127.0.0.1", PORT: `${port}`, AUTHORIZATION: "Basic dTpw" })))
+        .toBe(true)
+      expect(requests).toEqual([
+        "CONNECT 93.184.215.14:443 HTTP/1.1\r\nHost: 93.184.215.14:443\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
+      ])
+      expect(Exit.isFailure(yield* dialed({ HOST: "127.0.0.1", PORT: "0" }))).toBe(true)
     }))
 })

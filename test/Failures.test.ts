@@ -44,4 +44,47 @@ describe("failures that travel to other nodes", () => {
     expect(Failures.concernsAll(busy)).toBe(false)
     expect(Failures.concernsAll(refused(1))).toBe(true)
   })
+
+  const status = (status: number) => new FetchError.StatusRefused({ clientId, status })
+  const throttled = (reason: "failed" | "rate" | "busy", originFault?: boolean) =>
+    new FetchError.Throttled({ clientId, reason, originFault, retryAfterMillis: 10 })
+  const faults = [
+    ...[500, 503, 599, 429, 403].map(status),
+    new FetchError.RedirectRefused({ clientId, status: 302 }),
+    new FetchError.LookupFailed({ clientId, host: "app.example", code: "ESERVFAIL" }),
+    new FetchError.ConnectFailed({ clientId, attempts: [] }),
+    new FetchError.TlsFailed({ clientId, address: "192.0.2.1", code: "CERT_HAS_EXPIRED", detail: "" }),
+    new FetchError.FetchTimeout({ clientId, phase: "headers", millis: 1 }),
+    new FetchError.ResponseTruncated({ clientId, part: "body" }),
+    throttled("failed", true)
+  ]
+  const findings = [
+    ...[404, 410, 400, 401, 204].map(status),
+    new FetchError.AddressBlocked({ clientId, address: "10.0.0.1", reason: "private" }),
+    new FetchError.ContentTypeRefused({ clientId }),
+    new FetchError.ContentEncodingRefused({ clientId, contentEncoding: "gzip" }),
+    new FetchError.ResponseTooLarge({ clientId, part: "body", limit: 1 }),
+    new FetchError.ResponseMalformed({ clientId, reason: "" }),
+    refused(1),
+    new Validator.UnauthorizedClient({ clientId, declared: [], supported: [] })
+  ]
+  const refusals = [throttled("failed", false), throttled("failed"), throttled("rate"), throttled("busy")]
+
+  it("FET-15: a fault of the origin, also one that is paused for, lets what was fetched before stand", () => {
+    for (const fault of faults) {
+      expect([Failures.isFault(fault), Failures.withdraws(fault)], fault.message).toEqual([true, false])
+    }
+  })
+
+  it("FET-15: what is found in the answer withdraws what was fetched before", () => {
+    for (const finding of findings) {
+      expect([Failures.isFault(finding), Failures.withdraws(finding)], finding.message).toEqual([false, true])
+    }
+  })
+
+  it("FET-15: what this node refuses by itself is no fault of the origin, and withdraws nothing", () => {
+    for (const refusal of refusals) {
+      expect([Failures.isFault(refusal), Failures.withdraws(refusal)], refusal.message).toEqual([false, false])
+    }
+  })
 })

@@ -95,7 +95,16 @@ describe("Fetcher", () => {
       expect(error).toMatchObject({ _tag: "StatusRefused", status: 404, clientId: url })
     }).pipe(Effect.provide(world())))
 
-  for (const handshake of ["wrong-name", "common-name", "self-signed", "expired", "not-yet-valid", "reset"] as const) {
+  for (
+    const [handshake, code] of [
+      ["wrong-name", "ERR_TLS_CERT_ALTNAME_INVALID"],
+      ["common-name", "ERR_TLS_CERT_ALTNAME_INVALID"],
+      ["self-signed", "DEPTH_ZERO_SELF_SIGNED_CERT"],
+      ["expired", "CERT_HAS_EXPIRED"],
+      ["not-yet-valid", "CERT_NOT_YET_VALID"],
+      ["reset", "ECONNRESET"]
+    ] as const
+  ) {
     it.live(`FET-01: a handshake that is ${handshake} fails`, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin
@@ -103,7 +112,7 @@ describe("Fetcher", () => {
         yield* origin.document(url, {})
         yield* origin.handshake("app.example", handshake)
         const error = yield* Effect.flip(fetcher.fetch(clientId(url)))
-        expect(error._tag).toBe("TlsFailed")
+        expect(error).toMatchObject({ _tag: "TlsFailed", code })
         expect(yield* origin.requests).toEqual([])
       }).pipe(Effect.provide(world())))
   }

@@ -1,20 +1,22 @@
 import { it } from "@effect/vitest"
-import { Fetcher, HostPolicy } from "effect-cimd"
+import { Fetcher, HostPolicy, NameLookup } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, describe, expect } from "vitest"
 import { clientId } from "./support/clientId.js"
+import { dnsServer } from "./support/dnsServer.js"
 
 const url = "https://app.example/client.json"
 const publicAddress = Origin.publicAddresses[0]
 const otherPublicAddress = "93.184.215.15"
 
-/** A fetcher whose names are answered by the test, and an origin behind the addresses that `reachable` lists. */
-const world = (
-  answers: NameLookupTest.Answers,
+/** A fetcher with a name lookup of the test's, and an origin behind the addresses that `reachable` lists. */
+const worldOf = (
+  lookup: Layer.Layer<NameLookup.NameLookup, NameLookup.NameLookupInvalid>,
   reachable: ReadonlyArray<string> = [publicAddress],
   options?: Fetcher.Options
 ) =>
@@ -24,9 +26,15 @@ const world = (
         Layer.provideMerge(DialerTest.layerWith((address) =>
           reachable.includes(address) ? port : undefined
         )),
-        Layer.provide(NameLookupTest.layer(answers))
+        Layer.provide(lookup)
       ))
   ).pipe(Layer.provideMerge(Origin.layer), Layer.provide(HostPolicy.layerPublic))
+
+const world = (
+  answers: NameLookupTest.Answers,
+  reachable?: ReadonlyArray<string>,
+  options?: Fetcher.Options
+) => worldOf(NameLookupTest.layer(answers), reachable, options)
 
 const fetch = Effect.flatMap(Fetcher.Fetcher, (fetcher) => fetcher.fetch(clientId(url)))
 const dialed = Effect.flatMap(DialerTest.DialerTest, ({ dialed }) => dialed)
@@ -67,7 +75,7 @@ describe("the addresses of a name", () => {
     Effect.gen(function*() {
       const start = Date.now()
       expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
-      expect(Date.now() - start).toBeLessThan(1500)
+      expect(Date.now() - start).toBeLessThan(600)
     }).pipe(Effect.provide(
       world(() => Effect.uninterruptible(Effect.as(Effect.sleep("5 seconds"), [publicAddress])), [], {
         timeout: "300 millis"
@@ -132,9 +140,25 @@ describe("the response", () => {
         ETag: "\"e\""
       })
       const response = yield* fetch
-      expect(Object.keys(response).sort()).toEqual(["address", "body", "freshness"])
+      expect(Object.keys(response).sort()).toEqual(["address", "body", "freshness", "receivedAt"])
       expect(response.freshness).toMatchObject({ storable: true, noCache: false })
       expect(JSON.stringify({ ...response, body: "" })).not.toContain("s3cret")
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
+})
+
+describe("the time of a fetch", () => {
+  it.live("FET-10: it is when the head had arrived, however long the body takes", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve(url, {
+        raw: "HTTP/1.1 200 \r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n".padEnd(180, "x"),
+        drip: { bytes: 90, every: 400 }
+      })
+      const before = Date.now()
+      const { receivedAt } = yield* fetch
+      const [request] = yield* origin.requests
+      expect(receivedAt).toBeGreaterThanOrEqual(request?.time ?? before)
+      expect(Date.now() - receivedAt).toBeGreaterThanOrEqual(350)
     }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
 })
 
@@ -173,4 +197,51 @@ describe("proxies of the environment", () => {
       )
       expect(proxied).toBe(0)
     }).pipe(Effect.scoped))
+})
+
+describe("a fetcher that asks DNS", () => {
+  const ends: ReadonlyArray<readonly [end: string, expected: Record<string, unknown>, dialed: ReadonlyArray<string>]> =
+    [
+      ["169.254.169.254", { _tag: "AddressBlocked", address: "169.254.169.254" }, []],
+      [publicAddress, { address: publicAddress }, [publicAddress]]
+    ]
+  for (const [end, expected, addresses] of ends) {
+    it.scopedLive(`ADR-01, FET-13: of a chain of CNAMEs it judges the end: ${end}`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* dnsServer(({ type }) =>
+          type === "A"
+            ? [
+              { type: "CNAME", name: "app.example", data: "a.cdn.example" },
+              { type: "CNAME", name: "a.cdn.example", data: "b.cdn.example" },
+              { type: "A", name: "b.cdn.example", data: end }
+            ]
+            : []
+        )
+        yield* Effect.gen(function*() {
+          yield* document
+          expect(yield* Effect.merge(fetch)).toMatchObject(expected)
+          expect((yield* dialed).map(({ address }) => address)).toEqual(addresses)
+          expect(yield* connections).toBe(addresses.length)
+        }).pipe(Effect.provide(worldOf(NameLookup.layerWith({ servers: [server] }))))
+      }))
+  }
+
+  it.scopedLive("FET-08: a server that says nothing ends with the deadline", () =>
+    Effect.gen(function*() {
+      const { server } = yield* dnsServer(() => "silence")
+      const [took, error] = yield* Effect.timed(Effect.flip(fetch)).pipe(
+        Effect.provide(worldOf(NameLookup.layerWith({ servers: [server] }), [], { timeout: 300 }))
+      )
+      expect(error).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
+      expect(Duration.toMillis(took)).toBeLessThan(600)
+    }))
+
+  it.live("FET-15: a lookup that was not begun is this server's matter: it throttles, and no pause follows", () =>
+    Effect.gen(function*() {
+      for (let attempt = 0; attempt < 3; attempt++) {
+        expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "Throttled", reason: "busy" })
+      }
+    }).pipe(Effect.provide(world(
+      (host) => new NameLookup.NameLookupError({ host, cause: Object.assign(new Error("too many"), { code: "EBUSY" }) })
+    ))))
 })

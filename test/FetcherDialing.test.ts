@@ -4,6 +4,7 @@ import { Dialer, Fetcher, HostPolicy } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { describe, expect } from "vitest"
@@ -199,7 +200,7 @@ describe("Dialing", () => {
         options: { timeout: 1000 }
       }))
       expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "headers", millis: 1000 } })
-      expect(Duration.toMillis(took)).toBeLessThan(2500)
+      expect(Duration.toMillis(took)).toBeLessThan(1300)
     })
   )
 
@@ -254,7 +255,7 @@ describe("Dialing", () => {
           )
       }))
       expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "connect" } })
-      expect(Duration.toMillis(took)).toBeLessThan(1500)
+      expect(Duration.toMillis(took)).toBeLessThan(500)
     })
   )
 
@@ -346,6 +347,23 @@ describe("Dialing", () => {
           attempts: [{ address: v4, code: "ECONNREFUSED" }, { address: v6, code: "ECONNREFUSED" }]
         }
       })
+    })
+  )
+
+  live(
+    "ADR-02: a defect of a dialer is no connection that was refused: no other address is tried, and it is told",
+    Effect.gen(function*() {
+      let dials = 0
+      const exit = yield* Effect.exit(fetchIn({
+        answers: () => Effect.succeed([v4, v6]),
+        dial: () =>
+          Effect.suspend(() => {
+            dials++
+            return Effect.die("a mistake")
+          })
+      }))
+      expect(exit).toEqual(Exit.die("a mistake"))
+      expect(dials).toBe(1)
     })
   )
 

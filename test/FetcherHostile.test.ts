@@ -18,6 +18,8 @@ import { world } from "./support/world.js"
 const url = "https://app.example/client.json"
 const json = "{\"client_id\":\"https://app.example/client.json\"}"
 const timeout = 1000
+/** What a fetch may take beyond its time, where everything runs in one process. */
+const slack = 300
 
 const head = (...lines: ReadonlyArray<string>) => ["HTTP/1.1 200 OK", ...lines, "", ""].join("\r\n")
 const jsonType = "Content-Type: application/json"
@@ -70,12 +72,12 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "RedirectRefused", status: 302 }
   },
   {
-    name: "FET-12: a location is escaped and shortened before an operator sees it",
-    answer: { raw: `HTTP/1.1 302 \r\nLocation: \x85\x1f${"a".repeat(200)}\r\n\r\n`, end: "close" },
+    name: "FET-12: a location with a control character is no header line",
+    answer: { raw: "HTTP/1.1 302 \r\nLocation: /\x1f\r\n\r\n" },
     expected: { _tag: "ResponseMalformed" }
   },
   {
-    name: "FET-12: what is not ASCII in a location is escaped",
+    name: "FET-12: a location is escaped and shortened before an operator sees it",
     answer: { raw: Buffer.from(`HTTP/1.1 302 \r\nLocation: /\x85${"a".repeat(200)}\r\n\r\n`, "latin1") },
     expected: { _tag: "RedirectRefused", status: 302, location: `/\\u0085${"a".repeat(78)}…` }
   },
@@ -157,7 +159,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "ContentEncodingRefused", contentEncoding }
   })),
   {
-    name: "FET-06: gzip is refused where the Accept header was changed",
+    name: "FET-06: gzip is refused whatever the Accept header asks for, since Accept-Encoding is no option",
     answer: { headers: { "content-encoding": "gzip" }, body: gzipSync(json) },
     options: { accept: "application/json, */*;q=0.1" },
     expected: { _tag: "ContentEncodingRefused", contentEncoding: "gzip" }
@@ -596,7 +598,10 @@ describe("A hostile origin", () => {
         yield* origin.handshake("app.example", handshake ?? "trusted")
         const [took, exit] = yield* Effect.timed(Effect.exit(fetcher.fetch(clientId(url))))
         expectExit(exit, expected)
-        expect(Duration.toMillis(took)).toBeLessThan(timeout + 1500)
+        expect(Duration.toMillis(took)).toBeLessThan(timeout + slack)
+        for (const { headers } of yield* origin.requests) {
+          expect(headers).toContainEqual(["Accept-Encoding", "identity"])
+        }
         expect(
           yield* Effect.repeat(Effect.delay(origin.connections, 5), {
             until: ({ open }) => open === 0,
@@ -626,11 +631,8 @@ describe("A hostile origin", () => {
 })
 
 const authority = Certificate.authority(Date.now())
-const { cert, key } = authority.issue({
-  names: ["app.example"],
-  notBefore: new Date(Date.now() - 86_400_000),
-  notAfter: new Date(Date.now() + 86_400_000)
-})
+const valid = { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + 86_400_000) }
+const { cert, key } = authority.issue({ names: ["app.example"], ...valid })
 
 /** TLS on the server's side, over what stands between it and the client. */
 const secured = (transport: Duplex, options: tls.SecureContextOptions & tls.TLSSocketOptions = {}) =>
@@ -780,6 +782,18 @@ const below: ReadonlyArray<{
     },
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
+  ...([
+    ["no alternative name", []],
+    ["addresses alone", Origin.publicAddresses],
+    ["a mailbox alone", ["admin@app.example"]],
+    ["another name", ["other.example"]]
+  ] as const).map(([what, names]) => ({
+    name: `FET-01: a certificate with ${what}, whose subject has the host as its common name`,
+    connection: (raw: Socket) => {
+      answering(secured(raw, authority.issue({ names, commonName: "app.example", ...valid })), document)
+    },
+    expected: { _tag: "TlsFailed", code: "ERR_TLS_CERT_ALTNAME_INVALID" }
+  })),
   {
     name: "FET-01: TLS 1.2 is fine",
     connection: (raw) => {
@@ -816,7 +830,7 @@ describe("A hostile origin below HTTP", () => {
         )
         const [took, exit] = yield* Effect.timed(Effect.exit(fetch(clientId(url))))
         expectExit(exit, expected)
-        expect(Duration.toMillis(took)).toBeLessThan(timeout + 1500)
+        expect(Duration.toMillis(took)).toBeLessThan(timeout + slack)
         yield* Effect.repeat(Effect.delay(Effect.sync(open), 5), { until: (count) => count === 0, times: 100 })
         expect(open()).toBe(0)
       }))

@@ -15,7 +15,10 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
+import type { EventEmitter } from "node:events"
 import * as https from "node:https"
+import type { Duplex } from "node:stream"
+import { inspect } from "node:util"
 import { Agent, getGlobalDispatcher, request, setGlobalDispatcher } from "undici"
 import { afterEach, describe, expect, vi } from "vitest"
 import { settle } from "../src/internal/fetchSettings.js"
@@ -51,6 +54,33 @@ describe("An interrupted fetch", () => {
         yield* Effect.sleep(20)
         expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
       }).pipe(Effect.provide(world())))
+  }
+})
+
+const resources = (kind: string) => process.getActiveResourcesInfo().filter((name) => name === kind).length
+
+describe("A fetch of a caller that cannot be interrupted", () => {
+  for (
+    const [what, handshake, answer, options] of [
+      ["hangs in TLS", "hang", hanging, { timeout: 200 }],
+      ["hangs", "trusted", hanging, { timeout: 200 }],
+      ["hangs in the body", "trusted", halfBody, { timeout: 200 }],
+      ["succeeds", "trusted", { body: "{}", end: "hang" }, { timeout: 60_000 }]
+    ] as const
+  ) {
+    it.live(`FET-08: leaves neither a connection nor a timer behind when it ${what}`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.handshake("app.example", handshake)
+        yield* origin.serve(url, answer)
+        const timers = resources("Timeout")
+        const { _tag } = yield* Effect.uninterruptible(Effect.either(fetch()))
+        expect(_tag).toBe(what === "succeeds" ? "Right" : "Left")
+        yield* Effect.promise(() => new Promise(setImmediate))
+        expect(resources("Timeout")).toBeLessThanOrEqual(timers)
+        yield* Effect.sleep(50)
+        expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
+      }).pipe(Effect.provide(world(options))))
   }
 })
 
@@ -163,9 +193,10 @@ describe("The budget of a fetcher", () => {
         Array.from({ length: 20 }, (_, host) => `https://h${host}.example/`),
         (target) => Effect.fork(Effect.exit(fetch(target)))
       )
-      yield* Effect.sleep(300)
+      yield* Effect.repeat(Effect.delay(origin.connections, 10), { until: ({ open }) => open >= 16 })
+      yield* Effect.sleep(100)
       expect((yield* origin.connections).open).toBe(16)
-    }).pipe(Effect.provide(world({ timeout: 1000 }))))
+    }).pipe(Effect.provide(world({ timeout: "3 seconds" }))))
 
   it.effect("FET-15: waiting for its turn is part of a fetch's time", () =>
     Effect.gen(function*() {
@@ -239,7 +270,7 @@ const recording = () => {
 }
 
 describe("What operators see", () => {
-  it.live("FET-12: no span, log line or error holds what a body, a query or a header field said", () =>
+  it.live("FET-12: a span has the host alone of the client's URL, a log line nothing, and what the origin sent is in no error", () =>
     Effect.gen(function*() {
       const { events, exits, spans, tracer } = recording()
       const lines: Array<unknown> = []
@@ -262,18 +293,22 @@ describe("What operators see", () => {
       ]
       const ids = answers.map((_, index) => `https://app.example/p4th${index}?code=qu3ry`)
       yield* Effect.forEach(ids, (id, index) => origin.serve(id, answers[index] ?? {}))
-      yield* Effect.forEach(ids, (id) => Effect.exit(fetch(id))).pipe(
+      const results = yield* Effect.forEach(ids, (id) => Effect.exit(fetch(id))).pipe(
         Effect.withTracer(tracer),
         Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
         Logger.withMinimumLogLevel(LogLevel.All)
       )
       expect(spans.length).toBe(answers.length)
       expect(exits.filter(Exit.isFailure).length).toBe(answers.length - 1)
+      expect(spans.map(({ attributes }) => attributes.get("cimd.host"))).toEqual(ids.map(() => "app.example"))
       const attributes = spans.flatMap(({ attributes, name }) => [name, ...attributes.entries()].flat())
-      expect(JSON.stringify([attributes, events, lines])).not.toMatch(/s3cret|qu3ry|p4th/)
-      // The error is the operator's, and says which client it was; what the origin sent is not in it.
-      const failures = exits.filter(Exit.isFailure).map(({ cause }) => Cause.pretty(cause) + JSON.stringify(cause))
-      expect(failures.join()).not.toContain(secret)
+      const text = (failures: ReadonlyArray<Exit.Exit<unknown, unknown>>) =>
+        failures.filter(Exit.isFailure).map(({ cause }) => inspect(cause, { depth: 9 }) + Cause.pretty(cause)).join()
+      expect(JSON.stringify([attributes, events, lines]) + text(exits)).not.toMatch(/s3cret|qu3ry|p4th/)
+      expect(text(exits)).toContain("ResponseMalformed")
+      // The error is the operator's, and says which client it was.
+      expect(text(results)).toContain(`https://app.example/p4th1?code=qu3ry`)
+      expect(text(results)).not.toContain(secret)
     }).pipe(Effect.provide(world())))
 
   it.live("FET-12: a span and a counter with the outcome, and nothing that the origin sent", () =>
@@ -313,8 +348,10 @@ describe("What operators see", () => {
     new FetchError.ResponseTooLarge({ clientId: url, part: "body", limit: 5120 }),
     new FetchError.ResponseTruncated({ clientId: url, part: "headers" }),
     new FetchError.ResponseMalformed({ clientId: url, reason: "no status line" }),
-    new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
+    new FetchError.Throttled({ clientId: url, reason: "failed", originFault: true, retryAfterMillis: 1000 }),
+    new FetchError.Throttled({ clientId: url, reason: "rate", retryAfterMillis: 1000 })
   ]
+  const busy = new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
 
   it("FET-12: every error has a code of its own and a text for operators, and all have one face for clients", () => {
     expect(new Set(samples.map(({ _tag }) => _tag)).size).toBe(FetchError.FetchError.members.length)
@@ -328,8 +365,12 @@ describe("What operators see", () => {
     }
   })
 
+  it("FET-12: a server that has too much to do says so, and nothing about the client", () => {
+    expect(busy.oauthError.error).toBe("temporarily_unavailable")
+  })
+
   it("FET-12: every error can be told to another node as JSON", () => {
-    for (const error of samples) {
+    for (const error of [...samples, busy]) {
       const text = JSON.stringify(Schema.encodeSync(FetchError.FetchError)(error))
       const told = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
       expect(told).toEqual(error)
@@ -359,10 +400,21 @@ describe("The options of a fetcher", () => {
       ["startRate.starts", { startRate: { starts: 0, per: 1000 } }],
       ["startRate.per", { startRate: { starts: 1, per: 0 } }],
       ["failurePause.minimum", { failurePause: { minimum: 2, maximum: 1 } }],
-      ["tracked", { tracked: 0 }]
+      ["failurePause.minimum", { failurePause: { minimum: -1, maximum: 1 } }],
+      ["failurePause.minimum", { failurePause: { minimum: Number.NaN, maximum: 1 } }],
+      ["failurePause.minimum", { failurePause: { minimum: "-1 second", maximum: 1 } }],
+      ["failurePause.maximum", { failurePause: { minimum: 1, maximum: -2n } }],
+      ["failurePause.maximum", { failurePause: { minimum: 1, maximum: [-1, 0] } }],
+      ["tracked", { tracked: 0 }],
+      ["tracked", { tracked: 2 ** 24 + 1 }],
+      // What a program without types, or a cast, hands over.
+      ["accept", { accept: 5 as never }],
+      ["ca", { ca: {} as never }],
+      ["ca", { ca: [5 as never] }],
+      ["concurrency", { concurrency: "16" as never }]
     ] as const
   ) {
-    it.effect(`FET-08: ${name} that cannot be kept fails the layer and is named: ${JSON.stringify(options)}`, () =>
+    it.effect(`FET-08: ${name} that cannot be kept fails the layer and is named: ${inspect(options)}`, () =>
       Effect.map(build(options), (error) => {
         expect(error._tag).toBe("FetcherInvalid")
         expect(error.message).toContain(`\`${name}\``)
@@ -423,45 +475,87 @@ describe("The options of a fetcher", () => {
 
   it.effect("FET-08: the options can be read from Config", () =>
     Effect.gen(function*() {
-      const layer = Fetcher.layerConfig({
-        timeout: Config.duration("TIMEOUT"),
-        concurrency: Config.integer("CONCURRENCY")
-      })
-      const built = (entries: Record<string, string>) =>
-        Effect.exit(Effect.scoped(Layer.build(Layer.provide(layer, HostPolicy.layerPublic)))).pipe(
-          Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
-        )
-      expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "2" }))._tag).toBe("Success")
-      expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "0" }))._tag).toBe("Failure")
-      expect((yield* built({ TIMEOUT: "3 seconds" }))._tag).toBe("Failure")
+      const options = { timeout: Config.duration("TIMEOUT"), concurrency: Config.integer("CONCURRENCY") }
+      const world = Layer.mergeAll(HostPolicy.layerPublic, NameLookupTest.layer({}), Dialer.layer)
+      for (const layer of [Fetcher.layerConfig(options), Fetcher.layerWithoutDependenciesConfig(options)]) {
+        const built = (entries: Record<string, string>) =>
+          Effect.exit(Effect.scoped(Layer.build(Layer.provide(layer, world)))).pipe(
+            Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
+          )
+        expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "2" }))._tag).toBe("Success")
+        expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "0" }))._tag).toBe("Failure")
+        expect((yield* built({ TIMEOUT: "3 seconds" }))._tag).toBe("Failure")
+      }
     }))
 })
 
 describe("Many fetches", () => {
-  it.live("FET-08: leave no socket, timer or listener behind", () =>
-    Effect.gen(function*() {
-      const origin = yield* Origin.Origin
-      yield* origin.serve("/hang", hanging)
-      yield* origin.serve("/answer", { body: "{}" })
-      const resources = (kind: string) => process.getActiveResourcesInfo().filter((name) => name === kind).length
-      yield* Effect.exit(fetch("https://first.example/answer"))
-      yield* Effect.sleep(50)
-      const kinds = ["TCPSocketWrap", "TLSWrap", "Timeout"]
-      const before = kinds.map(resources)
-      const results = yield* Effect.forEach(
-        Array.from({ length: 200 }, (_, index) =>
-          `https://h${index % 60}.example/${index % 2 === 0 ? "hang" : "answer"}`),
-        (target) =>
-          Effect.either(fetch(target)),
-        { concurrency: 40 }
+  const listeners = (emitter: EventEmitter) =>
+    Object.fromEntries(emitter.eventNames().map((event) => [String(event), emitter.listenerCount(event)]))
+  const processListeners = () => Object.values(listeners(process)).reduce((sum, count) => sum + count, 0)
+  const hosts = Array.from({ length: 60 }, (_, index) => `h${index}.example`)
+
+  /** A fetcher of the origin, and what was dialed with the listeners that it came with. */
+  const recorded = (options: Fetcher.Options) => {
+    const dialed: Array<readonly [Duplex, Record<string, number>]> = []
+    const layer = Layer.unwrapEffect(
+      Effect.map(
+        Origin.Origin,
+        ({ ca, port }) =>
+          Fetcher.layerWithoutDependencies({ ca, failurePause: { minimum: 0, maximum: 0 }, ...options }).pipe(
+            Layer.provide(Layer.effect(
+              Dialer.Dialer,
+              Effect.map(Dialer.Dialer, ({ dial }) => ({
+                dial: () =>
+                  Effect.tap(
+                    dial("127.0.0.1", port),
+                    (socket) => Effect.sync(() => dialed.push([socket, listeners(socket)]))
+                  )
+              }))
+            )),
+            Layer.provide([
+              Dialer.layer,
+              NameLookupTest.layer(() => Effect.succeed(Origin.publicAddresses)),
+              HostPolicy.layerPublic
+            ])
+          )
       )
-      expect(results.filter(({ _tag }) => _tag === "Right").length).toBe(100)
-      // No deadline over this: its own timer would count.
-      const left = Effect.map(
-        origin.connections,
-        ({ open }) => open + kinds.filter((kind, index) => resources(kind) > (before[index] ?? 0)).length
-      )
-      const remaining = yield* Effect.repeat(Effect.delay(left, 20), { until: (count) => count === 0, times: 100 })
-      expect(remaining).toBe(0)
-    }).pipe(Effect.provide(world({ timeout: 2000, concurrency: 40, concurrencyPerOrigin: 40 }))))
+    )
+    return { dialed, layer }
+  }
+
+  for (
+    const [what, answer, options, outcome] of [
+      // An hour: a timer that was not cleared is still there when they are counted.
+      ["answered", { body: "{}" }, { timeout: "1 hour" }, "Right"],
+      ["refused", { status: 500, end: "hang" }, { timeout: "1 hour" }, "Left"],
+      ["hanging", hanging, { timeout: 500 }, "Left"]
+    ] as const
+  ) {
+    it.live(`FET-08: leave no socket, timer or listener behind when they are ${what}`, () => {
+      const { dialed, layer } = recorded(options)
+      return Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        yield* origin.serve("/", answer)
+        const kinds = ["TCPSocketWrap", "TLSWrap", "Timeout"]
+        const count = () => [...kinds.map(resources), processListeners()]
+        yield* Effect.exit(fetch("https://first.example/"))
+        yield* Effect.sleep(50)
+        const before = count()
+        const results = yield* Effect.forEach(hosts, (host) => Effect.either(fetch(`https://${host}/`)), {
+          concurrency: 16
+        })
+        expect(results.map(({ _tag }) => _tag)).toEqual(hosts.map(() => outcome))
+        yield* Effect.repeat(Effect.delay(origin.connections, 10), { until: ({ open }) => open === 0 })
+        const after = count()
+        expect(after.map((left, index) => left > (before[index] ?? 0))).toEqual(after.map(() => false))
+        expect(dialed.length).toBe(hosts.length + 1)
+        for (const [socket, own] of dialed) {
+          expect(socket.destroyed).toBe(true)
+          // TLS of Node.js listens to the connection below it, once for each of these.
+          expect(listeners(socket)).toEqual({ ...own, close: 1, connect: 1, error: (own["error"] ?? 0) + 1 })
+        }
+      }).pipe(Effect.provide(Layer.provideMerge(layer, Origin.layer)))
+    })
+  }
 })

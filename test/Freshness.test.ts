@@ -1,9 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Cache, Fetcher, HostPolicy, Resolver, Validator } from "effect-cimd"
 import * as Freshness from "effect-cimd/Freshness"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
+import { clientId } from "./support/clientId.js"
 
 type Header = readonly [name: string, value: string]
 
@@ -274,8 +280,10 @@ describe("FRS-07: the bounds", () => {
       const crossed = yield* Effect.flip(Freshness.makePolicy({ maximum: "30 seconds" }))
       assert.include(crossed.message, "The minimum (1m) is above the maximum (30s)")
       for (const name of ["minimum", "maximum", "unspecified", "noCache"] as const) {
-        const endless = yield* Effect.flip(Freshness.makePolicy({ [name]: Duration.infinity }))
-        assert.include(endless.message, name)
+        for (const bound of [Duration.infinity, -1, "-1 second", Number.NaN]) {
+          const { message } = yield* Effect.flip(Freshness.makePolicy({ [name]: bound }))
+          assert.include(message, `\`${name}\` must be a finite length of time`)
+        }
       }
     }))
 })
@@ -337,6 +345,55 @@ describe("whatever the headers hold", () => {
       { numRuns: 2000 }
     )
   })
+
+  it("FRS-01: the time since the response arrived is subtracted from what the origin gave it, and from nothing else", () => {
+    const minute = Duration.minutes(1)
+    const kept = (freshness: Freshness.Freshness, residentTime: Duration.DurationInput, policy?: Freshness.Policy) =>
+      Option.getOrUndefined(
+        Option.map(Freshness.timeToLive(freshness, policy, residentTime), Duration.toSeconds)
+      )
+    const hour = read(...control("max-age=3600"))
+    assert.strictEqual(kept(hour, 0), 3600)
+    assert.strictEqual(kept(hour, minute), 3540)
+    assert.strictEqual(kept(hour, "59.5 minutes"), 60)
+    assert.strictEqual(kept(hour, "1 hour", { ...Freshness.defaultPolicy, minimum: 0 }), undefined)
+    assert.strictEqual(kept(read(), minute), 300)
+    assert.strictEqual(kept(read(...control("max-age=200000")), minute), 86_400)
+    const noCache = { ...Freshness.defaultPolicy, noCache: "90 seconds" } as const
+    assert.strictEqual(kept(read(...control("no-cache")), minute, noCache), 90)
+    // A clock that was set back gives nothing away.
+    assert.strictEqual(kept(hour, -60_000), 3600)
+  })
+
+  it.effect("FRS-01: a document is kept for as long as is left when it is stored", () =>
+    Effect.gen(function*() {
+      const client = clientId("https://app.example/client.json")
+      const body = Buffer.from(JSON.stringify({ client_id: client, redirect_uris: ["https://app.example/cb"] }))
+      const fetch = Effect.gen(function*() {
+        const receivedAt = yield* Clock.currentTimeMillis
+        yield* Effect.sleep("40 seconds")
+        return { body, receivedAt, freshness: read(...control("max-age=300")), address: "192.0.2.1" }
+      })
+      yield* Effect.gen(function*() {
+        const { resolve } = yield* Resolver.Resolver
+        const fiber = yield* Effect.fork(resolve(client))
+        yield* TestClock.adjust("40 seconds")
+        yield* Fiber.join(fiber)
+        const entry = yield* Effect.flatten((yield* Cache.Cache).get(client, (yield* Validator.Validator).ruleset))
+        assert.strictEqual(entry.remainingMillis, 260_000)
+      }).pipe(Effect.provide(
+        Resolver.layer().pipe(
+          Layer.provideMerge(
+            Layer.mergeAll(
+              Cache.layerMemory(),
+              Validator.layer(),
+              Layer.succeed(Fetcher.Fetcher, { fetch: () => fetch })
+            )
+          ),
+          Layer.provide(HostPolicy.layerPublic)
+        )
+      ))
+    }))
 
   it("FRS-07: what is kept is kept within the bounds", () => {
     const bound = fc.oneof(

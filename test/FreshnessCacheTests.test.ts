@@ -22,12 +22,12 @@ const applies: Record<string, string> = {
   "pragma": "FRS-02",
   "vary-parse": "FRS-05",
   "status": "FRS-01",
+  "stale": "FRS-09",
   "other": "FRS-01"
 }
 
 /** The groups that do not apply, and why. */
 const appliesNot: Record<string, string> = {
-  "stale": "what to serve when the origin fails: a stale document is never served",
   "heuristic": "there are no heuristics",
   "method": "the fetcher sends GET and nothing else",
   "cc-request": "nobody sends this cache a request with Cache-Control",
@@ -54,7 +54,11 @@ const inapplicable: ReadonlyArray<{ readonly why: string; readonly holds: (test:
     holds: ({ id }) => id.startsWith("pragma-request-")
   },
   { why: "it is about the key, not about freshness", holds: ({ id }) => id === "query-args-different" },
-  { why: "there are no heuristics", holds: ({ id }) => id.includes("-heuristic") }
+  { why: "there are no heuristics", holds: ({ id }) => id.includes("-heuristic") },
+  {
+    why: "they check what a cache that serves stale answers makes of them, which is an option here",
+    holds: ({ id, kind }) => id.startsWith("stale-") && kind === "check"
+  }
 ]
 
 const invalidValue = "FRS-02: an invalid value is stale at once"
@@ -123,20 +127,25 @@ const valueOf = ([name, value]: Header, request: Request, time: number): string 
 
 const policy: Freshness.Policy = { minimum: 0, maximum: Duration.weeks(52_000), unspecified: 0 }
 
-const lifetimeOf = (request: Request, time: number): number => {
+const freshnessOf = (request: Request, time: number): Freshness.Freshness => {
   const headers = (request.response_headers ?? []).map((header) => [header[0], valueOf(header, request, time)] as const)
-  const kept = Freshness.timeToLive(Freshness.read(headers, { requestTime: time, responseTime: time }), policy)
-  return Option.match(kept, { onNone: () => 0, onSome: Duration.toMillis })
+  return Freshness.read(headers, { requestTime: time, responseTime: time })
 }
 
-/** Whether each request of the test was served from the cache. */
+const lifetimeOf = (freshness: Freshness.Freshness): number =>
+  Option.match(Freshness.timeToLive(freshness, policy), { onNone: () => 0, onSome: Duration.toMillis })
+
+/** Whether each request of the test was served from the cache; a stale answer too, if its origin is away. */
 const replay = ({ requests }: Test): ReadonlyArray<boolean> => {
   let time = now
   let freshUntil = -Infinity
+  let mayBeStale = false
   return requests.map((request) => {
-    const served = time < freshUntil
+    const served = time < freshUntil || (request.disconnect === true && mayBeStale)
     if (!served) {
-      freshUntil = time + lifetimeOf(request, time)
+      const freshness = freshnessOf(request, time)
+      freshUntil = time + lifetimeOf(freshness)
+      mayBeStale = freshness.mayBeStale
     }
     time += request.pause_after ? pause : 0
     return served
@@ -169,6 +178,22 @@ describe("the http-cache-tests package", () => {
       assert.isTrue(groups.filter(({ id }) => id in applies).some((group) => group.tests.some(holds)))
     })
   }
+
+  it("FRS-09: has four tests of answers that must not be served stale, and serves others stale in the same case", () => {
+    const stale = tests.filter(({ rule }) => rule === "FRS-09").map(({ test }) => test)
+    assert.sameMembers(stale.map(({ id }) => id), [
+      "stale-close-must-revalidate",
+      "stale-close-proxy-revalidate",
+      "stale-close-no-cache",
+      "stale-close-s-maxage=2"
+    ])
+    for (const { requests: [first, second] } of stale) {
+      assert.exists(first)
+      assert.exists(second)
+      const free = { ...first, response_headers: [["Cache-Control", "max-age=2"]] as const }
+      assert.deepStrictEqual(replay({ id: "", name: "", requests: [free, second] }), [false, true])
+    }
+  })
 
   it("has every test that is listed as a departure", () => {
     assert.includeMembers(tests.map(({ test }) => test.id), Object.keys(departures))

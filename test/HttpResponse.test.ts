@@ -113,16 +113,70 @@ describe("The reader of responses", () => {
     )
   })
 
-  it("FET-07: never more bytes than the limits are kept, and nothing throws", () => {
+  it("FET-07: whatever comes, no more than the limits is handed on, and nothing throws", () => {
+    let completed = 0
     fc.assert(
       fc.property(fc.array(fc.oneof(response, fc.uint8Array({ maxLength: 300 })), { maxLength: 3 }), (pieces) => {
-        const { progress } = read(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
+        const { head, progress } = read(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
         expect(progress).toBeDefined()
-        if (progress?._tag === "Complete") expect(progress.body.length).toBeLessThanOrEqual(6)
+        expect(head?.headers.length ?? 0).toBeLessThanOrEqual(2)
+        expect((head?.headers ?? []).flat().join("").length).toBeLessThanOrEqual(60)
+        if (progress?._tag === "Complete") {
+          completed++
+          expect(progress.body.length).toBeLessThanOrEqual(6)
+        }
       }),
       { numRuns: runs }
     )
+    expect(completed).toBeGreaterThan(0)
   })
+
+  const chunked = "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n"
+  const unlimited = { maxHeaderBytes: 1_000_000, maxHeaderCount: 1_000_000, maxBodyBytes: 1_000_000 }
+  const headers = { _tag: "TooLarge", part: "headers", limit: 60 }
+  const fields = { _tag: "TooLarge", part: "fields", limit: 5 }
+  const tooLong = { _tag: "TooLarge", part: "body", limit: 60 }
+  for (
+    const [what, start, more, given, fault, most] of [
+      ["a status line", "HTTP/1.1 200 ", "y", { maxHeaderBytes: 60 }, headers, 61],
+      ["a header line", "HTTP/1.1 200\r\na: ", "y", { maxHeaderBytes: 60 }, headers, 61],
+      ["header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderBytes: 60 }, headers, 61],
+      ["header lines, counted", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderCount: 5 }, fields, 14 + 6 * 6],
+      ["a trailer line", `${chunked}0\r\na: `, "y", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
+      ["trailer lines", `${chunked}0\r\n`, "a: b\r\n", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
+      [
+        "trailer lines, counted with the header's",
+        `${chunked}0\r\n`,
+        "a: b\r\n",
+        { maxHeaderCount: 5 },
+        fields,
+        chunked.length + 3 + 5 * 6
+      ],
+      ["a body", "HTTP/1.1 200\r\n\r\n", "y", { maxBodyBytes: 60 }, tooLong, 16 + 61],
+      ["chunks", chunked, "1\r\ny\r\n", { maxBodyBytes: 60 }, tooLong, chunked.length + 61 * 6],
+      ["the line of a chunk", `${chunked}1;`, "y", {}, { _tag: "Malformed" }, chunked.length + 257]
+    ] as const
+  ) {
+    it(`FET-07: ${what} without end is given up at the first byte past the limit`, () => {
+      const reader = HttpResponse.make<never>(
+        { ...unlimited, ...given },
+        () => undefined
+      )
+      let taken = 0
+      const push = (text: string) => {
+        for (const byte of Buffer.from(text)) {
+          taken++
+          const progress = reader.push(Uint8Array.of(byte))
+          if (progress !== undefined) return progress
+        }
+        return undefined
+      }
+      let progress = push(start)
+      while (progress === undefined && taken <= most) progress = push(more)
+      expect(progress).toMatchObject({ _tag: "Failed", fault })
+      expect(taken).toBeLessThanOrEqual(most)
+    })
+  }
 
   it("FET-09: what it accepts, undici reads in the same way", async () => {
     let accepted = 0

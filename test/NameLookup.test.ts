@@ -1,16 +1,27 @@
 import { it } from "@effect/vitest"
 import { NameLookup } from "effect-cimd"
 import { NameLookupTest } from "effect-cimd/testing"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import { readdirSync } from "node:fs"
 import { isIP } from "node:net"
 import { afterEach, describe, expect, vi } from "vitest"
+import type { Reply } from "./support/dnsServer.js"
+import { dnsServer, rcode } from "./support/dnsServer.js"
 
 const lookup = (host: string) => Effect.flatMap(NameLookup.NameLookup, (service) => service.lookup(host))
 
 /** The system's resolver, when it does not answer: its calls are kept and can be answered by hand. */
 const resolver = vi.hoisted(() => {
-  const state: { hangs: boolean; readonly answers: Array<() => void> } = { hangs: false, answers: [] }
+  const state: { hangs: boolean; readonly answers: Array<() => void>; readonly asked: Array<string> } = {
+    hangs: false,
+    answers: [],
+    asked: []
+  }
   return state
 })
 
@@ -19,15 +30,182 @@ vi.mock("node:dns", async (importOriginal) => {
   type Done = (error: Error | null, answers: ReadonlyArray<{ readonly address: string }>) => void
   return {
     ...dns,
-    lookup: (host: string, options: object, done: Done) =>
-      resolver.hangs ? void resolver.answers.push(() => done(null, [])) : dns.lookup(host, options, done as never)
+    lookup: (host: string, options: object, done: Done) => {
+      resolver.asked.push(host)
+      if (resolver.hangs) resolver.answers.push(() => done(null, []))
+      else dns.lookup(host, options, done as never)
+    }
   }
+})
+
+/** Sockets and whatever else this process has open. */
+const openFiles = () => readdirSync("/dev/fd").length
+
+const a = (name: string, data: string) => ({ type: "A", name, data, ttl: 60 }) as const
+const aaaa = (name: string, data: string) => ({ type: "AAAA", name, data, ttl: 60 }) as const
+const cname = (name: string, data: string) => ({ type: "CNAME", name, data, ttl: 60 }) as const
+
+const host = "app.example"
+const chain = [cname(host, "a.cdn.example"), cname("a.cdn.example", "b.cdn.example")]
+
+/** What the server answers to A and to AAAA, and what comes of it: addresses, or the code of the error. */
+const zones: ReadonlyArray<
+  readonly [what: string, a: Reply, aaaa: Reply, expected: ReadonlyArray<string> | string]
+> = [
+  ["A alone", [a(host, "192.0.2.1"), a(host, "192.0.2.2")], [], ["192.0.2.1", "192.0.2.2"]],
+  ["AAAA alone", [], [aaaa(host, "2001:db8::1")], ["2001:db8::1"]],
+  ["A before AAAA", [a(host, "192.0.2.1")], [aaaa(host, "2001:db8::1")], ["192.0.2.1", "2001:db8::1"]],
+  [
+    "the addresses at the end of a chain of CNAMEs",
+    [...chain, a("b.cdn.example", "169.254.169.254")],
+    [...chain, aaaa("b.cdn.example", "2001:db8::1")],
+    ["169.254.169.254", "2001:db8::1"]
+  ],
+  ["A, where the chain of the AAAA has no end", [a(host, "192.0.2.1")], chain, ["192.0.2.1"]],
+  ["nothing for a chain of CNAMEs without end", chain, chain, []],
+  ["nothing for a name without addresses", [], [], []],
+  ["the error of a name that does not exist", rcode.nameError, rcode.nameError, "ENOTFOUND"],
+  ["A, where the name does not exist for AAAA", [a(host, "192.0.2.1")], rcode.nameError, ["192.0.2.1"]],
+  ["A, where the server fails for AAAA", [a(host, "192.0.2.1")], rcode.serverFailure, ["192.0.2.1"]],
+  ["A, where the server refuses AAAA", [a(host, "192.0.2.1")], rcode.refused, ["192.0.2.1"]],
+  ["A, where the server knows no AAAA", [a(host, "192.0.2.1")], rcode.notImplemented, ["192.0.2.1"]],
+  ["A, where the server says nothing to AAAA", [a(host, "192.0.2.1")], "silence", ["192.0.2.1"]],
+  ["AAAA, where the server fails for A", rcode.serverFailure, [aaaa(host, "2001:db8::1")], ["2001:db8::1"]],
+  ["AAAA, where the server says nothing to A", "silence", [aaaa(host, "2001:db8::1")], ["2001:db8::1"]],
+  ["the error of A, where there is no AAAA", rcode.serverFailure, [], "ESERVFAIL"],
+  ["the error of AAAA, where there is no A", [], rcode.serverFailure, "ESERVFAIL"],
+  ["the error of a server that says nothing", "silence", "silence", "ETIMEOUT"]
+]
+
+describe("Name lookup in DNS", () => {
+  for (const [what, a, aaaa, expected] of zones) {
+    it.scopedLive(`ADR-01: gives ${what}`, () =>
+      Effect.gen(function*() {
+        const { questions, server } = yield* dnsServer(({ type }) => type === "A" ? a : aaaa)
+        const result = yield* Effect.either(lookup(host)).pipe(
+          Effect.provide(NameLookup.layerWith({ servers: [server], timeout: 100 }))
+        )
+        expect(result).toMatchObject(
+          typeof expected === "string" ? { left: { host, cause: { code: expected } } } : { right: expected }
+        )
+        expect([...new Set(questions)].sort()).toEqual([`A ${host}`, `AAAA ${host}`])
+      }))
+  }
+
+  it.scopedLive("ADR-01: asks for exactly the name, whatever search list the system has", () =>
+    Effect.gen(function*() {
+      const { questions, server } = yield* dnsServer(() => rcode.nameError)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => Object.assign(process.env, { LOCALDOMAIN: "corp.example", RES_OPTIONS: "ndots:15" })),
+        () =>
+          Effect.sync(() => {
+            delete process.env["LOCALDOMAIN"]
+            delete process.env["RES_OPTIONS"]
+          })
+      )
+      yield* Effect.flip(lookup(host)).pipe(Effect.provide(NameLookup.layerWith({ servers: [server] })))
+      expect([...questions].sort()).toEqual([`A ${host}`, `AAAA ${host}`])
+    }))
+
+  it.scopedLive("ADR-06: localhost is this machine, and nobody is asked", () =>
+    Effect.gen(function*() {
+      const { questions, server } = yield* dnsServer(() => [a("localhost", "192.0.2.1")])
+      for (const host of ["localhost", "app.localhost"]) {
+        const addresses = yield* Effect.provide(lookup(host), NameLookup.layerWith({ servers: [server] }))
+        expect(addresses).toEqual(["127.0.0.1", "::1"])
+      }
+      expect(questions).toEqual([])
+    }))
+
+  it.scopedLive("FET-08: a lookup that is interrupted ends at once, and leaves no socket or timer", () =>
+    Effect.gen(function*() {
+      const { questions, server } = yield* dnsServer(() => "silence")
+      const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
+      const before = [openFiles(), timers()] as const
+      const fibers = yield* Effect.forEach(
+        Array.from({ length: 50 }, (_, index) => `h${index}.example`),
+        (host) => Effect.fork(Effect.provide(lookup(host), NameLookup.layerWith({ servers: [server], timeout: 1000 })))
+      )
+      yield* Effect.repeat(Effect.sleep(10), { until: () => questions.length >= 100 })
+      expect(openFiles()).toBeGreaterThanOrEqual(before[0] + 50)
+      const [took] = yield* Effect.timed(Fiber.interruptAll(fibers))
+      expect(Duration.toMillis(took)).toBeLessThan(700)
+      expect(openFiles()).toBeLessThanOrEqual(before[0])
+      expect(timers()).toBeLessThanOrEqual(before[1])
+      // Nor does anybody ask again.
+      yield* Effect.sleep(1100)
+      expect(questions.length).toBe(100)
+    }))
+
+  it.scopedLive("FET-08: servers that say nothing to AAAA do not use up a fetch's time, however many there are", () =>
+    Effect.gen(function*() {
+      const servers = yield* Effect.replicateEffect(
+        dnsServer(({ type }) => type === "A" ? [a(host, "192.0.2.1")] : "silence"),
+        3
+      )
+      const layer = NameLookup.layerWith({ servers: servers.map(({ server }) => server), timeout: 300 })
+      const [took, addresses] = yield* Effect.timed(Effect.provide(lookup(host), layer))
+      expect(addresses).toEqual(["192.0.2.1"])
+      expect(Duration.toMillis(took)).toBeLessThan(1200)
+    }))
+
+  it.scopedLive("FET-08: forty names whose servers say nothing hold up no other", () =>
+    Effect.gen(function*() {
+      const { questions, server } = yield* dnsServer(({ name, type }) =>
+        name === host ? type === "A" ? [a(host, "192.0.2.1")] : [] : "silence"
+      )
+      yield* Effect.gen(function*() {
+        yield* Effect.forEach(
+          Array.from({ length: 40 }, (_, index) => `h${index}.example`),
+          (hanging) => Effect.fork(lookup(hanging))
+        )
+        yield* Effect.repeat(Effect.sleep(10), { until: () => questions.length >= 80 })
+        const [took, addresses] = yield* Effect.timed(lookup(host))
+        expect(addresses).toEqual(["192.0.2.1"])
+        expect(Duration.toMillis(took)).toBeLessThan(200)
+      }).pipe(Effect.provide(NameLookup.layerWith({ servers: [server] })))
+    }))
+
+  it.live(
+    "ADR-01: asks the servers of the system unless told",
+    () =>
+      Effect.map(Effect.flip(lookup("does-not-exist.invalid")), ({ cause }) =>
+        expect(cause).toMatchObject({
+          code: expect.stringMatching(/^(ENOTFOUND|ESERVFAIL|EREFUSED|ECONNREFUSED|ETIMEOUT)$/)
+        })).pipe(Effect.provide(NameLookup.layer)),
+    20_000
+  )
+
+  it.effect("ADR-01: options that cannot be kept fail the layer and are named", () =>
+    Effect.gen(function*() {
+      const build = (options: NameLookup.Options) =>
+        Effect.flip(Effect.scoped(Layer.build(NameLookup.layerWith(options))))
+      for (const servers of [[], ["dns.example"], ["127.0.0.1:port"], [""]]) {
+        const { _tag, message } = yield* build({ servers })
+        expect([_tag, message]).toEqual(["NameLookupInvalid", expect.stringContaining("`servers`")])
+      }
+      for (const timeout of [0, -1, Number.NaN, Duration.infinity]) {
+        expect((yield* build({ timeout })).message).toContain("`timeout`")
+      }
+    }))
+
+  it.scopedLive("ADR-01: the options can be read from Config", () =>
+    Effect.gen(function*() {
+      const { server } = yield* dnsServer(({ type }) => type === "A" ? [a(host, "192.0.2.1")] : [])
+      const layer = NameLookup.layerConfig({ servers: Config.array(Config.string(), "SERVERS") })
+      expect(
+        yield* Effect.provide(lookup(host), layer).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["SERVERS", server]])))
+        )
+      ).toEqual(["192.0.2.1"])
+    }))
 })
 
 describe("The system's name lookup", () => {
   afterEach(() => {
     resolver.hangs = false
     for (const answer of resolver.answers.splice(0)) answer()
+    resolver.asked.splice(0)
   })
 
   it.live("ADR-01: gives every address of localhost, as the hosts file has it", () =>
@@ -36,7 +214,7 @@ describe("The system's name lookup", () => {
       expect(addresses.length).toBeGreaterThan(0)
       expect(addresses.filter((address) => isIP(address) === 0)).toEqual([])
       expect(addresses.some((address) => address === "127.0.0.1" || address === "::1")).toBe(true)
-    }).pipe(Effect.provide(NameLookup.layer)))
+    }).pipe(Effect.provide(NameLookup.layerSystem)))
 
   it.live("ADR-01: a name that does not exist is an error with the resolver's code", () =>
     Effect.gen(function*() {
@@ -44,7 +222,14 @@ describe("The system's name lookup", () => {
       expect(error).toMatchObject({ _tag: "NameLookupError", host: "does-not-exist.invalid" })
       expect(error.message).toContain("does-not-exist.invalid")
       expect(["ENOTFOUND", "EAI_AGAIN"]).toContain((error.cause as { code?: string }).code)
-    }).pipe(Effect.provide(NameLookup.layer)))
+    }).pipe(Effect.provide(NameLookup.layerSystem)))
+
+  it.live("ADR-01: names are handed on as whole ones, so that no search list is applied", () =>
+    Effect.gen(function*() {
+      resolver.hangs = true
+      for (const host of ["app.example", "localhost"]) yield* Effect.timeoutOption(lookup(host), 5)
+      expect(resolver.asked).toEqual(["app.example.", "localhost"])
+    }).pipe(Effect.provide(Layer.fresh(NameLookup.layerSystem))))
 
   it.live("FET-08: a resolver that hangs holds nobody up, and gets no more than 32 lookups at once", () =>
     Effect.gen(function*() {
@@ -55,11 +240,12 @@ describe("The system's name lookup", () => {
       expect(resolver.answers.length).toBe(32)
       const error = yield* Effect.flip(lookup("late.example"))
       expect(error.message).toContain("32 earlier lookups")
+      expect(error.cause).toMatchObject({ code: "EBUSY" })
       expect(resolver.answers.length).toBe(32)
       resolver.answers.shift()?.()
       yield* Effect.timeoutOption(lookup("next.example"), 5)
       expect(resolver.answers.length).toBe(32)
-    }).pipe(Effect.provide(Layer.fresh(NameLookup.layer))))
+    }).pipe(Effect.provide(Layer.fresh(NameLookup.layerSystem))))
 })
 
 describe("The double of a name lookup", () => {

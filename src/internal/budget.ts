@@ -8,6 +8,7 @@ import * as ClientId from "../ClientId.js"
 import type { FetchError } from "../FetchError.js"
 import { Throttled } from "../FetchError.js"
 import { BoundedTable } from "./boundedTable.js"
+import { isOriginFault } from "./originFault.js"
 
 export interface Limits {
   /** Fetches at the same time. */
@@ -50,6 +51,7 @@ interface Guest {
 interface Failure {
   readonly pauseMillis: number
   readonly until: number
+  readonly originFault: boolean
 }
 
 /** For each fetch that runs, so many may wait. */
@@ -82,21 +84,21 @@ export const make = (limits: Limits): Budget => {
   const countsUntil = (failure: Failure): number => failure.until + failurePause.maximumMillis
   const failures = new BoundedTable<string, Failure>(tracked, (failure, now) => now < countsUntil(failure))
 
-  const fail = (clientId: string, now: number): void => {
+  const fail = (clientId: string, error: FetchError, now: number): void => {
     const before = failures.get(clientId)
     const pauseMillis = before !== undefined && now < countsUntil(before)
       ? Math.min(before.pauseMillis * 2, failurePause.maximumMillis)
       : failurePause.minimumMillis
     if (pauseMillis > 0) {
-      failures.set(clientId, { pauseMillis, until: now + pauseMillis }, now)
+      failures.set(clientId, { pauseMillis, until: now + pauseMillis, originFault: isOriginFault(error) }, now)
     }
   }
 
   const pause = (clientId: string, now: number): Throttled | undefined => {
     const failure = failures.get(clientId)
-    return failure !== undefined && now < failure.until
-      ? new Throttled({ clientId, reason: "failed", retryAfterMillis: Math.ceil(failure.until - now) })
-      : undefined
+    if (failure === undefined || now >= failure.until) return undefined
+    const { originFault, until } = failure
+    return new Throttled({ clientId, reason: "failed", originFault, retryAfterMillis: Math.ceil(until - now) })
   }
 
   const admit = (clientId: ClientId.ClientId, now: number): Guest | Throttled => {
@@ -157,7 +159,7 @@ export const make = (limits: Limits): Budget => {
     if (Exit.isSuccess(exit)) {
       failures.delete(clientId)
     } else if (exit.cause._tag === "Fail" && saysSomething(exit.cause.error)) {
-      fail(clientId, now)
+      fail(clientId, exit.cause.error, now)
     }
   }
 

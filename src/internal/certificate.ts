@@ -13,7 +13,7 @@ export interface Certificate {
 }
 
 export interface Subject {
-  /** Host names and addresses that the certificate is for. */
+  /** Host names, addresses and mailboxes that the certificate is for. */
   readonly names: ReadonlyArray<string>
   /** The first of the names unless told. */
   readonly commonName?: string
@@ -61,7 +61,9 @@ const addressBytes = (address: string): Uint8Array => {
 }
 
 const generalName = (name: string) =>
-  isIP(name) === 0 ? element(0x82, Buffer.from(name)) : element(0x87, addressBytes(name))
+  isIP(name) !== 0
+    ? element(0x87, addressBytes(name))
+    : element(name.includes("@") ? 0x81 : 0x82, Buffer.from(name))
 
 const pem = (der: Uint8Array): string =>
   `-----BEGIN CERTIFICATE-----\n${

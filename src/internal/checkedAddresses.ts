@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import { isIPv6 } from "node:net"
-import { AddressBlocked, LookupFailed } from "../FetchError.js"
+import { AddressBlocked, LookupFailed, Throttled } from "../FetchError.js"
 import type { HostPolicy } from "../HostPolicy.js"
 import type { NameLookup } from "../NameLookup.js"
 import * as Address from "./address.js"
@@ -10,6 +10,9 @@ import { printable } from "./text.js"
 
 /** Addresses dialed for one fetch at most: a stranger's DNS answer may hold hundreds. All of them are judged. */
 const maxDialed = 8
+
+/** The code of a lookup that was not begun, which says nothing about the name. */
+const notBegun = "EBUSY"
 
 /** First one family, then the other, in turn (RFC 8305, section 4): a family that does not work costs one attempt. */
 export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -47,12 +50,15 @@ export const find = (
   target: Target,
   lookup: NameLookup["Type"]["lookup"],
   policy: HostPolicy["Type"]
-): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked> => {
+): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked | Throttled> => {
   const { clientId, host } = target
   const failed = (code: string) => new LookupFailed({ clientId, host, code })
   const answers = target.isAddress
     ? Effect.succeed([host])
-    : Effect.mapError(lookup(host), ({ cause }) => failed(codeOf(cause)))
+    : Effect.mapError(lookup(host), ({ cause }) => {
+      const code = codeOf(cause)
+      return code === notBegun ? new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 }) : failed(code)
+    })
   return Effect.flatMap(answers, (addresses): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked> => {
     for (const address of addresses) {
       const reason = refusal(target, address, policy)

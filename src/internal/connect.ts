@@ -1,8 +1,10 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
-import type { Dialer, DialError } from "../Dialer.js"
+import type { Dialer } from "../Dialer.js"
 import { ConnectFailed } from "../FetchError.js"
 import * as Daemons from "./daemons.js"
 import { codeOf } from "./sockets.js"
@@ -38,7 +40,9 @@ export const connect = (
         if (address === undefined) return
         begin(Scope.extend(dial(address, target.port), scope), (exit) => {
           if (Exit.isFailure(exit)) {
-            failures.push({ address, code: codeOfFailure(exit) })
+            const failure = Cause.failureOrCause(exit.cause)
+            if (Either.isRight(failure)) return settle(Effect.failCause(failure.right))
+            failures.push({ address, code: codeOf(failure.left.cause) })
             if (failures.length < addresses.length) tryNext()
             else settle(new ConnectFailed({ clientId: target.clientId, attempts: failures }))
           } else if (connected) {
@@ -58,6 +62,3 @@ export const connect = (
       tryNext()
     })
   )
-
-const codeOfFailure = (exit: Exit.Failure<Duplex, DialError>): string =>
-  exit.cause._tag === "Fail" ? codeOf(exit.cause.error.cause) : "UNKNOWN"

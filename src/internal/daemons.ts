@@ -27,7 +27,8 @@ export const wait = <A, E>(
       const begin: Begin = (effect, onExit) => {
         if (over) return
         // A fiber that fails is logged as an error nobody handled, with the client's whole URL; `onExit` handles it.
-        const fiber = run(Effect.either(effect))
+        // The caller may be uninterruptible, which its runtime hands on; what is begun has to end all the same.
+        const fiber = run(Effect.either(Effect.interruptible(effect)))
         fibers.push(fiber)
         fiber.addObserver((exit) =>
           onExit(Exit.flatMap(exit, Either.match({ onLeft: Exit.fail, onRight: Exit.succeed })))

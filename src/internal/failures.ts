@@ -2,6 +2,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { FetchError } from "../FetchError.js"
 import { InvalidDocument, UnauthorizedClient } from "../Validator.js"
+import { isOriginFault } from "./originFault.js"
 
 /** Why a fetch gave no document. It travels to the nodes that waited for the fetch, and to nobody else. */
 export const Failure = Schema.Union(FetchError, InvalidDocument, UnauthorizedClient)
@@ -10,7 +11,7 @@ export type Failure = typeof Failure.Type
 export const isFailure = Schema.is(Failure)
 
 /** What was found in the document itself, by one rule set; another may find otherwise. */
-export const isVerdict = (failure: Failure): boolean =>
+export const isVerdict = (failure: Failure): failure is InvalidDocument | UnauthorizedClient =>
   failure._tag === "InvalidDocument" || failure._tag === "UnauthorizedClient"
 
 const FailureText = Schema.parseJson(Schema.Struct({ ruleset: Schema.String, failure: Failure }))
@@ -35,21 +36,11 @@ export const decode = (text: string, ruleset: string): Failure | undefined =>
     onRight: (told) => isVerdict(told.failure) && told.ruleset !== ruleset ? undefined : told.failure
   })
 
-const faults = new Set<Failure["_tag"]>([
-  "LookupFailed",
-  "ConnectFailed",
-  "TlsFailed",
-  "FetchTimeout",
-  "ResponseTruncated",
-  "RedirectRefused",
-  "Throttled"
-])
-
-/** The origin, or the way to it, has a fault, which says nothing about the document. 403 is what challenge pages answer. */
-export const isFault = (failure: Failure): boolean =>
-  failure._tag === "StatusRefused"
-    ? failure.status >= 500 || failure.status === 429 || failure.status === 403
-    : faults.has(failure._tag)
+/** The origin, or the way to it, has a fault, which says nothing about the document. */
+export const isFault = (failure: Failure): boolean => !isVerdict(failure) && isOriginFault(failure)
 
 /** Whether other nodes would meet it too. A refusal of this node's own budget says nothing about theirs. */
 export const concernsAll = (failure: Failure): boolean => failure._tag !== "Throttled"
+
+/** It says that what was fetched before is not the client's document any more. */
+export const withdraws = (failure: Failure): boolean => concernsAll(failure) && !isFault(failure)

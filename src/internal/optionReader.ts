@@ -4,11 +4,24 @@ import * as Option from "effect/Option"
 /** Longer ones overflow the timers of Node.js, which then fire at once. */
 const maxTimerMillis = 2 ** 31 - 1
 
-/** `NaN` for what is no length of time. `Duration` takes a number that is none, or is negative, for zero. */
-export const millisOf = (input: Duration.DurationInput): number => {
-  if (typeof input === "number") return input >= 0 ? input : Number.NaN
-  return Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+/** `Duration` takes a number that is none, or is negative, for zero, in whatever form it comes. */
+const isNegative = (input: Duration.DurationInput): boolean => {
+  switch (typeof input) {
+    case "number":
+    case "bigint":
+      return !(input >= 0)
+    case "string":
+      return input.startsWith("-")
+    default:
+      return Array.isArray(input) && !input.every((part) => part >= 0)
+  }
 }
+
+/** `NaN` for what is no length of time. */
+export const millisOf = (input: Duration.DurationInput): number =>
+  isNegative(input)
+    ? Number.NaN
+    : Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
 
 /** Reads options one by one, so that all that is wrong with them can be told at once. */
 export interface OptionReader {

@@ -35,6 +35,9 @@ export const open = (socket: Duplex, request: string): Effect.Effect<void, Error
     }
     const onError = (error: Error) => settle(Effect.fail(error))
     const onClose = () => settle(refused("the end of the connection"))
+    if (socket.destroyed) {
+      return socket.errored ? onError(socket.errored) : onClose()
+    }
     socket.on("data", onData).on("error", onError).on("close", onClose)
     socket.write(request)
     return Effect.sync(detach)

@@ -1,0 +1,22 @@
+import type { FetchError } from "../FetchError.js"
+
+const faults = new Set<FetchError["_tag"]>([
+  "LookupFailed",
+  "ConnectFailed",
+  "TlsFailed",
+  "FetchTimeout",
+  "ResponseTruncated",
+  "RedirectRefused"
+])
+
+/** The origin, or the way to it, has a fault, which says nothing about the document. 403 is what challenge pages answer. */
+export const isOriginFault = (error: FetchError): boolean => {
+  switch (error._tag) {
+    case "StatusRefused":
+      return error.status >= 500 || error.status === 429 || error.status === 403
+    case "Throttled":
+      return error.originFault ?? false
+    default:
+      return faults.has(error._tag)
+  }
+}
