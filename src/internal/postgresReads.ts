@@ -11,7 +11,7 @@ export type Find = (clientId: ClientId) => Effect.Effect<Option.Option<Found>, C
 
 /** Reads that come together are one query; two may be under way, so that a slow one does not hold up all. */
 export const make = (store: PostgresStore): Find =>
-  Batcher.make(store.getFresh, { concurrency: 2, minKeys: 8, maxKeys: 500 })
+  Batcher.make(store.getFresh, { concurrency: 2, minKeys: 8, maxKeys: 500, patience: store.patience })
 
 /** What a row gives to who judges by a rule set: nothing, and a count, if it was accepted under another (CAC-11). */
 export const entryUnder = (ruleset: string) => (found: Option.Option<Found>): Option.Option<Entry> =>

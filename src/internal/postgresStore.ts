@@ -204,6 +204,8 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       (rows) => BigInt(Arr.unsafeGet(rows, 0).now)
     )),
 
+    patience: bounded.patience("get"),
+
     /** The fresh documents of some clients, in one round trip. */
     getFresh: (
       clientIds: ReadonlyArray<string>,
