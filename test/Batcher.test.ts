@@ -122,25 +122,27 @@ describe("Batcher", () => {
       expect(lookUps[2]!.keys).toEqual(["third"])
     }))
 
-  it.live("CAC-09: of five thousand clients that are asked of a database that hangs none waits much longer than twice its bound", () =>
+  it.live("CAC-09: of two thousand clients that are asked of a database that hangs none waits for more than two turns", () =>
     Effect.gen(function*() {
-      const millis = 500
-      const bounded = yield* Bounded.make(millis)
-      const hang = () => () => {}
+      const bounded = yield* Bounded.make("400 millis")
+      let lookUps = 0
+      const hang = () => {
+        lookUps++
+        return () => {}
+      }
       const find = Batcher.make<string, Cache.CacheError>((_, done) => bounded.start("get", hang, done), {
         concurrency: 2,
         minKeys: 8,
-        maxKeys: 500,
+        maxKeys: 200,
         patience: bounded.patience("get")
       })
-      const from = performance.now()
-      const errors = yield* Effect.forEach(names(5000), (name) => Effect.flip(find(name)), {
+      const errors = yield* Effect.forEach(names(2000), (name) => Effect.flip(find(name)), {
         concurrency: "unbounded"
       })
-      // One after the other they would take five times the bound.
-      expect(performance.now() - from).toBeLessThan(3.5 * millis)
       expect(new Set(errors.map(({ _tag, operation, cause }) => `${_tag} ${operation} ${String(cause)}`))).toEqual(
-        new Set(["CacheError get Error: no answer within 500ms"])
+        new Set(["CacheError get Error: no answer within 400ms"])
       )
+      // Two at a time, so there were two turns of them, or three on a busy machine, and not five.
+      expect(lookUps).toBeLessThanOrEqual(6)
     }).pipe(Effect.scoped))
 })

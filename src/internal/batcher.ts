@@ -42,7 +42,10 @@ export const make = <A, E>(
       part++
       const patient = waiting.findIndex(({ since }) => part - since <= partsOfPatience)
       const overdue = waiting.splice(0, patient === -1 ? waiting.length : patient)
-      for (const { resume } of overdue) resume(Exit.fail(late()))
+      if (overdue.length > 0) {
+        const exit = Exit.fail(late())
+        for (const { resume } of overdue) resume(exit)
+      }
       schedule()
     }, millis / partsOfPatience)
   }
