@@ -1,5 +1,5 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { describe, expect, it } from "@effect/vitest"
 import { PostgresCache } from "effect-cimd"
 import * as Effect from "effect/Effect"
@@ -8,6 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import pg from "pg"
 import * as DirectQuery from "../src/internal/directQuery.js"
+import * as SqlFaults from "../src/internal/sqlFaults.js"
 import * as Proxy from "./cluster/proxy.js"
 import * as Postgres from "./support/postgres.js"
 
@@ -194,4 +195,16 @@ describe("a statement on a connection of the pool", () => {
       expect(Exit.isFailure(yield* end)).toBe(true)
       stop()
     }))
+
+  it.each([
+    ["EPIPE", undefined],
+    ["EPERM", undefined],
+    ["ECONNRESET", undefined],
+    ["57P01", "57P01"],
+    ["42P01", "42P01"],
+    ["XX000", "XX000"]
+  ])("CAC-09: an error of the system is no answer of Postgres: %s", (code, state) => {
+    const cause = Object.assign(new Error("write"), { code })
+    expect(SqlFaults.sqlState(new SqlError({ cause, message: "" }))).toBe(state)
+  })
 })
