@@ -197,7 +197,13 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       FOR UPDATE OF kept SKIP LOCKED`
 
   return {
-    version: sql<{ version: number }>`SELECT version FROM ${state}`,
+    /** The version of the tables, and what this user lacks of the rights on them; it fails if one is missing. */
+    version: sql<{ version: number; lacking: string | null }>`SELECT version, (
+        SELECT string_agg(needed || ' ON ' || name, ', ' ORDER BY name, needed)
+        FROM unnest(ARRAY[${tables.state}, ${tables.documents}, ${tables.leases}]::text[]) AS name,
+          unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
+        WHERE NOT has_table_privilege(name, needed) AND (name <> ${tables.state} OR needed = 'UPDATE')
+      ) AS lacking FROM ${state}`,
 
     now: bounded("now")(Effect.map(
       sql<{ now: string }>`SELECT ${instant("clock_timestamp()")} AS now`,
