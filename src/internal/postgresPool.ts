@@ -13,16 +13,21 @@ type Method = (...args: ReadonlyArray<unknown>) => unknown
 class CountingPool extends pg.Pool {
   constructor(config: pg.PoolConfig) {
     super(config)
-    const count = () => metrics.poolWaiting.unsafeUpdate(this.waitingCount, [])
     const connect = this.connect.bind(this) as Method
-    const counting: Method = (...args) => {
-      const connection = connect(...args)
+    const count = () => metrics.poolWaiting.unsafeUpdate(this.waitingCount, [])
+    const counting: Method = (callback, ...rest) => {
+      const connection = connect(
+        // Also who waited in vain waits no more.
+        typeof callback === "function"
+          ? (...answer: ReadonlyArray<unknown>) => (count(), callback(...answer))
+          : callback,
+        ...rest
+      )
       count()
       return connection
     }
     // It answers as `connect` does, whose overloads nothing but a cast can follow.
     this.connect = counting as typeof this.connect
-    this.on("acquire", count)
   }
 }
 
