@@ -9,9 +9,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as MemoryTier from "../src/internal/memoryTier.js"
+import * as metrics from "../src/internal/metrics.js"
+import * as Proxy from "./cluster/proxy.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
@@ -97,6 +100,19 @@ describe("memory tiers of two nodes", () => {
       )
       expect(delay).toBeLessThan(1000)
       yield* untilItHears(b)
+    }).pipe(Effect.scoped))
+
+  it.live("CAC-12: a node whose connection is cut without notice says that it hears nothing as soon as it trusts nothing", () =>
+    Effect.gen(function*() {
+      const url = new URL(Redacted.value(yield* Postgres.migratedUrl))
+      const proxy = yield* Proxy.make(Number(url.port))
+      url.port = String(proxy.port)
+      yield* tiered(Redacted.make(url.href))
+      const listening = Effect.map(Metric.value(metrics.listening), ({ value }) => value)
+      yield* within(listening, (heard) => heard === 1)
+      yield* proxy.swallow
+      // It finds out after two seconds, and closes what is left of the connection then.
+      expect(yield* within(listening, (heard) => heard === 0)).toBeLessThan(1700)
     }).pipe(Effect.scoped))
 
   const abandoned = {
