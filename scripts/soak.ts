@@ -18,7 +18,9 @@
  *    fetch only while the client's origin fails or in the eight seconds after, and other errors never. No process ends
  *    that was not killed.
  * 6. The heap of no node grows beyond a bound.
- * 7. In the end no lease, no connection to Postgres and no connection to the origin is left, and every node ends with
+ * 7. Enough went on to have broken them: callers were answered from every tier, documents changed and were evicted, and
+ *    for each minute nodes were killed, connections terminated and origins broken.
+ * 8. In the end no lease, no connection to Postgres and no connection to the origin is left, and every node ends with
  *    exit code 0.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -75,6 +77,19 @@ const pause = (from: number, to: number) => Effect.flatMap(Random.nextRange(from
 
 /** Some clients are far more popular than others. */
 const anyClient = Effect.map(Random.next, (at) => clientOf(Math.floor(at ** 3 * clientCount)))
+
+/** What must at least have gone on in a minute: about a quarter of what does on two busy processors. */
+const floors: Readonly<Record<string, number>> = {
+  "answers": 8000,
+  "answers from memory": 2000,
+  "answers from postgres": 2000,
+  "answers from origin": 1000,
+  "versions": 100,
+  "evict": 20,
+  "broken origins": 4,
+  "faults of Postgres": 3,
+  "killed nodes": 2
+}
 
 /** A place in the cluster. The process in it changes when it is killed, and its name with it. */
 interface Place {
@@ -277,6 +292,12 @@ const main = Effect.gen(function*() {
     Effect.timeoutOption(minutes * 60_000)
   )
 
+  const counts: Readonly<Record<string, number>> = ledger.summary()
+  for (const [what, floor] of Object.entries(floors)) {
+    const count = counts[what] ?? 0
+    const least = Math.floor(floor * minutes)
+    if (count < least) violated(`${what}: no more than ${count}, and at least ${least} were to be`)
+  }
   log("the end: what is left")
   // Longer than a lease, and than a failure is kept for those who wait.
   yield* Effect.sleep("8 seconds")

@@ -26,6 +26,7 @@ import * as DirectQuery from "./internal/directQuery.js"
 import * as Elections from "./internal/elections.js"
 import * as Lifetime from "./internal/lifetime.js"
 import * as MemoryTier from "./internal/memoryTier.js"
+import { millisOf } from "./internal/optionReader.js"
 import * as PostgresPool from "./internal/postgresPool.js"
 import * as PostgresReads from "./internal/postgresReads.js"
 import * as PostgresStore from "./internal/postgresStore.js"
@@ -54,19 +55,19 @@ export class CacheUnavailable
   override get message(): string {
     switch (this.reason) {
       case "Unreachable":
-        return "The client metadata cache cannot reach its Postgres server. " +
+        return "The client metadata cache cannot connect to its Postgres server; see the cause. " +
           "Check the server and the URL with: psql \"$DATABASE_URL\" -c 'SELECT 1'"
       case "MissingTables":
         return "The client metadata cache has no tables in this database. " +
-          "Create them with: npx cimd migrate --database-url \"$DATABASE_URL\""
+          "Create them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
       case "OlderTables":
         return "The tables of the client metadata cache are of an older version of effect-cimd. " +
-          "Bring them up to date with: npx cimd migrate --database-url \"$DATABASE_URL\""
+          "Bring them up to date with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
       case "NewerTables":
         return "The tables of the client metadata cache are of a newer version of effect-cimd. " +
           "Bring this program up to date with: npm install effect-cimd@latest"
       case "Refused":
-        return "Postgres refuses to let the client metadata cache read its tables; see the cause. " +
+        return "Postgres refuses to let the client metadata cache use its tables; see the cause. " +
           "Check the rights of its user with: psql \"$DATABASE_URL\" -c '\\dp'"
       case "InvalidOptions":
         return this.cause instanceof Error
@@ -81,7 +82,10 @@ export class CacheUnavailable
  * @category models
  */
 export interface Options extends tables.TableNames {
-  /** Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. */
+  /**
+   * Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. A read that has to wait
+   * for the reads of others may wait for about as long again.
+   */
   readonly timeout?: Duration.DurationInput | undefined
   /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
   readonly staleFor?: Duration.DurationInput | undefined
@@ -111,7 +115,7 @@ export interface TieredOptions extends Options {
 }
 
 const verify = (
-  version: Effect.Effect<ReadonlyArray<{ readonly version: number }>, SqlError>,
+  version: PostgresStore.PostgresStore["version"],
   timeout: Duration.DurationInput
 ): Effect.Effect<void, CacheUnavailable> =>
   version.pipe(
@@ -125,6 +129,9 @@ const verify = (
       if (row === undefined) return new CacheUnavailable({ reason: "MissingTables" })
       if (row.version < tables.tablesVersion) return new CacheUnavailable({ reason: "OlderTables" })
       if (row.version > tables.tablesVersion) return new CacheUnavailable({ reason: "NewerTables" })
+      if (row.lacking !== null) {
+        return new CacheUnavailable({ reason: "Refused", cause: new Error(`its user lacks: ${row.lacking}`) })
+      }
       return Effect.void
     })
   )
@@ -132,9 +139,13 @@ const verify = (
 // 3F000 and 42P01: no such schema, no such table. 42703: a table of that name, with other columns.
 const missing = new Set(["3F000", "42P01", "42703"])
 
+// No connection (08), no such user or a wrong password (28), no such database (3D), too many connections or no memory for
+// one more (53), or a server that is starting or stopping (57P).
+const noConnection = /^(08|28|3D|53|57P)/
+
 const unavailable = (cause: SqlError): CacheUnavailable => {
   const state = sqlState(cause)
-  if (state === undefined || state.startsWith("08") || state.startsWith("57P")) {
+  if (state === undefined || noConnection.test(state)) {
     return new CacheUnavailable({ reason: "Unreachable", cause })
   }
   return new CacheUnavailable({ reason: missing.has(state) ? "MissingTables" : "Refused", cause })
@@ -270,8 +281,9 @@ export interface ClientConfig extends PgClient.PgClientConfig {
   readonly prepare?: boolean | undefined
   /**
    * How long a connection may be silent, whether it is idle or waits for an answer, before it is closed; 10 seconds
-   * unless told. So a connection that was cut without notice is not used for longer, and no statement may take longer.
-   * Without effect where `stream` is given.
+   * unless told, and `Duration.infinity` for any time. So a connection that was cut without notice is not used for
+   * longer, and no statement may take longer: the server gives it up then too, by `statement_timeout`, which is left
+   * alone where it is set already and where `prepare` is off. Where `stream` is given, its sockets are left alone.
    */
   readonly maxSilence?: Duration.DurationInput | undefined
 }
@@ -287,26 +299,43 @@ export interface ClientConfig extends PgClient.PgClientConfig {
 export const layerClient = (
   config: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
-  PostgresPool.make({ ...config, stream: config.stream ?? SilentSocket.make(config.maxSilence ?? "10 seconds") }).pipe(
-    Effect.map((pool) =>
-      PgClient.layerFromPool({
-        acquire: Effect.succeed(pool),
-        spanAttributes: config.spanAttributes,
-        transformResultNames: config.transformResultNames,
-        transformQueryNames: config.transformQueryNames,
-        transformJson: config.transformJson
-      }).pipe(
-        Layer.tap((context) =>
-          Effect.sync(() => {
-            const client = Context.get(context, PgClient.PgClient)
-            DirectQuery.register(client, { pool, prepare: config.prepare ?? true })
-            // A pool does not tell these, and who listens connects as the pool does.
-            const { connectTimeout, stream } = config
-            Object.assign(client.config, { connectTimeout, stream })
-          })
-        )
-      )
-    ),
-    Layer.unwrapScoped,
-    Layer.catchAll((cause) => Layer.fail(unavailable(cause)))
-  )
+  Layer.unwrapScoped(Effect.gen(function*() {
+    const { connectTimeout, prepare = true } = config
+    const silence = millisOf(config.maxSilence ?? "10 seconds")
+    if (!(silence >= 1)) {
+      const fault = `\`maxSilence\` must be a length of time from 1 ms on, but is ${String(config.maxSilence)}.`
+      return yield* new CacheUnavailable({ reason: "InvalidOptions", cause: new Error(fault) })
+    }
+    const stream = config.stream ?? SilentSocket.make(silence)
+    // A pooler may hand a connection on to others, with what is set on it.
+    const statementMillis = prepare ? silence : Number.POSITIVE_INFINITY
+    const pool = yield* Effect.mapError(PostgresPool.make({ ...config, stream }, statementMillis), unavailable)
+    return PgClient.layerFromPool({
+      acquire: Effect.succeed(pool),
+      spanAttributes: config.spanAttributes,
+      transformResultNames: config.transformResultNames,
+      transformQueryNames: config.transformQueryNames,
+      transformJson: config.transformJson
+    }).pipe(
+      Layer.tap((context) =>
+        Effect.sync(() => {
+          const client = Context.get(context, PgClient.PgClient)
+          DirectQuery.register(client, { pool, prepare })
+          // A pool does not tell these, and who listens connects as the pool does.
+          Object.assign(client.config, { connectTimeout, stream: config.stream })
+        })
+      ),
+      Layer.mapError(unavailable)
+    )
+  }))
+
+/**
+ * The same from `Config`. What no environment can hold, such as `stream`, is given with `Config.succeed`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClientConfig = (
+  config: Config.Config.Wrap<ClientConfig>
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable | ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(config), layerClient))

@@ -1,16 +1,20 @@
 import { describe, expect, it } from "@effect/vitest"
+import type { Cache } from "effect-cimd"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Batcher from "../src/internal/batcher.js"
+import * as Bounded from "../src/internal/bounded.js"
 
 interface LookUp {
   readonly keys: ReadonlyArray<string>
   readonly done: (found: Exit.Exit<ReadonlyMap<string, string>, string>) => void
 }
 
-const options = { concurrency: 2, minKeys: 4, maxKeys: 20 }
+const patience = { millis: 10_000, late: () => "late" }
+
+const options = { concurrency: 2, minKeys: 4, maxKeys: 20, patience }
 
 /** Look-ups that end when they are told to. Every key but `absent` has its own upper case. */
 const world = (settings = options) => {
@@ -89,4 +93,56 @@ describe("Batcher", () => {
       answer(lookUps[0]!)
       expect(yield* Fiber.join(staying!)).toEqual(Option.some("B"))
     }))
+
+  it.live("CAC-09: those who wait for look-ups that hang are told so in time, the first ones first", () =>
+    Effect.gen(function*() {
+      const { answer, find, lookUps, sizes } = world({ ...options, patience: { ...patience, millis: 200 } })
+      yield* together(names(8).map(find))
+      const told: Array<string> = []
+      const telling = (name: string) =>
+        Effect.tapError(find(name), (error) => Effect.sync(() => told.push(name + error)))
+      const [first] = yield* together([telling("first-")])
+      yield* Effect.sleep("100 millis")
+      const [second] = yield* together([telling("second-")])
+      yield* Effect.sleep("50 millis")
+      const from = performance.now()
+      yield* Fiber.await(first!)
+      expect(told).toEqual(["first-late"])
+      yield* Fiber.await(second!)
+      expect(told).toEqual(["first-late", "second-late"])
+      expect(performance.now() - from).toBeLessThan(1000)
+      expect(sizes()).toEqual([4, 4])
+
+      // Who comes then is looked up like anybody else.
+      const [third] = yield* together([find("third")])
+      answer(lookUps[0]!)
+      yield* turn
+      answer(lookUps[2]!)
+      expect(yield* Fiber.join(third!)).toEqual(Option.some("THIRD"))
+      expect(lookUps[2]!.keys).toEqual(["third"])
+    }))
+
+  it.live("CAC-09: of two thousand clients that are asked of a database that hangs none waits for more than two turns", () =>
+    Effect.gen(function*() {
+      const bounded = yield* Bounded.make("400 millis")
+      let lookUps = 0
+      const hang = () => {
+        lookUps++
+        return () => {}
+      }
+      const find = Batcher.make<string, Cache.CacheError>((_, done) => bounded.start("get", hang, done), {
+        concurrency: 2,
+        minKeys: 8,
+        maxKeys: 200,
+        patience: bounded.patience("get")
+      })
+      const errors = yield* Effect.forEach(names(2000), (name) => Effect.flip(find(name)), {
+        concurrency: "unbounded"
+      })
+      expect(new Set(errors.map(({ _tag, operation, cause }) => `${_tag} ${operation} ${String(cause)}`))).toEqual(
+        new Set(["CacheError get Error: no answer within 400ms"])
+      )
+      // Two at a time, so there were two turns of them, or three on a busy machine, and not five.
+      expect(lookUps).toBeLessThanOrEqual(6)
+    }).pipe(Effect.scoped))
 })

@@ -1,14 +1,20 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
 import type * as ClientMetadata from "effect-cimd/ClientMetadata"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
+import * as MemoryTier from "../src/internal/memoryTier.js"
+import * as metrics from "../src/internal/metrics.js"
+import * as Proxy from "./cluster/proxy.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
@@ -96,6 +102,19 @@ describe("memory tiers of two nodes", () => {
       yield* untilItHears(b)
     }).pipe(Effect.scoped))
 
+  it.live("CAC-12: a node whose connection is cut without notice says that it hears nothing as soon as it trusts nothing", () =>
+    Effect.gen(function*() {
+      const url = new URL(Redacted.value(yield* Postgres.migratedUrl))
+      const proxy = yield* Proxy.make(Number(url.port))
+      url.port = String(proxy.port)
+      yield* tiered(Redacted.make(url.href))
+      const listening = Effect.map(Metric.value(metrics.listening), ({ value }) => value)
+      yield* within(listening, (heard) => heard === 1)
+      yield* proxy.swallow
+      // It finds out after two seconds, and closes what is left of the connection then.
+      expect(yield* within(listening, (heard) => heard === 0)).toBeLessThan(1700)
+    }).pipe(Effect.scoped))
+
   const abandoned = {
     evict: (cache: Cache.Cache["Type"], document: ClientMetadata.AcceptedDocument) => cache.evict(document.clientId),
     evictAll: (cache: Cache.Cache["Type"]) => cache.evictAll,
@@ -153,6 +172,30 @@ describe("memory tiers of two nodes", () => {
         (entry) => entry === undefined
       )
       expect(delay).toBeLessThan(1100)
+    }).pipe(Effect.scoped))
+})
+
+describe("a read into memory", () => {
+  it.effect("leaves no trace when its caller leaves as it begins", () =>
+    Effect.gen(function*() {
+      const { clientId } = accepted("https://app.example/leaving.json")
+      const behind = Context.get(yield* Layer.build(Cache.layerMemory()), Cache.Cache)
+      const tier = MemoryTier.make(behind, () => Effect.never, {
+        maxEntries: 10,
+        unheardNanos: 0n,
+        heardUntil: () => 0n,
+        // The clock is read as a read begins.
+        nanos: () => {
+          Option.map(Fiber.getCurrentFiber(), (fiber) => fiber.unsafeInterruptAsFork(FiberId.none))
+          return 0n
+        }
+      })
+      const set = vi.spyOn(Map.prototype, "set")
+      const exit = yield* Effect.exit(Effect.fork(tier.cache.get(clientId, ruleset)).pipe(Effect.flatMap(Fiber.join)))
+      const books = set.mock.contexts.filter((_, call) => set.mock.calls[call]?.[0] === clientId)
+      set.mockRestore()
+      expect(Exit.isInterrupted(exit)).toBe(true)
+      expect(books).toEqual([new Map()])
     }).pipe(Effect.scoped))
 })
 

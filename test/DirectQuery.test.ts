@@ -1,15 +1,21 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { describe, expect, it } from "@effect/vitest"
 import { PostgresCache } from "effect-cimd"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import pg from "pg"
 import * as DirectQuery from "../src/internal/directQuery.js"
+import * as SqlFaults from "../src/internal/sqlFaults.js"
+import * as Proxy from "./cluster/proxy.js"
 import * as Postgres from "./support/postgres.js"
 
-const withPool = <A, E>(use: (pool: DirectQuery.OwnPool, admin: pg.Client) => Effect.Effect<A, E>) =>
+const withPool = <A, E>(
+  use: (pool: DirectQuery.OwnPool, admin: pg.Client) => Effect.Effect<A, E>,
+  options?: PostgresCache.ClientConfig
+) =>
   Effect.gen(function*() {
     const url = yield* Postgres.emptyUrl
     return yield* Effect.gen(function*() {
@@ -17,14 +23,16 @@ const withPool = <A, E>(use: (pool: DirectQuery.OwnPool, admin: pg.Client) => Ef
       // A connection of the test's own, which waits for none of the pool's.
       const admin = yield* Effect.acquireRelease(
         Effect.promise(async () => {
-          const client = new pg.Client(own.pool.options)
+          const client = new pg.Client(Redacted.value(url))
           await client.connect()
           return client
         }),
         (client) => Effect.promise(() => client.end())
       )
       return yield* use(own, admin)
-    }).pipe(Effect.provide(PostgresCache.layerClient({ url, maxConnections: 2, applicationName: "direct" })))
+    }).pipe(
+      Effect.provide(PostgresCache.layerClient({ url, maxConnections: 2, applicationName: "direct", ...options }))
+    )
   }).pipe(Effect.scoped)
 
 const sleep = { name: "sleep", text: "SELECT pg_backend_pid(), pg_sleep($1)" }
@@ -38,6 +46,26 @@ const started = (pool: DirectQuery.OwnPool, query: DirectQuery.Query, values: Ar
   })
   return { end: Effect.promise(() => end), stop }
 }
+
+/** What is thrown meanwhile where nobody catches it, which would end a process. */
+const uncaught = <A>(effect: Effect.Effect<A>) =>
+  Effect.gen(function*() {
+    const thrown: Array<Error> = []
+    const listeners = process.listeners("uncaughtException")
+    yield* Effect.acquireUseRelease(
+      Effect.sync(() => {
+        process.removeAllListeners("uncaughtException")
+        process.on("uncaughtException", (error) => thrown.push(error))
+      }),
+      () => Effect.zipRight(effect, Effect.sleep("50 millis")),
+      () =>
+        Effect.sync(() => {
+          process.removeAllListeners("uncaughtException")
+          for (const listener of listeners) process.on("uncaughtException", listener)
+        })
+    )
+    return thrown
+  })
 
 const until = (check: () => Promise<boolean>) =>
   Effect.promise(check).pipe(
@@ -119,6 +147,47 @@ describe("a statement on a connection of the pool", () => {
       })
     ))
 
+  it.live("CAC-09: disturbs nobody when there is no connection in time to cancel it with", () =>
+    withPool(
+      (pool, admin) =>
+        Effect.gen(function*() {
+          const { end, stop } = started(pool, sleep, [0.6])
+          yield* running(admin, 1)
+          stop()
+          const thrown = yield* uncaught(Effect.sleep("300 millis"))
+          expect(thrown).toEqual([])
+          expect(Exit.isSuccess(yield* end)).toBe(true)
+          expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+        }),
+      { maxConnections: 1, connectTimeout: "100 millis" }
+    ))
+
+  it.live("CAC-09: disturbs nobody when the connection is lost that is to cancel it", () =>
+    Effect.gen(function*() {
+      const url = new URL(Redacted.value(yield* Postgres.emptyUrl))
+      const proxy = yield* Proxy.make(Number(url.port))
+      url.port = String(proxy.port)
+      const throughProxy = { url: Redacted.make(url.href) }
+      yield* withPool((pool, admin) =>
+        Effect.gen(function*() {
+          // Both connections are there before the way to the server is cut.
+          yield* Effect.all([started(pool, sleep, [0.1]).end, started(pool, sleep, [0.1]).end], {
+            concurrency: "unbounded"
+          })
+          expect(pool.pool.idleCount).toBe(2)
+          const { end, stop } = started(pool, sleep, [2])
+          yield* running(admin, 1)
+          yield* proxy.swallow
+          stop()
+          yield* Effect.sleep("50 millis")
+          const thrown = yield* uncaught(Effect.zipRight(proxy.reset, end))
+          expect(thrown).toEqual([])
+          expect(Exit.isFailure(yield* end)).toBe(true)
+          yield* proxy.heal
+          expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+        }), throughProxy)
+    }).pipe(Effect.scoped))
+
   it.live("fails, and does not throw, once the pool has ended", () =>
     Effect.gen(function*() {
       const pool = yield* withPool(Effect.succeed)
@@ -126,4 +195,16 @@ describe("a statement on a connection of the pool", () => {
       expect(Exit.isFailure(yield* end)).toBe(true)
       stop()
     }))
+
+  it.each([
+    ["EPIPE", undefined],
+    ["EPERM", undefined],
+    ["ECONNRESET", undefined],
+    ["57P01", "57P01"],
+    ["42P01", "42P01"],
+    ["XX000", "XX000"]
+  ])("CAC-09: an error of the system is no answer of Postgres: %s", (code, state) => {
+    const cause = Object.assign(new Error("write"), { code })
+    expect(SqlFaults.sqlState(new SqlError({ cause, message: "" }))).toBe(state)
+  })
 })

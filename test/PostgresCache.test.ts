@@ -2,9 +2,13 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer } from "@effect/vitest"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -86,12 +90,46 @@ describe("CAC-08: a cache that cannot work does not start", () => {
       expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
     }))
 
+  for (
+    const [fault, change] of Object.entries<(url: URL) => void>({
+      "a password that is wrong": (url) => {
+        url.password = "wrong"
+      },
+      "a user that is unknown": (url) => {
+        url.username = "cimd_nobody"
+      },
+      "a database that is not there": (url) => {
+        url.pathname = "/cimd_nowhere"
+      }
+    })
+  ) {
+    it.scopedLive(fault, () =>
+      Effect.gen(function*() {
+        const url = new URL(Redacted.value(yield* Postgres.emptyUrl))
+        change(url)
+        const error = yield* startFailure(
+          Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url: Redacted.make(url.href) }))
+        )
+        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
+        expect(error.message).toContain("psql \"$DATABASE_URL\"")
+      }))
+  }
+
   it.live("a database without the tables", () =>
     Effect.gen(function*() {
       const error = yield* Effect.provide(startFailure(PostgresCache.layer()), Postgres.empty)
       expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "MissingTables" })
-      expect(error.message).toContain("npx cimd migrate")
+      expect(error.message).toContain("npx effect-cimd migrate")
     }))
+
+  for (const table of ["cimd_documents", "cimd_leases"]) {
+    it.live(`a database without ${table}`, () =>
+      Effect.gen(function*() {
+        yield* Effect.flatMap(PgClient.PgClient, (sql) => sql`DROP TABLE ${sql(table)}`)
+        const error = yield* startFailure(PostgresCache.layer())
+        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "MissingTables" })
+      }).pipe(Effect.provide(Postgres.migrated)))
+  }
 
   it.live("a schema that is not there", () =>
     Effect.gen(function*() {
@@ -101,7 +139,7 @@ describe("CAC-08: a cache that cannot work does not start", () => {
 
   for (
     const [version, reason, command] of [
-      [0, "OlderTables", "npx cimd migrate"],
+      [0, "OlderTables", "npx effect-cimd migrate"],
       [1000, "NewerTables", "npm install effect-cimd@latest"]
     ] as const
   ) {
@@ -115,24 +153,36 @@ describe("CAC-08: a cache that cannot work does not start", () => {
       }).pipe(Effect.provide(Postgres.migrated)))
   }
 
-  it.live("a user without the right to read", () =>
-    Effect.gen(function*() {
-      const url = yield* Postgres.migratedUrl
-      const role = `cimd_reader_${process.pid}`
-      const asOwner = (statement: string) =>
-        Effect.flatMap(PgClient.PgClient, (sql) => sql.unsafe(statement)).pipe(Effect.provide(PgClient.layer({ url })))
-      yield* Effect.acquireRelease(
-        asOwner(`CREATE ROLE ${role} LOGIN PASSWORD 'reader'`),
-        () => Effect.orDie(asOwner(`DROP ROLE ${role}`))
-      )
-      const asReader = new URL(Redacted.value(url))
-      asReader.username = role
-      asReader.password = "reader"
-      const error = yield* startFailure(
-        Layer.provide(PostgresCache.layer(), PgClient.layer({ url: Redacted.make(asReader.href) }))
-      )
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Refused" })
-    }).pipe(Effect.scoped))
+  const rights: ReadonlyArray<readonly [granted: ReadonlyArray<string>, lacking: string | undefined]> = [
+    [[], undefined],
+    [["SELECT ON cimd_state"], "UPDATE ON cimd_state"],
+    [["SELECT, UPDATE ON cimd_state", "SELECT ON cimd_documents"], "INSERT ON cimd_documents"],
+    [["SELECT, UPDATE ON cimd_state", "SELECT, INSERT, UPDATE, DELETE ON cimd_documents"], "DELETE ON cimd_leases"]
+  ]
+  rights.forEach(([granted, lacking], index) => {
+    it.scopedLive(`a user whose rights are no more than these: ${granted.join("; ")}`, () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.migratedUrl
+        const role = `cimd_user_${process.pid}_${index}`
+        const asOwner = (statement: string) =>
+          Effect.flatMap(PgClient.PgClient, (sql) => sql.unsafe(statement)).pipe(
+            Effect.provide(PgClient.layer({ url }))
+          )
+        yield* Effect.acquireRelease(
+          asOwner(`CREATE ROLE ${role} LOGIN PASSWORD 'user'`),
+          () => Effect.orDie(Effect.zipRight(asOwner(`DROP OWNED BY ${role}`), asOwner(`DROP ROLE ${role}`)))
+        )
+        yield* Effect.forEach(granted, (right) => asOwner(`GRANT ${right} TO ${role}`))
+        const asUser = new URL(Redacted.value(url))
+        asUser.username = role
+        asUser.password = "user"
+        const error = yield* startFailure(
+          Layer.provide(PostgresCache.layer(), PgClient.layer({ url: Redacted.make(asUser.href) }))
+        )
+        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Refused" })
+        if (lacking !== undefined) expect(String(error.cause)).toContain(lacking)
+      }))
+  })
 
   const invalid: ReadonlyArray<readonly [PostgresCache.TieredOptions, string]> = [
     [{ prefix: "x\"; DROP TABLE y; --" }, "a table prefix or schema name"],
@@ -420,6 +470,37 @@ describe("PostgresCache.layerClient", () => {
       )
     }))
 
+  for (const maxSilence of ["abc", 0, -1, Number.NaN] as ReadonlyArray<Duration.DurationInput>) {
+    it.live(`does not build with a longest silence of ${maxSilence}`, () =>
+      Effect.gen(function*() {
+        const error = yield* startFailure(
+          Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ maxSilence }))
+        )
+        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "InvalidOptions" })
+        expect(error.message).toContain("`maxSilence` must be a length of time")
+      }))
+  }
+
+  it.scopedLive("takes its options from the environment", () =>
+    Effect.gen(function*() {
+      const url = Redacted.value(yield* Postgres.emptyUrl)
+      const client = PostgresCache.layerClientConfig({
+        url: Config.redacted("DATABASE_URL"),
+        maxSilence: Config.duration("MAX_SILENCE")
+      })
+      const timeout = Effect.flatMap(
+        PgClient.PgClient,
+        (sql) => sql<{ timeout: string }>`SELECT current_setting('statement_timeout') AS timeout`
+      )
+      const withEnvironment = (environment: Record<string, string>) =>
+        Effect.provide(
+          timeout,
+          Layer.provide(client, Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(environment)))))
+        )
+      expect(yield* withEnvironment({ DATABASE_URL: url, MAX_SILENCE: "3 seconds" })).toEqual([{ timeout: "3s" }])
+      expect(yield* Effect.flip(withEnvironment({ DATABASE_URL: url }))).toMatchObject({ _op: "MissingData" })
+    }))
+
   it.scopedLive("prepares the reads once on each connection, unless told not to", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
@@ -439,6 +520,110 @@ describe("PostgresCache.layerClient", () => {
         ))
       expect(yield* prepared(undefined)).toBe(1)
       expect(yield* prepared(false)).toBe(0)
+    }))
+})
+
+describe("metrics of reads", () => {
+  it.scopedLive("who waited for a connection in vain counts as waiting no more", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.emptyUrl
+      const client = PostgresCache.layerClient({ url, maxConnections: 1, connectTimeout: "300 millis" })
+      const waiting = Effect.map(Metric.value(metrics.poolWaiting), ({ value }) => value)
+      yield* Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        yield* sql.reserve
+        const statements = yield* Effect.fork(
+          Effect.all([Effect.flip(sql`SELECT 1`), Effect.flip(sql.reserve)], { concurrency: "unbounded" })
+        )
+        yield* Effect.repeat(Effect.delay(waiting, "5 millis"), { until: (count) => count === 2 }).pipe(
+          Effect.timeout("5 seconds")
+        )
+        yield* Fiber.join(statements)
+        expect(yield* waiting).toBe(0)
+      }).pipe(Effect.provide(client))
+    }))
+
+  for (
+    const [kind, assignment, counter] of [
+      ["damaged", `expires_at = 'infinity'`, metrics.damagedRows],
+      ["of another rule set", `ruleset = 'other'`, metrics.otherRulesetRows]
+    ] as const
+  ) {
+    it.scopedLive(`CAC-11: a row that is ${kind} is counted once for each read, and not in the election after it`, () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const sql = yield* PgClient.PgClient
+        const document = accepted("https://app.example/counted.json")
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+        yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment}`)
+        const before = (yield* Metric.value(counter)).count
+        expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect((yield* Effect.scoped(cache.elect(document.clientId, ruleset)))._tag).toBe("Elected")
+        expect((yield* Metric.value(counter)).count - before).toBe(1)
+      }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+  }
+})
+
+describe("PostgresCache.layerClient, statements that are blocked", () => {
+  const settings = (config: PostgresCache.ClientConfig) =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [row] = yield* sql<{ timeout: string }>`SELECT current_setting('statement_timeout') AS timeout`
+      return row!.timeout
+    }).pipe(Effect.provide(PostgresCache.layerClient(config)))
+
+  it.scopedLive("CAC-09: leave no backend behind that waits, also where the pool is full of them", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const client = PostgresCache.layerClient({
+        url,
+        applicationName: "blocked",
+        maxConnections: 2,
+        // Shorter than the silence, so that no cancellation gets a connection.
+        connectTimeout: "500 millis",
+        maxSilence: "2 seconds"
+      })
+      const cache = Context.get(
+        yield* Layer.build(Layer.provide(PostgresCache.layer({ timeout: "1 second" }), client)),
+        Cache.Cache
+      )
+      const puts = Array.from({ length: 6 }, (_, i) =>
+        Effect.flip(
+          cache.put(accepted(`https://app.example/blocked-${i}`), { fetchedAt: 0n, timeToLive: "1 hour" })
+        ))
+      yield* Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        const waiting = Effect.map(
+          sql`SELECT 1 FROM pg_stat_activity WHERE application_name = 'blocked' AND wait_event_type = 'Lock'`,
+          (rows) => rows.length
+        )
+        yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`LOCK TABLE cimd_documents IN ACCESS EXCLUSIVE MODE`
+          const errors = yield* Effect.all(puts, { concurrency: "unbounded" })
+          expect(errors.map(({ _tag }) => _tag)).toEqual(puts.map(() => "CacheError"))
+          expect(yield* waiting).toBe(2)
+          yield* Effect.repeat(Effect.delay(waiting, "50 millis"), { until: (count) => count === 0 }).pipe(
+            Effect.timeout("5 seconds")
+          )
+        }))
+      }).pipe(Effect.provide(PgClient.layer({ url })))
+    }))
+
+  it.scopedLive("CAC-09: are given up by the server after the longest silence, unless the host says how long itself", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.emptyUrl
+      expect(yield* settings({ url })).toBe("10s")
+      expect(yield* settings({ url, maxSilence: "1500 millis" })).toBe("1500ms")
+      expect(yield* settings({ url, maxSilence: Duration.infinity })).toBe("0")
+      expect(yield* settings({ url, prepare: false })).toBe("0")
+      const own = new URL(Redacted.value(url))
+      own.searchParams.set("options", "-c statement_timeout=7s")
+      expect(yield* settings({ url: Redacted.make(own.href) })).toBe("7s")
+      yield* Effect.flatMap(
+        PgClient.PgClient,
+        (sql) => sql.unsafe(`ALTER DATABASE "${own.pathname.slice(1)}" SET statement_timeout = '5s'`)
+      ).pipe(Effect.provide(PgClient.layer({ url })))
+      expect(yield* settings({ url })).toBe("5s")
     }))
 })
 

@@ -87,7 +87,9 @@ export const make = (
         if (sent === undefined) return
         sentAt.delete(payload)
         lastEcho = clock.unsafeCurrentTimeNanos()
-        if (hearsAll) heardUntil = sent + trustNanos
+        if (!hearsAll) return
+        heardUntil = sent + trustNanos
+        metrics.listening.unsafeUpdate(1, [])
       }
 
       const listenAll = own.listen(channel).pipe(Stream.runForEach((payload) =>
@@ -97,7 +99,6 @@ export const make = (
           if (!hearsAll && sentAt.has(payload)) {
             handlers.allChanged()
             hearsAll = true
-            metrics.listening.unsafeUpdate(1, [])
             onEcho(payload)
           }
         })
@@ -112,24 +113,23 @@ export const make = (
           Effect.zipRight(Effect.sleep(beatMillis))
         )
       )
-      const silent = Effect.suspend(() =>
-        clock.unsafeCurrentTimeNanos() - lastEcho > Duration.unsafeToNanos(silence)
-          ? Effect.fail("no echo" as const)
-          : Effect.void
-      ).pipe(Effect.delay(beatMillis), Effect.forever)
+      const silent = Effect.suspend(() => {
+        const now = clock.unsafeCurrentTimeNanos()
+        if (now >= heardUntil) metrics.listening.unsafeUpdate(0, [])
+        return now - lastEcho > Duration.unsafeToNanos(silence) ? Effect.fail("no echo" as const) : Effect.void
+      }).pipe(Effect.delay(beatMillis), Effect.forever)
 
       // None of them ends but by failing, and one that fails ends the session.
-      yield* Effect.all([listenAll, listenOwn, beating, silent], { concurrency: "unbounded", discard: true })
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(Reactivity.layer),
-      Effect.onExit(() =>
-        Effect.sync(() => {
-          heardUntil = 0n
-          metrics.listening.unsafeUpdate(0, [])
-        })
+      yield* Effect.all([listenAll, listenOwn, beating, silent], { concurrency: "unbounded", discard: true }).pipe(
+        // At once: to close a connection that is dead takes its time.
+        Effect.onExit(() =>
+          Effect.sync(() => {
+            heardUntil = 0n
+            metrics.listening.unsafeUpdate(0, [])
+          })
+        )
       )
-    )
+    }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
 
     yield* session.pipe(
       Effect.tapErrorCause((cause) =>

@@ -22,6 +22,10 @@ export interface Bounded {
     statement: Start<A>,
     done: (exit: Exit.Exit<A, CacheError>) => void
   ) => () => void
+  /** How long a statement may take, and what who waits for one is told then. */
+  readonly patience: (
+    operation: CacheError["operation"]
+  ) => { readonly millis: number; readonly late: () => CacheError }
   /** A statement as something to start, in a fiber of its own. */
   readonly forked: <A>(statement: Effect.Effect<A, SqlError>) => Start<A>
 }
@@ -40,6 +44,11 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
     const millis = Duration.toMillis(timeout)
     const overdue = `no answer within ${Duration.format(Duration.decode(timeout))}`
 
+    const patience: Bounded["patience"] = (operation) => ({
+      millis,
+      late: () => new CacheError({ operation, cause: new Error(overdue) })
+    })
+
     const forked: Bounded["forked"] = (statement) => (done) => {
       const fiber = fork(statement)
       fiber.addObserver(done)
@@ -47,7 +56,7 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
     }
 
     const start: Bounded["start"] = (operation, statement, done) => {
-      const failed = (cause: unknown) => Exit.fail(new CacheError({ operation, cause }))
+      const { late } = patience(operation)
       let over = false
       const end: typeof done = (exit) => {
         if (over) return
@@ -55,7 +64,7 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
         done(exit)
       }
       const timer = setTimeout(() => {
-        end(failed(new Error(overdue)))
+        end(Exit.fail(late()))
         stop()
       }, millis)
       const stop = statement((exit) => {
@@ -80,5 +89,5 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
           )
           return Effect.sync(start(operation, forked(Effect.provide(statement, outside)), resume))
         }))
-    return Object.assign(bounded, { start, forked })
+    return Object.assign(bounded, { start, forked, patience })
   })

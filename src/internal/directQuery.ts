@@ -78,11 +78,14 @@ export const start =
     return () => {
       stopped = true
       if (running === undefined || pool.ending) return
-      pool.connect((_, client, release) => {
-        if (client === undefined || running === undefined) return release()
+      pool.connect((_, client) => {
+        // Where there is none in time, the server's own bound on statements has to do.
+        if (client === undefined) return
+        if (running === undefined) return client.release()
         holds++
+        client.on("error", ignore)
         client.query("SELECT pg_cancel_backend($1)", [(running as { processID?: number }).processID], (error) => {
-          release(error ?? undefined)
+          client.off("error", ignore).release(error ?? undefined)
           letGo()
         })
       })

@@ -5,7 +5,7 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type { Cache, Instant } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
-import { entryUnder, type Find } from "./postgresReads.js"
+import { type Find, servable } from "./postgresReads.js"
 import type { Claimed, Lease, PostgresStore } from "./postgresStore.js"
 
 /** A holder that gives no sign of life for this long is taken to be dead. */
@@ -51,7 +51,7 @@ export const make =
           pause = Math.min(pause * 2, 500)
         }
         // Also after winning: the last holder may have stored its document between our look-up and our claim.
-        const entry = entryUnder(ruleset)(yield* find(clientId))
+        const entry = servable(ruleset)(yield* find(clientId))
         if (Option.isSome(entry) && entry.value.remainingMillis > minRemainingMillis) {
           return { _tag: "Found", entry: entry.value } as const
         }

@@ -55,13 +55,14 @@ export const make = (
     remember: (result: A, startedAt: bigint) => void,
     failed?: () => void
   ): Effect.Effect<A, CacheError> =>
-    Effect.suspend(() => {
+    // Who leaves between the two would be on the books for ever.
+    Effect.uninterruptibleMask((restore) => {
       const fill = new Fill()
       const startedAt = nanos()
       const others = fills.get(clientId)
       if (others === undefined) fills.set(clientId, new Set([fill]))
       else others.add(fill)
-      return Effect.onExit(effect, (exit) =>
+      return Effect.onExit(restore(effect), (exit) =>
         Effect.sync(() => {
           const filling = fills.get(clientId)
           filling?.delete(fill)
@@ -102,7 +103,7 @@ export const make = (
 
   const findAndRemember: Find = (clientId) =>
     filling(clientId, find(clientId), (found, startedAt) => {
-      if (Option.isNone(found)) return
+      if (Option.isNone(found) || found.value.document === undefined) return
       const { document, fetchedAt, lifetimeMillis, remainingMillis } = found.value
       remember(document, fetchedAt, startedAt, { remaining: remainingMillis, lifetime: lifetimeMillis })
     })

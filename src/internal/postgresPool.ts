@@ -1,4 +1,4 @@
-/** A pool of node-postgres that counts who waits for a connection. */
+/** A pool of node-postgres that counts who waits for a connection, and whose statements all end. */
 import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
@@ -13,16 +13,21 @@ type Method = (...args: ReadonlyArray<unknown>) => unknown
 class CountingPool extends pg.Pool {
   constructor(config: pg.PoolConfig) {
     super(config)
-    const count = () => metrics.poolWaiting.unsafeUpdate(this.waitingCount, [])
     const connect = this.connect.bind(this) as Method
-    const counting: Method = (...args) => {
-      const connection = connect(...args)
+    const count = () => metrics.poolWaiting.unsafeUpdate(this.waitingCount, [])
+    const counting: Method = (callback, ...rest) => {
+      const connection = connect(
+        // Also who waited in vain waits no more.
+        typeof callback === "function"
+          ? (...answer: ReadonlyArray<unknown>) => (count(), callback(...answer))
+          : callback,
+        ...rest
+      )
       count()
       return connection
     }
     // It answers as `connect` does, whose overloads nothing but a cast can follow.
     this.connect = counting as typeof this.connect
-    this.on("acquire", count)
   }
 }
 
@@ -35,7 +40,18 @@ const seconds = (duration: Duration.DurationInput | undefined): number | undefin
 const secret = (value: Redacted.Redacted | undefined): string | undefined =>
   value === undefined ? undefined : Redacted.value(value)
 
-const open = (config: PgClientConfig): pg.Pool => {
+// What is cancelled from here waits for a free connection, and a backend that waits for a lock does not see that its
+// client has gone. So the server gives them up itself, in the time that the host has set or else in this one.
+const bounding = (millis: number) => (client: pg.PoolClient) => {
+  client.query(
+    "SELECT set_config('statement_timeout', $1, false) WHERE current_setting('statement_timeout') = '0'",
+    [String(millis)],
+    // Without it the client of the pool still bounds its own patience.
+    () => {}
+  )
+}
+
+const open = (config: PgClientConfig, statementMillis: number): pg.Pool => {
   const pool = new CountingPool({
     connectionString: secret(config.url),
     host: config.host,
@@ -55,14 +71,18 @@ const open = (config: PgClientConfig): pg.Pool => {
   })
   // An idle connection that is lost is made anew when it is needed; without a listener it would end the process.
   pool.on("error", () => {})
+  if (Number.isFinite(statementMillis)) pool.on("connect", bounding(Math.ceil(statementMillis)))
   return pool
 }
 
-/** The pool, once its server has answered; it ends with the scope. */
-export const make = (config: PgClientConfig): Effect.Effect<pg.Pool, SqlError, Scope.Scope> => {
+/** The pool, once its server has answered; it ends with the scope. No statement takes longer than so many milliseconds. */
+export const make = (
+  config: PgClientConfig,
+  statementMillis: number
+): Effect.Effect<pg.Pool, SqlError, Scope.Scope> => {
   const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to connect" })
   return Effect.acquireRelease(
-    Effect.sync(() => open(config)),
+    Effect.sync(() => open(config, statementMillis)),
     // A connection whose query never ends must not hold up the end of the program.
     (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("1 second"))
   ).pipe(

@@ -4,21 +4,29 @@ import type { CacheError, Entry } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
 import * as Batcher from "./batcher.js"
 import * as metrics from "./metrics.js"
-import type { Found, PostgresStore } from "./postgresStore.js"
+import type { Damaged, Found, PostgresStore } from "./postgresStore.js"
 
 /** Looks up the fresh document of a client. */
-export type Find = (clientId: ClientId) => Effect.Effect<Option.Option<Found>, CacheError>
+export type Find = (clientId: ClientId) => Effect.Effect<Option.Option<Found | Damaged>, CacheError>
 
 /** Reads that come together are one query; two may be under way, so that a slow one does not hold up all. */
 export const make = (store: PostgresStore): Find =>
-  Batcher.make(store.getFresh, { concurrency: 2, minKeys: 8, maxKeys: 500 })
+  Batcher.make(store.getFresh, { concurrency: 2, minKeys: 8, maxKeys: 500, patience: store.patience })
 
-/** What a row gives to who judges by a rule set: nothing, and a count, if it was accepted under another (CAC-11). */
-export const entryUnder = (ruleset: string) => (found: Option.Option<Found>): Option.Option<Entry> =>
-  Option.flatMap(found, ({ document, fetchedAt, lifetimeMillis, remainingMillis }) => {
-    if (document.ruleset === ruleset) {
-      return Option.some({ document, tier: "postgres" as const, remainingMillis, lifetimeMillis, fetchedAt })
-    }
-    metrics.otherRulesetRows.unsafeUpdate(1, [])
-    return Option.none()
+/** What a row gives to who judges by a rule set: nothing if it is damaged, or was accepted under another (CAC-11). */
+export const servable = (ruleset: string) => (found: Option.Option<Found | Damaged>): Option.Option<Entry> =>
+  Option.flatMap(found, (found) => {
+    if (found.document === undefined || found.document.ruleset !== ruleset) return Option.none()
+    const { document, fetchedAt, lifetimeMillis, remainingMillis } = found
+    return Option.some({ document, tier: "postgres" as const, remainingMillis, lifetimeMillis, fetchedAt })
   })
+
+/** The same for a read that a caller asked for. What it does not get is counted. */
+export const entryUnder = (ruleset: string) => (found: Option.Option<Found | Damaged>): Option.Option<Entry> => {
+  const entry = servable(ruleset)(found)
+  if (Option.isSome(found) && Option.isNone(entry)) {
+    const rows = found.value.document === undefined ? metrics.damagedRows : metrics.otherRulesetRows
+    rows.unsafeUpdate(1, [])
+  }
+  return entry
+}

@@ -27,6 +27,13 @@ export interface Found {
   readonly lifetimeMillis: number
 }
 
+/** A row that could not be read (CAC-11). */
+export interface Damaged {
+  readonly document: undefined
+}
+
+const damaged: Damaged = { document: undefined }
+
 /** The state of a lease after a claim on it. */
 export type Claimed =
   | { readonly _tag: "Won"; readonly beganAt: Instant }
@@ -120,17 +127,9 @@ const readSafely = (row: Row): Found | undefined => {
   }
 }
 
-/** What can be read of the rows. One that cannot is as good as absent, and is counted (CAC-11). */
-const readable = (rows: DirectQuery.Rows): Map<string, Found> => {
-  const found = new Map<string, Found>()
+const readable = (rows: DirectQuery.Rows): Map<string, Found | Damaged> =>
   // They are the columns that were asked for.
-  for (const row of rows as unknown as ReadonlyArray<Row>) {
-    const document = readSafely(row)
-    if (document === undefined) metrics.damagedRows.unsafeUpdate(1, [])
-    else found.set(row[0], document)
-  }
-  return found
-}
+  new Map((rows as unknown as ReadonlyArray<Row>).map((row) => [row[0], readSafely(row) ?? damaged]))
 
 /**
  * The statements of the Postgres cache, each one round trip and each bounded in time. `nodeId` names this node to the
@@ -197,23 +196,31 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       FOR UPDATE OF kept SKIP LOCKED`
 
   return {
-    version: sql<{ version: number }>`SELECT version FROM ${state}`,
+    /** The version of the tables, and what this user lacks of the rights on them; it fails if one is missing. */
+    version: sql<{ version: number; lacking: string | null }>`SELECT version, (
+        SELECT string_agg(needed || ' ON ' || name, ', ' ORDER BY name, needed)
+        FROM unnest(ARRAY[${tables.state}, ${tables.documents}, ${tables.leases}]::text[]) AS name,
+          unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
+        WHERE NOT has_table_privilege(name, needed) AND (name <> ${tables.state} OR needed = 'UPDATE')
+      ) AS lacking FROM ${state}`,
 
     now: bounded("now")(Effect.map(
       sql<{ now: string }>`SELECT ${instant("clock_timestamp()")} AS now`,
       (rows) => BigInt(Arr.unsafeGet(rows, 0).now)
     )),
 
+    patience: bounded.patience("get"),
+
     /** The fresh documents of some clients, in one round trip. */
     getFresh: (
       clientIds: ReadonlyArray<string>,
-      done: (found: Exit.Exit<ReadonlyMap<string, Found>, CacheError>) => void
+      done: (found: Exit.Exit<ReadonlyMap<string, Found | Damaged>, CacheError>) => void
     ): void => {
       const found = clientIds.length === 1 ? rows(freshOne, [...clientIds]) : rows(freshMany, [clientIds])
       bounded.start("get", found, (exit) => done(Exit.map(exit, readable)))
     },
 
-    stale: (clientId: ClientId.ClientId): Effect.Effect<Option.Option<Found>, CacheError> =>
+    stale: (clientId: ClientId.ClientId): Effect.Effect<Option.Option<Found | Damaged>, CacheError> =>
       keepsStale ?
         Effect.map(
           bounded("stale")(

@@ -17,11 +17,14 @@ export const defectsToFailures = <A, E, R>(
         : Effect.die(defect)
   )
 
+// The system's own, such as EPIPE, look the same but for the digit.
+const state = /^(?=.*[0-9])[0-9A-Z]{5}$/
+
 /** The SQLSTATE of what Postgres answered; absent when it did not answer. */
 export const sqlState = (error: SqlError): string | undefined => {
   const cause = error.cause
   return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
-      /^[0-9A-Z]{5}$/.test(cause.code)
+      state.test(cause.code)
     ? cause.code
     : undefined
 }

@@ -51,7 +51,7 @@ describe.sequential("ten thousand callers of four processes ask for one cold cli
       )
     })
 
-  it.live("CAC-12: they are all answered from one request at the origin", () =>
+  it.live("FET-14: they are all answered from one request at the origin", () =>
     Effect.gen(function*() {
       const clientId = "https://app.example/cold.json"
       yield* origin.serve(clientId, { body: JSON.stringify(World.document(clientId, "1")), delay: "300 millis" })

@@ -1,4 +1,3 @@
-import type * as PgClient from "@effect/sql-pg/PgClient"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Origin } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
@@ -52,11 +51,7 @@ describe.sequential("four processes over one database", () => {
   const serve = (clientId: string, version: string) => origin.document(clientId, World.document(clientId, version))
 
   /** All hold a document in memory; its origin changes it, and one of them evicts or refreshes it. */
-  const round = (clientId: string, options?: {
-    readonly write?: "evict" | "refresh" | "evictAll"
-    /** Runs when all hold the document, before it is written. */
-    readonly before?: Effect.Effect<unknown>
-  }) =>
+  const round = (clientId: string, options?: { readonly write?: "evict" | "refresh" | "evictAll" }) =>
     Effect.gen(function*() {
       const number = versions.get(clientId) ?? 0
       const [old, next] = [`${number}`, `${number + 1}`]
@@ -71,9 +66,10 @@ describe.sequential("four processes over one database", () => {
       )
       expect(held).toEqual(others.map(() => ({ held: true })))
       yield* serve(clientId, next)
-      yield* options?.before ?? Effect.void
-      const watching = yield* Effect.forEach(others, (node) =>
-        Effect.fork(node.ask("watch", { clientId, old, withinMillis: 5000 })))
+      const watching = yield* Effect.forEach(
+        others,
+        (node) => Effect.fork(node.ask("watch", { clientId, old, withinMillis: 5000 }))
+      )
       const write = options?.write ?? ((yield* Random.nextBoolean) ? "evict" : "refresh")
       const { doneAt } = yield* writer.ask(write, { clientId })
       const delays: Array<Delays> = []
@@ -88,23 +84,28 @@ describe.sequential("four processes over one database", () => {
     })
 
   /** Several rounds at a time, each with clients of its own. */
-  const lanes = <E, R>(count: number, run: (clientId: string) => Effect.Effect<Delays, E, R>) =>
+  const lanes = <E, R>(width: number, count: number, run: (clientId: string) => Effect.Effect<Delays, E, R>) =>
     Effect.map(
-      Effect.forEach(Array.from({ length: 4 }, (_, lane) => lane), (lane) =>
-        Effect.forEach(Array.from({ length: Math.ceil(count / 4) }), () =>
-          Effect.flatMap(Random.nextIntBetween(0, 12), (index) =>
-            run(`https://app.example/${lane}-${index}.json`))), {
-        concurrency: "unbounded"
-      }),
-      (delays) =>
-        delays.flat()
+      Effect.forEach(
+        Array.from({ length: width }, (_, lane) => lane),
+        (lane) =>
+          Effect.forEach(
+            Array.from({ length: Math.ceil(count / width) }),
+            () =>
+              Effect.flatMap(Random.nextIntBetween(0, 12), (index) => run(`https://app.example/${lane}-${index}.json`))
+          ),
+        {
+          concurrency: "unbounded"
+        }
+      ),
+      (delays) => delays.flat()
     )
 
   it.live(
     `CAC-10, CAC-12: what one evicts or refreshes all others have seen within a second (${rounds} rounds)`,
     () =>
       Effect.gen(function*() {
-        const delays = yield* lanes(rounds, (clientId) => round(clientId))
+        const delays = yield* lanes(4, rounds, (clientId) => round(clientId))
         const { newMillis, staleMillis } = worst(delays)
         const measured = `worst of ${delays.length} rounds: stale for ${staleMillis} ms, new after ${newMillis} ms`
         console.log(measured)
@@ -143,28 +144,23 @@ describe.sequential("four processes over one database", () => {
       expect((yield* Fiber.join(asking)).errors).toEqual({})
     }))
 
-  it.live("CAC-12: also while the connections that listen are being killed", () =>
+  it.live("CAC-12: also while the connections that listen are being killed (120 rounds)", () =>
     Effect.gen(function*() {
-      const context = yield* Effect.context<PgClient.PgClient>()
       let killed = 0
-      const kill = Effect.gen(function*() {
+      // At any moment of a round; also while the nodes are finding out, and while they connect again.
+      const killing = yield* Effect.fork(Effect.forever(Effect.gen(function*() {
         killed += yield* World.terminateListeners
-        // Not for so long that the memories have given up the document by themselves.
-        yield* Effect.sleep(yield* Random.nextIntBetween(0, 800))
-      }).pipe(Effect.provide(context))
-      const delays = yield* lanes(16, (clientId) =>
-        // Also while the nodes are finding out, and while they connect again.
-        Effect.zipRight(
-          Effect.flatMap(Random.nextIntBetween(0, 1500), Effect.sleep),
-          round(clientId, { before: kill })
-        ))
-      expect(killed).toBeGreaterThan(0)
+        yield* Effect.sleep(yield* Random.nextIntBetween(100, 1500))
+      })))
+      const delays = yield* lanes(10, 120, (clientId) => round(clientId))
+      yield* Fiber.interrupt(killing)
+      expect(killed).toBeGreaterThan(nodes.length)
       const { newMillis, staleMillis } = worst(delays)
       const measured = `worst of ${delays.length} rounds: stale for ${staleMillis} ms, new after ${newMillis} ms`
       console.log(measured)
       expect(staleMillis, measured).toBeLessThan(boundMillis)
-      // The second is for the old document. What comes after it has to be fetched.
-      expect(newMillis, measured).toBeLessThan(boundMillis + 500)
+      // The second is for the old document. What comes after it has to be fetched, which is the work of the machine.
+      expect(newMillis, measured).toBeLessThan(boundMillis + 2000)
       yield* World.untilAllHear(nodes)
     }).pipe(Effect.provide(World.observer(database))), 60_000)
 
@@ -203,35 +199,46 @@ describe.sequential("four processes over one database", () => {
             })
             const [near] = nodes
             yield* World.untilAllHear([cutOff])
-            yield* serve(clientId, "old")
-            expect(yield* cutOff.ask("hold", { clientId, version: "old", withinMillis: 5000 })).toEqual({ held: true })
-            yield* serve(clientId, "new")
+            const unknown = Array.from({ length: 1500 }, (_, i) => `https://app.example/${kind}-${i}.json`)
+            yield* Effect.forEach(unknown, (clientId) => serve(clientId, "1"), { discard: true })
 
-            yield* proxy[kind]
-            const evicted = yield* near!.ask("evict", { clientId })
-            expect(evicted.error).toBeNull()
-            const seen = yield* cutOff.ask("watch", { clientId, old: "old", withinMillis: 2500 })
-            expect((seen.lastOldAt ?? 0) - evicted.doneAt, "stale for so many milliseconds").toBeLessThan(boundMillis)
-            expect(seen.newAt).toBeNull()
+            for (let round = 0; round < 3; round++) {
+              const [old, next] = [`${kind} ${round}`, `${kind} ${round + 1}`]
+              yield* serve(clientId, old)
+              yield* near!.ask("evict", { clientId })
+              expect(yield* cutOff.ask("hold", { clientId, version: old, withinMillis: 5000 })).toEqual({ held: true })
+              yield* serve(clientId, next)
 
-            // A statement gets a second; what is above it is the work of the machine.
-            const refused = yield* cutOff.ask("resolve", { clientId, callers: 50 })
-            expect(refused.errors).toEqual({ CacheError: 50 })
-            expect(refused.slowestMillis).toBeLessThan(1500)
-            expect((yield* cutOff.ask("peek", { clientId })).version).toBeNull()
+              yield* proxy[kind]
+              const evicted = yield* near!.ask("evict", { clientId })
+              expect(evicted.error).toBeNull()
+              const seen = yield* cutOff.ask("watch", { clientId, old, withinMillis: 2000 })
+              expect((seen.lastOldAt ?? 0) - evicted.doneAt, "stale for so many milliseconds").toBeLessThan(boundMillis)
+              expect(seen.newAt).toBeNull()
 
-            yield* proxy.heal
-            const from = moment()
-            const answered = yield* cutOff.ask("resolve", { clientId, callers: 1 }).pipe(
-              Effect.delay(50),
-              Effect.repeat({ until: ({ versions }) => versions["new"] === 1, times: 100 })
-            )
-            expect(answered.versions).toEqual({ new: 1 })
-            const recovery = moment() - from
-            expect(recovery, "milliseconds until it works again").toBeLessThan(15_000)
-            yield* World.untilAllHear([cutOff])
+              // A statement gets a second, and so does the wait for one; what is above it is the work of the machine.
+              const [refused, others] = yield* Effect.all([
+                cutOff.ask("resolve", { clientId, callers: 50 }),
+                cutOff.ask("load", { clientIds: unknown, callers: unknown.length, forMillis: 500 })
+              ], { concurrency: "unbounded" })
+              expect(refused.errors).toEqual({ CacheError: 50 })
+              expect(Object.keys(others.errors)).toEqual(["CacheError"])
+              expect(others.versions).toEqual({})
+              expect(Math.max(refused.slowestMillis, others.slowestMillis)).toBeLessThan(3000)
+              expect((yield* cutOff.ask("peek", { clientId })).version).toBeNull()
+
+              yield* proxy.heal
+              const from = moment()
+              const answered = yield* cutOff.ask("resolve", { clientId, callers: 1 }).pipe(
+                Effect.delay(50),
+                Effect.repeat({ until: ({ versions }) => versions[next] === 1, times: 200 })
+              )
+              expect(answered.versions).toEqual({ [next]: 1 })
+              expect(moment() - from, "milliseconds until it works again").toBeLessThan(15_000)
+              yield* World.untilAllHear([cutOff])
+            }
           }).pipe(Effect.scoped),
-        60_000
+        90_000
       )
     }
   })

@@ -81,29 +81,34 @@ describe.sequential("two processes over one database", () => {
       yield* Deferred.succeed(free, undefined)
       yield* Fiber.join(locking)
       expect(refused.errors).toEqual({ CacheError: 20 })
-      expect(refused.slowestMillis).toBeLessThan(timeoutMillis)
+      // Not because it was overdue.
+      expect(refused.cause).toContain("terminating connection")
       expect((yield* nodes[0].ask("resolve", { clientId, callers: 20 })).versions).toEqual({ "1": 20 })
       expect(yield* requestsFor(clientId)).toBe(1)
     })))
 
   it.live("CAC-09: without a free connection calls fail in time, memory goes on answering, and it works afterwards", () =>
     Effect.gen(function*() {
-      const [known, unknown] = ["https://app.example/known.json", "https://app.example/unknown.json"]
-      yield* serve(known, "1")
-      yield* serve(unknown, "1")
+      const known = "https://app.example/known.json"
+      // More than two look-ups hold, so that some have to wait for the look-ups of others.
+      const unknown = ids("unknown", 1500)
+      yield* Effect.forEach([known, ...unknown], (clientId) => serve(clientId, "1"), { discard: true })
       expect(yield* nodes[0].ask("hold", { clientId: known, version: "1", withinMillis: 5000 })).toEqual({ held: true })
-      const exhausting = yield* Effect.fork(nodes[0].ask("exhaust", { forMillis: 2500 }))
+      const exhausting = yield* Effect.fork(nodes[0].ask("exhaust", { forMillis: 4000 }))
       yield* Effect.sleep("100 millis")
       const [fromMemory, refused] = yield* Effect.all([
         nodes[0].ask("load", { clientIds: [known], callers: 5, forMillis: 1500 }),
-        nodes[0].ask("resolve", { clientId: unknown, callers: 100 })
+        // Each calls at most once: the time is over when it is answered.
+        nodes[0].ask("load", { clientIds: unknown, callers: unknown.length, forMillis: timeoutMillis / 2 })
       ], { concurrency: "unbounded" })
       expect(fromMemory.errors).toEqual({})
       expect(Object.keys(fromMemory.sources)).toEqual(["memory"])
-      expect(refused.errors).toEqual({ CacheError: 100 })
-      expect(refused.slowestMillis).toBeLessThan(timeoutMillis + 500)
+      expect(Object.keys(refused.errors)).toEqual(["CacheError"])
+      expect(refused.versions).toEqual({})
+      expect(refused.slowestMillis).toBeLessThan(2 * timeoutMillis + 1000)
       expect(yield* Fiber.join(exhausting)).toEqual({ taken: 2 })
-      expect((yield* nodes[0].ask("resolve", { clientId: unknown, callers: 100 })).versions).toEqual({ "1": 100 })
+      const answered = yield* nodes[0].ask("resolve", { clientId: unknown[0]!, callers: 100 })
+      expect(answered.versions).toEqual({ "1": 100 })
     }))
 
   it.live("CAC-09: when the disk is full nothing is lost or made up, and no lease is left behind", () =>
@@ -205,7 +210,7 @@ describe.sequential("two processes over one database", () => {
       const refused = yield* Effect.flip(Client.spawn({ name: "late", database, origin }))
       yield* sql`UPDATE cimd_state SET version = version + 1`
       expect(refused).toMatchObject({ _tag: "NodeNotStarted", error: "CacheUnavailable", exitCode: 1 })
-      expect(refused.message).toContain("npx cimd migrate")
+      expect(refused.message).toContain("npx effect-cimd migrate")
     })))
 })
 
@@ -225,15 +230,17 @@ describe("clocks that are wrong", () => {
       for (const [writer, reader] of [nodes, [nodes[1], nodes[0]]] as const) {
         const brief = `https://app.example/brief-by-${writer.name}.json`
         yield* origin.document(brief, World.document(brief, "1"), { "Cache-Control": "max-age=2" })
+        const asked = moment()
         expect((yield* writer.ask("resolve", { clientId: brief, callers: 1 })).sources).toEqual({ origin: 1 })
-        const from = moment()
+        const stored = moment()
         expect((yield* reader.ask("resolve", { clientId: brief, callers: 1 })).sources).toEqual({ postgres: 1 })
         expect(yield* reader.ask("hold", { clientId: brief, version: "1", withinMillis: 1000 })).toEqual({ held: true })
         yield* origin.document(brief, World.document(brief, "2"), { "Cache-Control": "max-age=2" })
         const expired = yield* reader.ask("watch", { clientId: brief, old: "1", withinMillis: 5000 })
         expect(expired.version).toBe("2")
-        expect(expired.newAt! - from).toBeGreaterThan(1500)
-        expect(expired.newAt! - from).toBeLessThan(2500)
+        // Its two seconds began between the two moments. How long the next fetch takes is the work of the machine.
+        expect(expired.newAt! - asked).toBeGreaterThan(1500)
+        expect(expired.lastOldAt! - stored).toBeLessThan(2100)
         expect((yield* writer.ask("resolve", { clientId: brief, callers: 1 })).versions).toEqual({ "2": 1 })
 
         const evicted = `https://app.example/evicted-by-${writer.name}.json`
