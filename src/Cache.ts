@@ -180,7 +180,8 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   /** Forgets every client, and the result of every fetch that has begun (CAC-10). */
   readonly evictAll: Effect.Effect<void, CacheError>
   /**
-   * Removes what expired before this moment and is kept for nothing else, in batches. Interrupting it stops it between two batches (SWP-01, SWP-04).
+   * Removes what expired before this moment and is kept for nothing else, in batches of `batchSize` rows: 10,000 unless
+   * told, 1 at least and 1,000,000 at most. Interrupting it stops it between two batches (SWP-01, SWP-04).
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
 }>() {}

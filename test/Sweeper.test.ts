@@ -208,7 +208,7 @@ describe("Sweeper", () => {
       expect(yield* cache.sweep({ batchSize: 10 })).toMatchObject({ documents: 25 })
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  for (const interval of [0, -1, Number.NaN, Infinity, "0 seconds", undefined]) {
+  for (const interval of [0, -1, Number.NaN, Infinity, "0 seconds", "23 days", "30 days", undefined]) {
     it.effect(`SWP-03: an interval of ${interval} does not start`, () =>
       Effect.gen(function*() {
         const options = { interval: interval as Duration.DurationInput }
@@ -216,7 +216,7 @@ describe("Sweeper", () => {
           Layer.provide(Sweeper.layer(options), Cache.layerMemory())
         )))
         expect(error).toMatchObject({ _tag: "SweeperInvalid" })
-        expect(error.message).toContain("interval greater than zero")
+        expect(error.message).toContain("`interval` must be a length of time from 1 ms to 22 days")
       }))
   }
 

@@ -9,6 +9,10 @@ import { sqlState } from "./sqlFaults.js"
 const skippable = new Set(["55P03", "42703", "0A000"])
 const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError && skippable.has(sqlState(cause) ?? "")
 
+/** A batch of no rows would be followed by another for ever. */
+const rowsOf = (batchSize = 10_000): number => batchSize >= 1 ? Math.min(Math.trunc(batchSize), maxBatch) : 1
+const maxBatch = 1_000_000
+
 /** Runs a batch until one comes back that did not find its fill, and answers how many rows went in all. */
 const inBatches = (
   batchSize: number,
@@ -37,7 +41,7 @@ const expiredBatch = (
 
 export const make = (store: PostgresStore): Cache["Type"]["sweep"] => (options) =>
   Effect.gen(function*() {
-    const batchSize = options?.batchSize ?? 10_000
+    const batchSize = rowsOf(options?.batchSize)
     const boundary = yield* store.boundary
     const leases = yield* inBatches(batchSize, store.sweepLeases(boundary, batchSize))
     const expired = yield* inBatches(batchSize, expiredBatch(store, boundary, batchSize))

@@ -211,6 +211,17 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(kept.clientId))).toBe(true)
       }))
 
+    it.effect("SWP-04: a batch has one row at least, so that every sweep ends", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        for (const batchSize of [0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+          yield* Effect.forEach([newClient(), newClient()], (url) => put(accepted(url), 1))
+          yield* Effect.sleep(20)
+          const swept = yield* Effect.timeout(cache.sweep({ batchSize }), "5 seconds")
+          expect([batchSize, swept.documents]).toEqual([batchSize, 2])
+        }
+      }))
+
     it.effect("SWP-05: sweeps at the same time remove each row once", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
