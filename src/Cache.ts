@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
 import { assertAccepted } from "./internal/acceptedDocument.js"
+import * as CacheSettings from "./internal/cacheSettings.js"
 import * as Lifetime from "./internal/lifetime.js"
 import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
@@ -104,6 +105,17 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
     return temporarilyUnavailable
   }
 }
+
+/**
+ * The options of the cache in memory cannot be kept.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CacheInvalid extends Schema.TaggedError<CacheInvalid>("effect-cimd/Cache/CacheInvalid")(
+  "CacheInvalid",
+  { message: Schema.String }
+) {}
 
 /**
  * How many rows a sweep removed from each table (SWP-07).
@@ -197,10 +209,13 @@ export interface MemoryOptions {
   readonly staleFor?: Duration.DurationInput | undefined
 }
 
-const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
-  Effect.map(Effect.clock, (clock) => {
-    const store = new MemoryStore(options?.maxEntries ?? 10_000)
-    const staleFor = Lifetime.toNanos(options?.staleFor ?? 0)
+const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], CacheInvalid> =>
+  Effect.gen(function*() {
+    const clock = yield* Effect.clock
+    const settings = CacheSettings.settleMemory(options)
+    if (typeof settings === "string") return yield* new CacheInvalid({ message: settings })
+    const store = new MemoryStore(settings.maxEntries)
+    const staleFor = Lifetime.toNanos(settings.staleMillis)
     const nanos = () => clock.unsafeCurrentTimeNanos()
     let evictedAllAt = -1n
 
@@ -301,7 +316,8 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
  * @since 0.1.0
  * @category layers
  */
-export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache> => Layer.effect(Cache, makeMemory(options))
+export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache, CacheInvalid> =>
+  Layer.effect(Cache, makeMemory(options))
 
 /**
  * @since 0.1.0
@@ -309,5 +325,5 @@ export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache> => Laye
  */
 export const layerMemoryConfig = (
   options: Config.Config.Wrap<MemoryOptions>
-): Layer.Layer<Cache, ConfigError.ConfigError> =>
+): Layer.Layer<Cache, CacheInvalid | ConfigError.ConfigError> =>
   Layer.effect(Cache, Effect.flatMap(Config.unwrap(options), makeMemory))

@@ -19,7 +19,7 @@ const documentOf = (url: string, members: object = {}) => ({
 })
 
 interface World {
-  readonly cache?: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable>
+  readonly cache?: Layer.Layer<Cache.Cache, Cache.CacheInvalid>
   readonly resolver?: Resolver.Options
   readonly policy?: Layer.Layer<HostPolicy.HostPolicy>
   readonly profile?: Validator.Profile
