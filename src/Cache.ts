@@ -1,5 +1,5 @@
 /**
- * Where accepted documents are remembered (rules CAC-01 to CAC-12).
+ * Where accepted documents are remembered (rules CAC-01 to CAC-13).
  *
  * `Cache` is the service; `layerMemory` keeps one process's documents, `PostgresCache` those of a cluster. There is no
  * default: a program that provides neither does not compile (CAC-08).
@@ -305,7 +305,12 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
         metrics.evictedByCall.unsafeUpdate(1, [])
         store.clear()
       }),
-      sweep: () => Effect.sync(() => ({ documents: store.deleteExpired(nanos() - staleFor), leases: 0 }))
+      sweep: () =>
+        Effect.sync(() => {
+          const documents = store.deleteExpired(nanos() - staleFor)
+          metrics.sweptRows.unsafeUpdate(documents, [])
+          return { documents, leases: 0 }
+        })
     })
   })
 

@@ -159,7 +159,9 @@ const openStore = (
       return yield* new CacheUnavailable({ reason: "InvalidOptions", cause: new Error(settings) })
     }
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
-    const store = PostgresStore.make(client, settings, yield* Bounded.make(settings.timeoutMillis), nodeId)
+    const bounded = yield* Bounded.make(settings.timeoutMillis)
+    const sweeping = yield* Bounded.make(settings.sweepTimeoutMillis)
+    const store = PostgresStore.make(client, settings, nodeId, bounded, sweeping)
     // Connecting can take longer than a statement does.
     yield* verify(store.version, Duration.max(settings.timeoutMillis, "5 seconds"))
     return { store, settings, nodeId }

@@ -59,12 +59,7 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, 
     const { batchSize, interval } = yield* settle(options)
 
     const sweepNow = cache.sweep({ batchSize }).pipe(
-      Effect.tap((swept) =>
-        Effect.sync(() => {
-          metrics.sweepsDone.unsafeUpdate(1, [])
-          metrics.sweptRows.unsafeUpdate(swept.documents, [])
-        })
-      ),
+      Effect.tap(() => Effect.sync(() => metrics.sweepsDone.unsafeUpdate(1, []))),
       Effect.tapErrorCause((cause) =>
         Effect.sync(() => {
           if (!Cause.isInterruptedOnly(cause)) metrics.sweepsFailed.unsafeUpdate(1, [])

@@ -100,7 +100,8 @@ describe("what is counted", () => {
       expect(yield* raised(metrics.evictedFromOrigin, put("2"))).toBe(0)
       expect(yield* raised(metrics.evictedFromOrigin, put("3"))).toBe(1)
       yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(), now() + interval '1 hour' FROM generate_series(1, 5) i`
+        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(),
+          now() + interval '1 hour' + i * interval '1 second' FROM generate_series(1, 5) i`
       expect(yield* raised(metrics.evictedFromTable, cache.sweep({ batchSize: 2 }))).toBe(4)
     }).pipe(Effect.provide(
       Layer.provideMerge(PostgresCache.layer({ maxPerOrigin: 2, maxDocuments: 3 }), Postgres.migrated)

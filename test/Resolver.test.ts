@@ -461,7 +461,7 @@ describe("refresh ahead", () => {
 })
 
 describe("caps", () => {
-  it.live("CAC-12: one origin keeps no more rows than its cap, and the oldest expiry goes first", () =>
+  it.live("CAC-13: one origin keeps no more documents than its cap, and the oldest expiry goes first", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 6; i++) {
         const url = `https://app.example/${i}`

@@ -12,7 +12,11 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
+import * as Bounded from "../src/internal/bounded.js"
+import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
+import * as PostgresStore from "../src/internal/postgresStore.js"
+import * as PostgresSweep from "../src/internal/postgresSweep.js"
 import * as Tables from "../src/internal/tables.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -21,8 +25,9 @@ const expired = (count: number) =>
   Effect.flatMap(
     PgClient.PgClient,
     (sql) =>
-      sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-      SELECT 'https://app.example/' || i, '', '', now(), now() - i * interval '1 second' FROM generate_series(1, ${count}) i`
+      sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+        SELECT 'https://app.example/' || i, '', '', '{}', '{}', now(), now() - i * interval '1 second'
+        FROM generate_series(1, ${count}) i`
   )
 
 const rows = Effect.flatMap(
@@ -153,6 +158,43 @@ describe("Sweeper", () => {
       expect(kept).toBeGreaterThan(0)
       expect([yield* rows, swept.documents]).toEqual([kept, 20_000 - kept])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  /** Deletions that take their time, or fail. */
+  const onDelete = (body: string) =>
+    Effect.flatMap(PgClient.PgClient, (sql) =>
+      Effect.zipRight(
+        sql.unsafe(`CREATE FUNCTION on_delete() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ${body} RETURN OLD; END$$`),
+        sql`CREATE TRIGGER on_delete BEFORE DELETE ON cimd_documents FOR EACH ROW EXECUTE FUNCTION on_delete()`
+      ))
+
+  it.scopedLive("SWP-04: a batch that takes too long is tried again by halves", () =>
+    Effect.gen(function*() {
+      const settings = CacheSettings.settle({})
+      if (typeof settings === "string") return yield* Effect.dieMessage(settings)
+      const [bounded, sweeping] = [yield* Bounded.make("2 seconds"), yield* Bounded.make("1500 millis")]
+      const store = PostgresStore.make(yield* PgClient.PgClient, settings, "test", bounded, sweeping)
+      yield* onDelete("PERFORM pg_sleep(0.005);")
+      yield* expired(400)
+      expect(yield* PostgresSweep.make(store)({ batchSize: 400 })).toEqual({ documents: 400, leases: 0 })
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.live("SWP-06: what a sweep removed before it failed is counted", () =>
+    Effect.gen(function*() {
+      const { sweepNow } = yield* Sweeper.Sweeper
+      const counted = Effect.map(
+        Effect.all([Metric.value(metrics.sweptRows), Metric.value(metrics.sweepsFailed)]),
+        ([rows, sweeps]) => [rows.count, sweeps.count] as const
+      )
+      yield* onDelete("IF OLD.client_id = 'https://app.example/5' THEN RAISE 'no'; END IF;")
+      yield* expired(25)
+      const [rowsBefore, sweepsBefore] = yield* counted
+      expect(yield* Effect.flip(sweepNow)).toMatchObject({ _tag: "CacheError", operation: "sweep" })
+      expect(yield* counted).toEqual([rowsBefore + 20, sweepsBefore + 1])
+      expect(yield* rows).toBe(5)
+    }).pipe(
+      Effect.provide(Sweeper.layer({ interval: "1 hour", batchSize: 10 })),
+      Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
+    ))
 
   it.live("SWP-07: leases that have run out are swept in batches, and the others stay", () =>
     Effect.gen(function*() {

@@ -14,6 +14,7 @@ export interface MemorySettings {
 export interface Settings extends MemorySettings {
   readonly tables: tables.Tables
   readonly timeoutMillis: number
+  readonly sweepTimeoutMillis: number
   readonly maxPerOrigin: number
   readonly maxDocuments: number
   readonly notifications: boolean
@@ -42,8 +43,11 @@ export const settle = (options: TieredOptions): Settings | string => {
   const { faults, millis, whole } = reader
   const found = tables.resolve(options)
   if (found._tag === "Left") faults.push(found.left)
+  const timeoutMillis = millis("timeout", options.timeout, "2 seconds")
   const settings = {
-    timeoutMillis: millis("timeout", options.timeout, "2 seconds"),
+    timeoutMillis,
+    // Nobody waits for a sweep. It must end before `layerClient` takes its connection to be cut.
+    sweepTimeoutMillis: Math.max(timeoutMillis, 8000),
     ...readMemory(reader, options),
     maxPerOrigin: whole("maxPerOrigin", options.maxPerOrigin, 1000),
     maxDocuments: whole("maxDocuments", options.maxDocuments, 10_000_000),

@@ -41,7 +41,7 @@ export const damagedRows = Metric.tagged(unservable, "reason", "damaged")
 export const otherRulesetRows = Metric.tagged(unservable, "reason", "ruleset")
 
 export const sweptRows = Metric.counter("cimd_swept_rows_total", {
-  description: "Rows that sweeps removed",
+  description: "Rows that sweeps removed, leases as well",
   incremental: true
 })
 
