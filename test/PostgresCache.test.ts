@@ -1,5 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer } from "@effect/vitest"
+import type { ClientMetadata } from "effect-cimd"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Context from "effect/Context"
@@ -276,6 +277,46 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       }))
   }
 )
+
+describe("CAC-10: a clock of the database that was set back after everything was evicted", () => {
+  const evictedIn = (minutes: number) =>
+    Effect.flatMap(
+      PgClient.PgClient,
+      (sql) => sql`UPDATE cimd_state SET evicted_at = now() + ${minutes}::float8 * interval '1 minute'`
+    )
+  const put = (document: ClientMetadata.AcceptedDocument) =>
+    Effect.flatMap(
+      Cache.Cache,
+      (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
+    )
+  const found = ({ clientId }: ClientMetadata.AcceptedDocument) =>
+    Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, ruleset), Option.isSome))
+  const [before, after] = [accepted("https://app.example/before"), accepted("https://app.example/after")]
+
+  it.effect("stops no fetches for as long as it was set back, and brings nothing back", () =>
+    Effect.gen(function*() {
+      yield* put(before)
+      yield* evictedIn(60)
+      expect(yield* put(after)).toBe(false)
+      expect(yield* put(after)).toBe(true)
+      expect([yield* found(before), yield* found(after)]).toEqual([false, true])
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.effect("stops none that must not be stored either", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const superseded = Effect.flatMap(cache.now, (fetchedAt) => cache.supersede(after.clientId, fetchedAt))
+      yield* evictedIn(60)
+      expect(yield* superseded).toBe(false)
+      expect(yield* superseded).toBe(true)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.effect("by so little as clocks differ is waited for", () =>
+    Effect.gen(function*() {
+      yield* evictedIn(0.5)
+      expect([yield* put(after), yield* put(after)]).toEqual([false, false])
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+})
 
 describe("caps", () => {
   const fill = (count: number) =>

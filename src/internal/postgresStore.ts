@@ -83,7 +83,7 @@ const readJson = (clientId: string, text: string): JsonObject | undefined => {
     : undefined
 }
 
-/** A row that was fetched so much later than now is damaged, or older than a correction of the database's clock. */
+/** What is so much later than now is damaged, or older than a correction of the database's clock. */
 const clockErrorMillis = 60_000
 
 /** Rows from which on Postgres' estimate of their number is trusted. */
@@ -167,6 +167,14 @@ export const make = (
     Effect.map(statement, () => {
       metrics.evictedByCall.unsafeUpdate(1, [])
     })
+
+  // An eviction of everything at an instant to come is older than a correction of the database's clock, and would stop all
+  // fetches until then. It counts as one of now: to leave it unheeded would bring back what it had evicted.
+  const correctEviction = (operation: CacheError["operation"]): Effect.Effect<void, CacheError> =>
+    Effect.asVoid(
+      bounded(operation)(sql`UPDATE ${state} SET evicted_at = clock_timestamp()
+        WHERE evicted_at > ${later(clockErrorMillis)}`)
+    )
 
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 
@@ -307,7 +315,7 @@ export const make = (
         isStored
           ? Effect.catchAll(makeRoom(clientId, origin), (error) =>
             Effect.logDebug("No room was made for what was stored", Cause.fail(error)))
-          : Effect.void)
+          : correctEviction("put"))
     },
 
     supersede: (clientId: ClientId.ClientId, fetchedAt: Instant): Effect.Effect<boolean, CacheError> =>
@@ -325,7 +333,7 @@ export const make = (
           (SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM superseded) AS announced
         FROM ${state}`),
         (rows) => Arr.unsafeGet(rows, 0).current
-      ),
+      ).pipe(Effect.tap((current) => current ? Effect.void : correctEviction("supersede"))),
 
     evict: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
       evicting(
