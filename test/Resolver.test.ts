@@ -3,11 +3,14 @@ import { describe, expect, it } from "@effect/vitest"
 import type { ClientId } from "effect-cimd"
 import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
+import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
 import * as Postgres from "./support/postgres.js"
 
 const client = "https://app.example/client.json"
@@ -241,7 +244,8 @@ describe("Resolver", () => {
 
   for (
     const options of [
-      { refreshAhead: 2 },
+      { refreshAhead: 0.51 },
+      { refreshAhead: -0.1 },
       { refreshAhead: Number.NaN },
       { maxClientIdLength: 0 },
       { maxClientIdLength: 2049 },
@@ -436,14 +440,69 @@ describe("refresh ahead", () => {
 
   it.live("that fails is tried once for a fetch, also where each read makes the document anew", () =>
     Effect.gen(function*() {
-      yield* serveDocument({ "Cache-Control": "max-age=600" })
+      yield* serveDocument({ "Cache-Control": "max-age=2" })
       yield* resolve()
+      yield* Effect.sleep("1100 millis")
       yield* serve({ status: 500 })
       for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("postgres")
       yield* Effect.sleep("200 millis")
       for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("postgres")
       expect(yield* requestCount).toBe(2)
-    }).pipe(withNode({ cache: postgres(), resolver: { refreshAhead: 1 } })))
+    }).pipe(withNode({ cache: postgres(), resolver: { freshness: short, refreshAhead: 0.5 } })))
+
+  it.live("of a popular client is one fetch for each document, also with the greatest part of its lifetime", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=1" })
+      yield* resolve()
+      const began = performance.now()
+      const answers = yield* Effect.repeat(Effect.delay(resolve(), "2 millis"), {
+        until: () => performance.now() - began > 2200,
+        schedule: Schedule.collectAllInputs()
+      })
+      const fetches = yield* requestCount
+      expect(Chunk.every(answers, ({ source }) => source === "memory")).toBe(true)
+      expect(fetches).toBeGreaterThanOrEqual(3)
+      // One half of its lifetime passes before a document is fetched again.
+      expect(fetches).toBeLessThanOrEqual(1 + Math.floor((performance.now() - began) / 500))
+    }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
+
+  it.live("of a client that several nodes read in the last part of its lifetime is one fetch for all", () =>
+    Effect.gen(function*() {
+      const database = Layer.succeedContext(yield* Layer.build(Layer.orDie(Postgres.migrated)))
+      const origin = yield* Origin.Origin
+      const answer = (name: string, seconds: number, delay = 0) =>
+        serve({
+          headers: { "Cache-Control": `max-age=${seconds}` },
+          body: JSON.stringify(documentOf(client, { client_name: name })),
+          delay
+        })
+      const nodes = yield* Effect.replicateEffect(
+        Effect.map(
+          Layer.build(Layer.fresh(node({
+            cache: Layer.orDie(Layer.provide(PostgresCache.layerTiered(), database)),
+            resolver: { freshness: short, refreshAhead: 0.5 }
+          }))),
+          Context.get(Resolver.Resolver)
+        ),
+        4
+      )
+      const resolveAll = Effect.forEach(nodes, (resolver) => resolver.resolve(client), { concurrency: "unbounded" })
+      yield* answer("App", 4)
+      yield* resolveAll
+      expect(yield* origin.requests).toHaveLength(1)
+      yield* Effect.sleep("2200 millis")
+      yield* answer("Renamed", 600, 200)
+      const names = Effect.map(
+        resolveAll,
+        (answers) => answers.map(({ document }) => document.metadata.client_name)
+      )
+      expect(new Set(yield* names)).toEqual(new Set(["App"]))
+      yield* Effect.repeat(Effect.delay(names, "10 millis"), {
+        until: (names) => names.every((name) => name === "Renamed")
+      }).pipe(Effect.timeout("1700 millis"))
+      yield* Effect.sleep("100 millis")
+      expect(yield* origin.requests).toHaveLength(2)
+    }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
   it.live("that fails is tried once for a document, and the document is served until it expires", () =>
     Effect.gen(function*() {
