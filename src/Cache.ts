@@ -73,6 +73,19 @@ export type Election =
   | { readonly _tag: "Found"; readonly entry: Entry }
   | { readonly _tag: "Failed"; readonly failure: string }
 
+const attempts = {
+  get: "look up a document",
+  stale: "look up an expired document",
+  put: "store a document",
+  elect: "elect who fetches a document",
+  supersede: "displace a document",
+  withdraw: "mark a document as withdrawn",
+  evict: "evict a client",
+  evictAll: "evict all clients",
+  sweep: "sweep",
+  now: "tell the time"
+}
+
 /**
  * The cache could not be asked, at run time. Nothing was lost; a later attempt may succeed.
  *
@@ -98,7 +111,9 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
   }
 ) {
   override get message(): string {
-    return `The client metadata cache failed to ${this.operation}; see the cause, and whether the database is up.`
+    return `The client metadata cache could not ${
+      attempts[this.operation]
+    }; see the cause, and whether the database is up.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {

@@ -46,3 +46,14 @@ describe("Cache.layerMemory", () => {
       expect((yield* Effect.flip(under("two")))._tag).toBe("ConfigError")
     }))
 })
+
+describe("CacheError", () => {
+  it.each(
+    [
+      ["stale", "The client metadata cache could not look up an expired document;"],
+      ["now", "The client metadata cache could not tell the time;"]
+    ] as const
+  )("says in words what was not done: %s", (operation, words) => {
+    expect(new Cache.CacheError({ operation, cause: new Error("away") }).message).toContain(words)
+  })
+})
