@@ -4,12 +4,14 @@ import { Cache, PostgresCache, Sweeper } from "effect-cimd"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as Bounded from "../src/internal/bounded.js"
@@ -66,7 +68,7 @@ describe("Sweeper", () => {
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
-  it.live("SWP-04: sweeps on its schedule, and stops with its scope", () =>
+  it.live("SWP-06: sweeps on its schedule, and stops with its scope", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       yield* Scope.extend(Layer.build(Sweeper.layer({ interval: "30 millis" })), scope)
@@ -143,16 +145,19 @@ describe("Sweeper", () => {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       yield* expired(20_000)
-      // One row is held, and more are asked for while the sweep may hold them and want this one.
-      const writer = sql.withTransaction(Effect.forEach(["15000", "100", "9000", "3"], (path) =>
-        Effect.delay(
-          sql`UPDATE cimd_documents SET expires_at = now() + interval '1 hour'
-            WHERE client_id = ${`https://app.example/${path}`} RETURNING 1`,
-          "3 millis"
-        )))
-      const [written, swept] = yield* Effect.all([writer, cache.sweep({ batchSize: 20_000 })], {
-        concurrency: "unbounded"
-      })
+      // One row is held, and more are asked for while the sweep may hold them and wants this one.
+      const held = yield* Deferred.make<void>()
+      const keep = (path: string) =>
+        sql`UPDATE cimd_documents SET expires_at = now() + interval '1 hour'
+          WHERE client_id = ${`https://app.example/${path}`} RETURNING 1`
+      const writer = sql.withTransaction(Effect.gen(function*() {
+        const first = yield* keep("15000")
+        yield* Deferred.succeed(held, undefined)
+        const others = yield* Effect.forEach(["100", "9000", "3"], (path) => Effect.delay(keep(path), "3 millis"))
+        return [first, ...others]
+      }))
+      const sweep = Effect.zipRight(Deferred.await(held), cache.sweep({ batchSize: 20_000 }))
+      const [written, swept] = yield* Effect.all([writer, sweep], { concurrency: "unbounded" })
       // What the writer came too late for is gone; what it has written is there.
       const kept = written.flat().length
       expect(kept).toBeGreaterThan(0)
@@ -224,20 +229,28 @@ describe("Sweeper", () => {
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
-      const someoneWaits = Effect.repeat(sql`SELECT 1 FROM pg_locks WHERE NOT granted`, {
-        until: (waiting) => waiting.length > 0
-      })
+      // A sweep waits for a moment only, so it may be over before anybody has looked.
+      const metBy = (sweep: Fiber.Fiber<unknown, unknown>) =>
+        Effect.all([
+          sql`SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))`,
+          Fiber.poll(sweep)
+        ]).pipe(
+          Effect.repeat({ until: ([waiting, ended]) => waiting.length > 0 || Option.isSome(ended) }),
+          Effect.map(([waiting]) => waiting.length > 0)
+        )
+      let met = 0
       for (let round = 0; round < 10; round++) {
         yield* expired(40)
         const sweep = yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`DELETE FROM cimd_documents WHERE expires_at < now() - interval '30 seconds'`
           const sweep = yield* Effect.fork(cache.sweep({ batchSize: 10 }))
-          yield* someoneWaits
+          if (yield* metBy(sweep)) met++
           return sweep
         }))
         yield* Fiber.join(sweep)
         expect(yield* rows).toBe(0)
       }
+      expect(met).toBeGreaterThan(0)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
   it.live("sweeps where rows have no ctid, as in some databases that speak Postgres' protocol", () =>

@@ -63,9 +63,9 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
     it.effect("CAC-03: an entry whose lifetime has ended is a miss though nothing swept it", () =>
       Effect.gen(function*() {
         const document = accepted(newClient())
-        yield* put(document, 150)
+        yield* put(document, 1000)
         expect(Option.isSome(yield* get(document.clientId))).toBe(true)
-        yield* Effect.sleep(200)
+        yield* Effect.sleep(1050)
         expect(yield* get(document.clientId)).toEqual(Option.none())
       }))
 
