@@ -81,7 +81,10 @@ export class CacheUnavailable
  * @category models
  */
 export interface Options extends tables.TableNames {
-  /** Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. */
+  /**
+   * Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. A statement of a sweep has
+   * 8 seconds, or this if it is longer.
+   */
   readonly timeout?: Duration.DurationInput | undefined
   /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
   readonly staleFor?: Duration.DurationInput | undefined
