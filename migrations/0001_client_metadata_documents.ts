@@ -19,8 +19,10 @@ export default Effect.gen(function*() {
     withdrawn boolean NOT NULL DEFAULT false,
     CHECK ((document IS NULL) = (judgement IS NULL))
   )`
-  yield* sql`CREATE INDEX ON ${sql(tables.documents)} (expires_at)`
-  yield* sql`CREATE INDEX ON ${sql(tables.documents)} (origin, expires_at)`
+  // Documents are counted, and swept later than they expire; marks are not.
+  yield* sql`CREATE INDEX ON ${sql(tables.documents)} (expires_at) WHERE document IS NOT NULL`
+  yield* sql`CREATE INDEX ON ${sql(tables.documents)} (origin, expires_at) WHERE document IS NOT NULL`
+  yield* sql`CREATE INDEX ON ${sql(tables.documents)} (expires_at) WHERE document IS NULL`
 
   // Who is fetching a client for the cluster. What a crash of the server would lose here, a deadline ends anyway.
   yield* sql`CREATE UNLOGGED TABLE ${sql(tables.leases)} (

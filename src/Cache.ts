@@ -1,5 +1,5 @@
 /**
- * Where accepted documents are remembered (rules CAC-01 to CAC-12).
+ * Where accepted documents are remembered (rules CAC-01 to CAC-13).
  *
  * `Cache` is the service; `layerMemory` keeps one process's documents, `PostgresCache` those of a cluster. There is no
  * default: a program that provides neither does not compile (CAC-08).
@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
 import { assertAccepted } from "./internal/acceptedDocument.js"
+import * as CacheSettings from "./internal/cacheSettings.js"
 import * as Lifetime from "./internal/lifetime.js"
 import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
@@ -72,6 +73,19 @@ export type Election =
   | { readonly _tag: "Found"; readonly entry: Entry }
   | { readonly _tag: "Failed"; readonly failure: string }
 
+const attempts = {
+  get: "look up a document",
+  stale: "look up an expired document",
+  put: "store a document",
+  elect: "elect who fetches a document",
+  supersede: "displace a document",
+  withdraw: "mark a document as withdrawn",
+  evict: "evict a client",
+  evictAll: "evict all clients",
+  sweep: "sweep",
+  now: "tell the time"
+}
+
 /**
  * The cache could not be asked, at run time. Nothing was lost; a later attempt may succeed.
  *
@@ -97,13 +111,26 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
   }
 ) {
   override get message(): string {
-    return `The client metadata cache failed to ${this.operation}; see the cause, and whether the database is up.`
+    return `The client metadata cache could not ${
+      attempts[this.operation]
+    }; see the cause, and whether the database is up.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
     return temporarilyUnavailable
   }
 }
+
+/**
+ * The options of the cache in memory cannot be kept.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CacheInvalid extends Schema.TaggedError<CacheInvalid>("effect-cimd/Cache/CacheInvalid")(
+  "CacheInvalid",
+  { message: Schema.String }
+) {}
 
 /**
  * How many rows a sweep removed from each table (SWP-07).
@@ -180,7 +207,8 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   /** Forgets every client, and the result of every fetch that has begun (CAC-10). */
   readonly evictAll: Effect.Effect<void, CacheError>
   /**
-   * Removes what expired before this moment and is kept for nothing else, in batches. Interrupting it stops it between two batches (SWP-01, SWP-04).
+   * Removes what expired before this moment and is kept for nothing else, in batches of `batchSize` rows: 10,000 unless
+   * told, 1 at least and 1,000,000 at most. Interrupting it stops it between two batches (SWP-01, SWP-04).
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
 }>() {}
@@ -196,10 +224,13 @@ export interface MemoryOptions {
   readonly staleFor?: Duration.DurationInput | undefined
 }
 
-const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
-  Effect.map(Effect.clock, (clock) => {
-    const store = new MemoryStore(options?.maxEntries ?? 10_000)
-    const staleFor = Lifetime.toNanos(options?.staleFor ?? 0)
+const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], CacheInvalid> =>
+  Effect.gen(function*() {
+    const clock = yield* Effect.clock
+    const settings = CacheSettings.settleMemory(options)
+    if (typeof settings === "string") return yield* new CacheInvalid({ message: settings })
+    const store = new MemoryStore(settings.maxEntries)
+    const staleFor = Lifetime.toNanos(settings.staleMillis)
     const nanos = () => clock.unsafeCurrentTimeNanos()
     let evictedAllAt = -1n
 
@@ -289,7 +320,12 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
         metrics.evictedByCall.unsafeUpdate(1, [])
         store.clear()
       }),
-      sweep: () => Effect.sync(() => ({ documents: store.deleteExpired(nanos() - staleFor), leases: 0 }))
+      sweep: () =>
+        Effect.sync(() => {
+          const documents = store.deleteExpired(nanos() - staleFor)
+          metrics.sweptRows.unsafeUpdate(documents, [])
+          return { documents, leases: 0 }
+        })
     })
   })
 
@@ -300,7 +336,8 @@ const makeMemory = (options?: MemoryOptions): Effect.Effect<Cache["Type"]> =>
  * @since 0.1.0
  * @category layers
  */
-export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache> => Layer.effect(Cache, makeMemory(options))
+export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache, CacheInvalid> =>
+  Layer.effect(Cache, makeMemory(options))
 
 /**
  * @since 0.1.0
@@ -308,5 +345,5 @@ export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache> => Laye
  */
 export const layerMemoryConfig = (
   options: Config.Config.Wrap<MemoryOptions>
-): Layer.Layer<Cache, ConfigError.ConfigError> =>
+): Layer.Layer<Cache, CacheInvalid | ConfigError.ConfigError> =>
   Layer.effect(Cache, Effect.flatMap(Config.unwrap(options), makeMemory))

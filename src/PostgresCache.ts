@@ -84,7 +84,8 @@ export class CacheUnavailable
 export interface Options extends tables.TableNames {
   /**
    * Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. A read that has to wait
-   * for the reads of others may wait for about as long again.
+   * for the reads of others may wait for about as long again. A statement of a sweep has 8 seconds, or this if it is
+   * longer.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
@@ -170,7 +171,9 @@ const openStore = (
       return yield* new CacheUnavailable({ reason: "InvalidOptions", cause: new Error(settings) })
     }
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
-    const store = PostgresStore.make(client, settings, yield* Bounded.make(settings.timeoutMillis), nodeId)
+    const bounded = yield* Bounded.make(settings.timeoutMillis)
+    const sweeping = yield* Bounded.make(settings.sweepTimeoutMillis)
+    const store = PostgresStore.make(client, settings, nodeId, bounded, sweeping)
     // Connecting can take longer than a statement does.
     yield* verify(store.version, Duration.max(settings.timeoutMillis, "5 seconds"))
     return { store, settings, nodeId }

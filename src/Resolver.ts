@@ -72,8 +72,8 @@ export interface Options {
   /** What to do while the cache cannot be asked: refuse (the default), or fetch without caching (CAC-09). */
   readonly onCacheError?: "fail" | "fetch" | undefined
   /**
-   * The last part of its lifetime, from 0 to 1, in which a document that is asked for is fetched again in the background,
-   * so that nobody waits for a popular client. Off (0) unless told. It never serves past the expiry.
+   * The last part of its lifetime, from 0 to 0.5, in which a document that is asked for is fetched again in the
+   * background, so that nobody waits for a popular client. Off (0) unless told. It never serves past the expiry.
    */
   readonly refreshAhead?: number | undefined
 }
@@ -115,6 +115,9 @@ interface Outcome {
 /** Fetches that one call may make when each is overtaken by an eviction. */
 const maxAttempts = 3
 
+// A lifetime counts from when its fetch began, so of a greater part the next fetch would begin as soon as one has ended.
+const maxAhead = 0.5
+
 /** Clients of which is remembered that their fetch ahead of expiry was tried. */
 const maxTriedAhead = 10_000
 
@@ -122,9 +125,9 @@ type Services = Cache | Fetcher | Validator | HostPolicy
 
 const validated = (options: Options): Effect.Effect<void, ResolverInvalid> => {
   const { maxClientIdLength = maxLengthAllowed, refreshAhead = 0 } = options
-  if (!(refreshAhead >= 0 && refreshAhead <= 1)) {
+  if (!(refreshAhead >= 0 && refreshAhead <= maxAhead)) {
     return new ResolverInvalid({
-      message: `refreshAhead must be a part of a lifetime, from 0 to 1, but is ${refreshAhead}.`
+      message: `refreshAhead must be the last part of a lifetime, from 0 to ${maxAhead}, but is ${refreshAhead}.`
     })
   }
   if (!(Number.isInteger(maxClientIdLength) && maxClientIdLength >= 1 && maxClientIdLength <= maxLengthAllowed)) {
@@ -319,10 +322,12 @@ const make = (
         ).pipe(unlessOvertaken(clientId, 0, maxAttempts), traced("cimd.refresh", clientId))
       )
 
+    const refused = (error: ResolveError) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, []))
+
     const admitted = <A>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, ResolveError>) =>
       ClientId.parse(input, grammar).pipe(
         Effect.flatMap((clientId) => Effect.zipRight(hostPolicy.check(clientId), next(clientId))),
-        Effect.tapError((error) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, [])))
+        Effect.tapError(refused)
       )
 
     return Resolver.of({
@@ -332,7 +337,10 @@ const make = (
           // What the memory tier holds under this string has passed the grammar; the host policy may have changed.
           return entry === undefined
             ? admitted(input, resolveShared)
-            : Effect.flatMap(hostPolicy.check(entry.document.clientId), () => hit(entry))
+            : Effect.matchEffect(hostPolicy.check(entry.document.clientId), {
+              onFailure: (error) => Effect.zipRight(refused(error), error),
+              onSuccess: () => hit(entry)
+            })
         }),
       refresh: (input) => admitted(input, refreshShared)
     })

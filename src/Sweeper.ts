@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import type { CacheError, Swept } from "./Cache.js"
 import { Cache } from "./Cache.js"
 import * as metrics from "./internal/metrics.js"
+import * as OptionReader from "./internal/optionReader.js"
 
 /**
  * The sweeper's options cannot be kept (SWP-03).
@@ -36,7 +37,7 @@ export class SweeperInvalid extends Schema.TaggedError<SweeperInvalid>("effect-c
 export interface Options {
   /**
    * The time between two sweeps. It has no default: how often to write to a database is its operator's to say. Each
-   * turn is moved by up to a tenth, so that the nodes of a cluster do not sweep in step.
+   * turn is moved by up to a tenth, so that the nodes of a cluster do not sweep in step. 22 days at most.
    */
   readonly interval: Duration.DurationInput
   /** Rows deleted in one statement at most; 10,000 unless told. */
@@ -55,16 +56,10 @@ export class Sweeper extends Context.Tag("effect-cimd/Sweeper")<Sweeper, {
 const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, Cache | Scope.Scope> =>
   Effect.gen(function*() {
     const cache = yield* Cache
-    const interval = yield* validInterval(options.interval)
-    const batchSize = yield* validBatchSize(options.batchSize)
+    const { batchSize, interval } = yield* settle(options)
 
     const sweepNow = cache.sweep({ batchSize }).pipe(
-      Effect.tap((swept) =>
-        Effect.sync(() => {
-          metrics.sweepsDone.unsafeUpdate(1, [])
-          metrics.sweptRows.unsafeUpdate(swept.documents, [])
-        })
-      ),
+      Effect.tap(() => Effect.sync(() => metrics.sweepsDone.unsafeUpdate(1, []))),
       Effect.tapErrorCause((cause) =>
         Effect.sync(() => {
           if (!Cause.isInterruptedOnly(cause)) metrics.sweepsFailed.unsafeUpdate(1, [])
@@ -75,7 +70,7 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, 
 
     const wait = Effect.flatMap(
       Random.nextRange(0.9, 1.1),
-      (factor) => Effect.sleep(Duration.times(interval, factor))
+      (factor) => Effect.sleep(interval * factor)
     )
     const turn = sweepNow.pipe(
       Effect.tap((swept) => Effect.logDebug("Swept the client metadata cache", swept)),
@@ -89,20 +84,22 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, 
     return Sweeper.of({ sweepNow })
   })
 
-const validInterval = (input: Duration.DurationInput): Effect.Effect<Duration.Duration, SweeperInvalid> => {
-  const interval = Duration.decodeUnknown(input)
-  return interval._tag === "Some" && Duration.greaterThan(interval.value, Duration.zero) &&
-      Duration.isFinite(interval.value)
-    ? Effect.succeed(interval.value)
-    : new SweeperInvalid({
-      message: "The sweeper needs an interval greater than zero, such as Sweeper.layer({ interval: \"10 minutes\" })."
-    })
-}
+/** A timer of Node.js takes 24 days, and a turn may be moved by a tenth. */
+const longestInterval = Duration.toMillis("22 days")
 
-const validBatchSize = (input: number | undefined): Effect.Effect<number | undefined, SweeperInvalid> =>
-  input === undefined || (Number.isInteger(input) && input > 0)
-    ? Effect.succeed(input)
-    : new SweeperInvalid({ message: `The sweeper's batchSize must be a whole number from 1 on, and is ${input}.` })
+const settle = (
+  options: Options
+): Effect.Effect<{ readonly interval: number; readonly batchSize: number }, SweeperInvalid> => {
+  const { faults, millis, whole } = OptionReader.make()
+  const settings = {
+    interval: millis("interval", options.interval, Number.NaN, { most: longestInterval }),
+    batchSize: whole("batchSize", options.batchSize, 10_000)
+  }
+  return faults.length === 0 ? Effect.succeed(settings) : new SweeperInvalid({
+    message: `The options of the sweeper are invalid: ${faults.join("; ")}. ` +
+      "It needs an interval, such as Sweeper.layer({ interval: \"10 minutes\" })."
+  })
+}
 
 /**
  * The service, and a fiber that sweeps on the schedule for as long as the layer's scope is open.

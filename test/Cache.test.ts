@@ -1,5 +1,59 @@
+import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "effect-cimd"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { cacheSuite } from "./support/cacheSuite.js"
+import { accepted, ruleset } from "./support/documents.js"
 
 cacheSuite("Cache.layerMemory", Layer.fresh(Cache.layerMemory()))
+
+describe("Cache.layerMemory", () => {
+  const invalid: ReadonlyArray<readonly [Cache.MemoryOptions, string]> = [
+    [{ maxEntries: 0 }, "`maxEntries` must be a positive integer"],
+    [{ maxEntries: Number.NaN }, "`maxEntries` must be a positive integer"],
+    [{ maxEntries: 2 ** 24 + 1 }, "`maxEntries` must be a positive integer up to 16777216"],
+    [{ staleFor: "abc" as never }, "`staleFor` must be a length of time"],
+    [{ staleFor: Number.NaN }, "`staleFor` must be a length of time"],
+    [{ staleFor: -1 }, "`staleFor` must be a length of time"],
+    [{ staleFor: "400 days" }, "`staleFor` must be a length of time from 0 ms to 365 days"]
+  ]
+  for (const [options, fault] of invalid) {
+    it.effect(`does not start with options that are invalid: ${JSON.stringify(options)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Cache.layerMemory(options))))
+        expect(error).toMatchObject({ _tag: "CacheInvalid", message: expect.stringContaining(fault) })
+      }))
+  }
+
+  it.effect("reads its options from the configuration, and refuses what cannot be kept", () =>
+    Effect.gen(function*() {
+      const kept = Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const documents = ["1", "2", "3"].map((path) => accepted(`https://app.example/${path}`))
+        for (const document of documents) {
+          yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+        }
+        return documents.filter(({ clientId }) => cache.peek(clientId, ruleset) !== undefined).length
+      })
+      const under = (maxEntries: string) =>
+        Effect.provide(kept, Cache.layerMemoryConfig({ maxEntries: Config.integer("ENTRIES") })).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["ENTRIES", maxEntries]])))
+        )
+      expect(yield* under("2")).toBe(2)
+      expect((yield* Effect.flip(under("0")))._tag).toBe("CacheInvalid")
+      expect((yield* Effect.flip(under("two")))._tag).toBe("ConfigError")
+    }))
+})
+
+describe("CacheError", () => {
+  it.each(
+    [
+      ["stale", "The client metadata cache could not look up an expired document;"],
+      ["now", "The client metadata cache could not tell the time;"]
+    ] as const
+  )("says in words what was not done: %s", (operation, words) => {
+    expect(new Cache.CacheError({ operation, cause: new Error("away") }).message).toContain(words)
+  })
+})

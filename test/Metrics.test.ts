@@ -1,95 +1,157 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Cache, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as metrics from "../src/internal/metrics.js"
-import { accepted } from "./support/documents.js"
+import * as MetricState from "effect/MetricState"
+import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
-/** By how much an effect raises a counter. */
+/** What an exporter would read of a counter: its name, and the one tag it has, if any. */
+const count = (name: string, tag?: string) =>
+  Effect.map(
+    Metric.snapshot,
+    (pairs) =>
+      pairs.flatMap(({ metricKey, metricState }) =>
+        metricKey.name === name && metricKey.tags.map(({ key, value }) => `${key}=${value}`).join() === (tag ?? "") &&
+          MetricState.isCounterState(metricState)
+          ? [Number(metricState.count)]
+          : []
+      ).reduce((sum, count) => sum + count, 0)
+  )
+
+/** By how much an effect raises counters. */
 const raised = <A, E, R>(
-  counter: Metric.Metric.Counter<number>,
+  counters: ReadonlyArray<readonly [name: string, tag?: string]>,
   effect: Effect.Effect<A, E, R>
 ) =>
   Effect.gen(function*() {
-    const before = (yield* Metric.value(counter)).count
+    const counts = Effect.forEach(counters, ([name, tag]) => count(name, tag))
+    const before = yield* counts
     yield* effect
-    return (yield* Metric.value(counter)).count - before
+    return (yield* counts).map((after, i) => after - before[i]!)
   })
 
-const put = (path: string) =>
+const resolves = (["memory", "postgres", "origin", "stale"] as const).map((source) =>
+  ["cimd_resolves_total", `source=${source}`] as const
+)
+const refusals = (error: string) => [["cimd_refusals_total", `error=${error}`]] as const
+const evictions = (reason: string) => [["cimd_evictions_total", `reason=${reason}`]] as const
+const unservable = (reason: string) => [["cimd_unservable_rows_total", `reason=${reason}`]] as const
+
+const url = "https://app.example/client.json"
+const document = { client_id: url, client_name: "App", redirect_uris: ["https://app.example/cb"] }
+const resolve = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve(url))
+
+const node = <E>(cache: Layer.Layer<Cache.Cache, E>, policy = HostPolicy.layerPublic) =>
+  Resolver.layer({ freshness: { minimum: "1 milli" } }).pipe(
+    Layer.provideMerge(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache)),
+    Layer.provide(policy)
+  )
+
+const put = (path: string, timeToLive = 3_600_000) =>
   Effect.gen(function*() {
     const cache = yield* Cache.Cache
     const document = accepted(`https://app.example/${path}`)
-    yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+    yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive })
     return document.clientId
   })
 
-const evictions = Effect.gen(function*() {
+const evictionsByCall = Effect.gen(function*() {
   const cache = yield* Cache.Cache
   const clientId = yield* put("client")
-  expect(yield* raised(metrics.evictedByCall, cache.evict(clientId))).toBe(1)
-  expect(yield* raised(metrics.evictedByCall, cache.evictAll)).toBe(1)
+  expect(yield* raised(evictions("call"), cache.evict(clientId))).toEqual([1])
+  expect(yield* raised(evictions("call"), cache.evictAll)).toEqual([1])
 })
 
 describe("what is counted", () => {
-  it.live("a resolved client is a miss when no fresh document is there, and a hit of its tier when one is", () =>
-    Effect.gen(function*() {
-      const resolver = yield* Resolver.Resolver
-      const origin = yield* Origin.Origin
-      const url = "https://app.example/client.json"
-      yield* origin.document(url, { client_id: url, client_name: "App", redirect_uris: ["https://app.example/cb"] })
-      expect(yield* raised(metrics.misses, resolver.resolve(url))).toBe(1)
-      expect(yield* raised(metrics.misses, resolver.resolve(url))).toBe(0)
-      expect(yield* raised(metrics.memoryHits, resolver.resolve(url))).toBe(1)
-    }).pipe(Effect.provide(
-      Resolver.layer().pipe(
-        Layer.provideMerge(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory())),
-        Layer.provide(HostPolicy.layerPublic),
-        Layer.provideMerge(Origin.layer)
-      )
-    )))
+  for (
+    const [name, cache, hit] of [
+      ["memory", Layer.orDie(Cache.layerMemory({ staleFor: "1 minute" })), [1, 0, 0, 0]],
+      [
+        "Postgres",
+        Layer.orDie(Layer.provide(PostgresCache.layer({ staleFor: "1 minute" }), Postgres.migrated)),
+        [0, 1, 0, 0]
+      ]
+    ] as const
+  ) {
+    it.live(`a resolved client, by where its document came from; and those no document was there of (${name})`, () =>
+      Effect.gen(function*() {
+        const origin = yield* Origin.Origin
+        const counters = [...resolves, ["cimd_misses_total"]] as const
+        yield* origin.document(url, document)
+        expect(yield* raised(counters, resolve)).toEqual([0, 0, 1, 0, 1])
+        expect(yield* raised(counters, resolve)).toEqual([...hit, 0])
+        yield* origin.document(url, document, { "Cache-Control": "max-age=0" })
+        yield* Effect.flatMap(Resolver.Resolver, (resolver) => resolver.refresh(url))
+        yield* Effect.sleep("20 millis")
+        yield* origin.serve(url, { status: 503 })
+        expect(yield* raised(counters, resolve)).toEqual([0, 0, 0, 1, 1])
+        expect(yield* raised(refusals("StatusRefused"), resolve)).toEqual([0])
+      }).pipe(Effect.provide(Layer.provideMerge(node(cache), Origin.layer))))
+  }
 
-  it.live("what is refused, by the error, and what is answered with past its expiry", () =>
+  it.live("what is refused, by the error", () =>
     Effect.gen(function*() {
       const resolver = yield* Resolver.Resolver
       const origin = yield* Origin.Origin
-      const url = "https://app.example/client.json"
-      const document = { client_id: url, client_name: "App", redirect_uris: ["https://app.example/cb"] }
-      const resolve = Effect.ignore(resolver.resolve(url))
-      expect(yield* raised(metrics.refusalsOf("InvalidClientId"), Effect.ignore(resolver.resolve("app")))).toBe(1)
+      expect(yield* raised(refusals("InvalidClientId"), Effect.ignore(resolver.resolve("app")))).toEqual([1])
       yield* origin.serve(url, { status: 404 })
-      expect(yield* raised(metrics.refusalsOf("StatusRefused"), resolve)).toBe(1)
-      yield* origin.document(url, document, { "Cache-Control": "max-age=0" })
-      expect(yield* raised(metrics.origins, resolve)).toBe(1)
-      yield* Effect.sleep("20 millis")
-      yield* origin.serve(url, { status: 503 })
-      expect(yield* raised(metrics.staleHits, resolve)).toBe(1)
-      expect(yield* raised(metrics.refusalsOf("StatusRefused"), resolve)).toBe(0)
-    }).pipe(Effect.provide(
-      Resolver.layer({ freshness: { minimum: "1 milli" } }).pipe(
-        Layer.provideMerge(
-          Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory({ staleFor: "1 minute" }))
-        ),
-        Layer.provide(HostPolicy.layerPublic),
-        Layer.provideMerge(Origin.layer)
-      )
-    )))
+      expect(yield* raised(refusals("StatusRefused"), Effect.ignore(resolve))).toEqual([1])
+    }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory()), Origin.layer))))
 
-  it.live("evictions by a call, in memory", () => Effect.provide(evictions, Cache.layerMemory()))
+  it.live("what the host policy refuses, also of a client that is in memory", () => {
+    let open = true
+    const policy = Layer.succeed(HostPolicy.HostPolicy, {
+      loopback: false,
+      addressLiterals: false,
+      check: (clientId) =>
+        Effect.suspend(() =>
+          open ? Effect.void : new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "closed" })
+        )
+    })
+    return Effect.gen(function*() {
+      yield* Effect.flatMap(Origin.Origin, (origin) => origin.document(url, document))
+      yield* resolve
+      open = false
+      expect(yield* raised(refusals("HostRefused"), Effect.ignore(resolve))).toEqual([1])
+    }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory(), policy), Origin.layer)))
+  })
+
+  it.live("callers that wait for another's work, on their own node and on another", () =>
+    Effect.gen(function*() {
+      const database = Layer.succeedContext(yield* Layer.build(Postgres.migrated))
+      const origin = yield* Origin.Origin
+      const nodes = yield* Effect.replicateEffect(
+        Layer.build(Layer.fresh(node(Layer.provide(PostgresCache.layer(), database)))),
+        2
+      )
+      yield* origin.serve(url, { body: JSON.stringify(document), delay: "300 millis" })
+      const callers = nodes.flatMap((context) => {
+        const resolver = Context.get(context, Resolver.Resolver)
+        return Array.from({ length: 5 }, () => resolver.resolve(url))
+      })
+      // Four on each node wait for one of their own, and one of these two for the other.
+      expect(
+        yield* raised([["cimd_coalesced_total"]], Effect.all(callers, { concurrency: "unbounded" }))
+      ).toEqual([9])
+      expect(yield* origin.requests).toHaveLength(1)
+    }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+
+  it.live("evictions by a call, in memory", () => Effect.provide(evictionsByCall, Cache.layerMemory()))
 
   it.live("evictions by a call, in Postgres, once for both tiers", () =>
-    Effect.provide(evictions, Layer.provide(PostgresCache.layerTiered(), Postgres.migrated)))
+    Effect.provide(evictionsByCall, Layer.provide(PostgresCache.layerTiered(), Postgres.migrated)))
 
   it.live("what a full memory gives up", () =>
     Effect.gen(function*() {
       yield* put("1")
-      expect(yield* raised(metrics.evictedFromMemory, put("2"))).toBe(0)
-      expect(yield* raised(metrics.evictedFromMemory, put("2"))).toBe(0)
-      expect(yield* raised(metrics.evictedFromMemory, put("3"))).toBe(1)
+      expect(yield* raised(evictions("memory_full"), put("2"))).toEqual([0])
+      expect(yield* raised(evictions("memory_full"), put("2"))).toEqual([0])
+      expect(yield* raised(evictions("memory_full"), put("3"))).toEqual([1])
     }).pipe(Effect.provide(Cache.layerMemory({ maxEntries: 2 }))))
 
   it.live("what an origin, and the table, hold too much of", () =>
@@ -97,12 +159,54 @@ describe("what is counted", () => {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       yield* put("1")
-      expect(yield* raised(metrics.evictedFromOrigin, put("2"))).toBe(0)
-      expect(yield* raised(metrics.evictedFromOrigin, put("3"))).toBe(1)
+      expect(yield* raised(evictions("origin_full"), put("2"))).toEqual([0])
+      expect(yield* raised(evictions("origin_full"), put("3"))).toEqual([1])
       yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(), now() + interval '1 hour' FROM generate_series(1, 5) i`
-      expect(yield* raised(metrics.evictedFromTable, cache.sweep({ batchSize: 2 }))).toBe(4)
+        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(),
+          now() + interval '1 hour' + i * interval '1 second' FROM generate_series(1, 5) i`
+      expect(yield* raised(evictions("table_full"), cache.sweep({ batchSize: 2 }))).toEqual([4])
     }).pipe(Effect.provide(
       Layer.provideMerge(PostgresCache.layer({ maxPerOrigin: 2, maxDocuments: 3 }), Postgres.migrated)
     )))
+
+  it.live("rows that cannot be served, by the reason", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const sql = yield* PgClient.PgClient
+      const clientId = yield* put("row")
+      expect(yield* raised(unservable("ruleset"), cache.get(clientId, "another"))).toEqual([1])
+      expect(yield* raised(unservable("ruleset"), cache.get(clientId, ruleset))).toEqual([0])
+      yield* sql`UPDATE cimd_documents SET document = '[]'`
+      expect(yield* raised(unservable("damaged"), cache.get(clientId, ruleset))).toEqual([1])
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.live("sweeps by their outcome, and the rows they removed, leases as well", () =>
+    Effect.gen(function*() {
+      const { sweepNow } = yield* Sweeper.Sweeper
+      const sql = yield* PgClient.PgClient
+      const counters = [
+        ["cimd_sweeps_total", "outcome=done"],
+        ["cimd_sweeps_total", "outcome=failed"],
+        ["cimd_swept_rows_total"]
+      ] as const
+      yield* Effect.forEach(["1", "2", "3"], (path) => put(path, 1))
+      yield* sql`INSERT INTO cimd_leases (client_id, holder, began_at, expires_at)
+        VALUES ('https://app.example/lease', 'node', now(), now() - interval '1 second')`
+      yield* Effect.sleep("20 millis")
+      expect(yield* raised(counters, sweepNow)).toEqual([1, 0, 4])
+      expect(yield* raised(counters, sweepNow)).toEqual([1, 0, 0])
+      yield* sql`DROP TABLE cimd_leases`
+      expect(yield* raised(counters, Effect.flip(sweepNow))).toEqual([0, 1, 0])
+    }).pipe(
+      Effect.provide(Sweeper.layer({ interval: "1 hour" })),
+      Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
+    ))
+
+  it.live("rows that a sweep of memory removed", () =>
+    Effect.gen(function*() {
+      yield* put("1", 1)
+      yield* Effect.sleep("20 millis")
+      expect(yield* raised([["cimd_swept_rows_total"]], Effect.flatMap(Cache.Cache, (cache) => cache.sweep())))
+        .toEqual([1])
+    }).pipe(Effect.provide(Cache.layerMemory())))
 })

@@ -1,5 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer } from "@effect/vitest"
+import type { ClientMetadata } from "effect-cimd"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Config from "effect/Config"
@@ -285,13 +286,14 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const sql = yield* PgClient.PgClient
         const settings = CacheSettings.settle({})
         if (typeof settings === "string") return yield* Effect.dieMessage(settings)
-        const store = PostgresStore.make(sql, settings, yield* Bounded.make(settings.timeoutMillis), "test")
+        const bounded = yield* Bounded.make(settings.timeoutMillis)
+        const store = PostgresStore.make(sql, settings, "test", bounded, bounded)
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* store.boundary
         const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`
-        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at) VALUES
-          ('https://app.example/before', '', '', now(), ${at} - interval '1 microsecond'),
-          ('https://app.example/exactly', '', '', now(), ${at})`
+        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+          VALUES ('https://app.example/before', '', '', '{}', '{}', now(), ${at} - interval '1 microsecond'),
+            ('https://app.example/exactly', '', '', '{}', '{}', now(), ${at})`
         yield* store.sweepDocuments(boundary, 10)
         const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${at}`
         expect(left).toEqual([{ client_id: "https://app.example/exactly" }])
@@ -303,8 +305,9 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
         yield* cache.sweep()
-        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-          SELECT 'https://app.example/locked-' || i, '', '', now(), now() - interval '1 second' FROM generate_series(1, 5) i`
+        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+          SELECT 'https://app.example/locked-' || i, '', '', '{}', '{}', now(), now() - interval '1 second'
+          FROM generate_series(1, 5) i`
         yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/locked-3' FOR UPDATE`
           expect(yield* cache.sweep()).toMatchObject({ documents: 4 })
@@ -324,6 +327,46 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       }))
   }
 )
+
+describe("CAC-10: a clock of the database that was set back after everything was evicted", () => {
+  const evictedIn = (minutes: number) =>
+    Effect.flatMap(
+      PgClient.PgClient,
+      (sql) => sql`UPDATE cimd_state SET evicted_at = now() + ${minutes}::float8 * interval '1 minute'`
+    )
+  const put = (document: ClientMetadata.AcceptedDocument) =>
+    Effect.flatMap(
+      Cache.Cache,
+      (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
+    )
+  const found = ({ clientId }: ClientMetadata.AcceptedDocument) =>
+    Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, ruleset), Option.isSome))
+  const [before, after] = [accepted("https://app.example/before"), accepted("https://app.example/after")]
+
+  it.effect("stops no fetches for as long as it was set back, and brings nothing back", () =>
+    Effect.gen(function*() {
+      yield* put(before)
+      yield* evictedIn(60)
+      expect(yield* put(after)).toBe(false)
+      expect(yield* put(after)).toBe(true)
+      expect([yield* found(before), yield* found(after)]).toEqual([false, true])
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.effect("stops none that must not be stored either", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const superseded = Effect.flatMap(cache.now, (fetchedAt) => cache.supersede(after.clientId, fetchedAt))
+      yield* evictedIn(60)
+      expect(yield* superseded).toBe(false)
+      expect(yield* superseded).toBe(true)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.effect("by so little as clocks differ is waited for", () =>
+    Effect.gen(function*() {
+      yield* evictedIn(0.5)
+      expect([yield* put(after), yield* put(after)]).toEqual([false, false])
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+})
 
 describe("caps", () => {
   const fill = (count: number) =>
@@ -351,7 +394,7 @@ describe("caps", () => {
       count
     )
 
-  it.scopedLive("sweepers that make room at the same time delete what is too much, and no more", () =>
+  it.scopedLive("CAC-13: sweepers that make room at the same time delete what is too much, and no more", () =>
     Effect.gen(function*() {
       yield* fill(10_000)
       const sql = yield* PgClient.PgClient
@@ -364,7 +407,7 @@ describe("caps", () => {
       expect(left).toEqual({ first: 5001 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("writers that make room for one origin at the same time do not fail each other", () =>
+  it.scopedLive("CAC-13: writers that make room for one origin at the same time do not fail each other", () =>
     Effect.gen(function*() {
       const caches = yield* nodes(2, { maxPerOrigin: 20 })
       yield* Effect.forEach(Array.from({ length: 600 }, (_, i) => i), (i) =>
@@ -404,7 +447,74 @@ describe("caps", () => {
       expect(yield* put(0, began)).toBe(false)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("a document that is not stored pushes nothing out", () =>
+  it.scopedLive("CAC-13: the marks of evictions are not counted as documents", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [cache] = yield* nodes(1, { maxDocuments: 5 })
+      yield* fill(5)
+      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
+        SELECT 'https://evicted.example/' || i, '', '', now(), now() + interval '1 minute' FROM generate_series(1, 20) i`
+      expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
+      yield* cache!.put(accepted("https://app.example/new"), { fetchedAt: yield* cache!.now, timeToLive: "1 day" })
+      expect(yield* cache!.sweep()).toEqual({ documents: 1, leases: 0 })
+      expect(yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/1'`).toHaveLength(0)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("the mark of an eviction outlives the fetches begun before it, and no sweep keeps it for longer", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [cache] = yield* nodes(1, { staleFor: "1 day" })
+      const [evicted, superseded] = [accepted("https://app.example/1"), accepted("https://app.example/2")]
+      for (const document of [evicted, superseded]) {
+        yield* cache!.put(document, { fetchedAt: yield* cache!.now, timeToLive: "1 hour" })
+      }
+      yield* cache!.evict(evicted.clientId)
+      yield* cache!.supersede(superseded.clientId, yield* cache!.now)
+      expect(
+        yield* sql`SELECT round(extract(epoch FROM expires_at - now()) / 60)::integer AS minutes FROM cimd_documents`
+      ).toEqual([{ minutes: 10 }, { minutes: 10 }])
+      expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
+      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second'`
+      expect(yield* cache!.sweep()).toEqual({ documents: 2, leases: 0 })
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("CAC-13: room is made after a write, by a statement of its own, and only where there is too much", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [cache] = yield* nodes(1, { maxPerOrigin: 3 })
+      yield* sql`CREATE TABLE written (by xid8 DEFAULT pg_current_xact_id(), kind text)`
+      yield* sql`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO written (kind) VALUES (TG_OP); RETURN NULL; END'`
+      yield* sql`CREATE TRIGGER note AFTER INSERT OR DELETE ON cimd_documents EXECUTE FUNCTION note()`
+      const kinds = sql<{ kind: string }>`SELECT kind FROM written ORDER BY by`
+      const put = (name: string) =>
+        Effect.flatMap(
+          cache!.now,
+          (fetchedAt) => cache!.put(accepted(`https://app.example/${name}`), { fetchedAt, timeToLive: "1 day" })
+        )
+      for (const name of ["a", "b", "c"]) yield* put(name)
+      expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT"])
+      // A damaged row is in nobody's way.
+      yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = 'https://app.example/a'`
+      yield* put("d")
+      expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT", "INSERT", "DELETE"])
+      expect(yield* sql`SELECT DISTINCT by FROM written`).toHaveLength(5)
+      expect(yield* count).toBe(3)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("CAC-13: what was stored stays stored where no room can be made", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const [cache] = yield* nodes(1, { maxPerOrigin: 1 })
+      yield* fill(1)
+      yield* sql`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'`
+      yield* sql`CREATE TRIGGER refuse BEFORE DELETE ON cimd_documents EXECUTE FUNCTION refuse()`
+      const document = accepted("https://app.example/new")
+      expect(yield* cache!.put(document, { fetchedAt: yield* cache!.now, timeToLive: "1 hour" })).toBe(true)
+      expect(Option.isSome(yield* cache!.get(document.clientId, ruleset))).toBe(true)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("CAC-13: a document that is not stored pushes nothing out", () =>
     Effect.gen(function*() {
       const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
       const began = yield* cache!.now

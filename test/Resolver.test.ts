@@ -1,13 +1,18 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import type { ClientId } from "effect-cimd"
-import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
-import { FetcherTest, Origin } from "effect-cimd/testing"
+import { Cache, Fetcher, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { DialerTest, FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Chunk from "effect/Chunk"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
 import * as Postgres from "./support/postgres.js"
 
 const client = "https://app.example/client.json"
@@ -19,21 +24,50 @@ const documentOf = (url: string, members: object = {}) => ({
 })
 
 interface World {
-  readonly cache?: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable>
+  readonly cache?: Layer.Layer<Cache.Cache, Cache.CacheInvalid>
   readonly resolver?: Resolver.Options
   readonly policy?: Layer.Layer<HostPolicy.HostPolicy>
   readonly profile?: Validator.Profile
+  readonly fetcher?: Layer.Layer<Fetcher.Fetcher, Fetcher.FetcherInvalid, Origin.Origin | HostPolicy.HostPolicy>
 }
 
 const postgres = (options?: PostgresCache.Options) =>
   Layer.orDie(Layer.provide(PostgresCache.layer(options), Postgres.migrated))
 
 /** One node over a scripted origin, with every guard in force. */
-const node = ({ cache = Cache.layerMemory(), policy = HostPolicy.layerPublic, profile, resolver }: World = {}) =>
+const node = (
+  {
+    cache = Cache.layerMemory(),
+    fetcher = FetcherTest.layer(),
+    policy = HostPolicy.layerPublic,
+    profile,
+    resolver
+  }: World = {}
+) =>
   Resolver.layer(resolver).pipe(
-    Layer.provideMerge(Layer.mergeAll(FetcherTest.layer(), Validator.layer(profile), cache)),
+    Layer.provideMerge(Layer.mergeAll(fetcher, Validator.layer(profile), cache)),
     Layer.provide(policy)
   )
+
+/** A real fetcher with little patience, whose name lookups and connections fail from when they are told to. */
+const makeBreakable = () => {
+  const way = { found: true, open: true }
+  const fetcher = Layer.unwrapEffect(
+    Effect.map(
+      Origin.Origin,
+      ({ ca, port }) =>
+        Fetcher.layerWithoutDependencies({ ca, timeout: "1 second", failurePause: { minimum: 0, maximum: 0 } }).pipe(
+          Layer.provide(DialerTest.layerWith(() => way.open ? port : undefined)),
+          Layer.provide(
+            NameLookupTest.layer((host) =>
+              way.found ? Effect.succeed(Origin.publicAddresses) : NameLookupTest.notFound(host)
+            )
+          )
+        )
+    )
+  )
+  return { way, fetcher }
+}
 
 const withNode = (world: World = {}) => Effect.provide(Layer.provideMerge(node(world), Origin.layer))
 
@@ -239,9 +273,26 @@ describe("Resolver", () => {
       expect([again.source, again.document.metadata.client_name]).toEqual(["origin", "New"])
     }).pipe(withNode()))
 
+  it.live("reads its options from the configuration, and refuses what cannot be kept", () =>
+    Effect.gen(function*() {
+      const under = (length: string) =>
+        Effect.provide(resolve(), Resolver.layerConfig({ maxClientIdLength: Config.integer("LENGTH") })).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["LENGTH", length]])))
+        )
+      yield* serveDocument()
+      expect((yield* Effect.flip(under(`${client.length - 1}`)))._tag).toBe("InvalidClientId")
+      expect((yield* under(`${client.length}`)).document.clientId).toBe(client)
+      expect((yield* Effect.flip(under("0")))._tag).toBe("ResolverInvalid")
+      expect((yield* Effect.flip(under("long")))._tag).toBe("ConfigError")
+    }).pipe(
+      Effect.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory())),
+      Effect.provide(Layer.merge(HostPolicy.layerPublic, Origin.layer))
+    ))
+
   for (
     const options of [
-      { refreshAhead: 2 },
+      { refreshAhead: 0.51 },
+      { refreshAhead: -0.1 },
       { refreshAhead: Number.NaN },
       { maxClientIdLength: 0 },
       { maxClientIdLength: 2049 },
@@ -327,6 +378,42 @@ for (
     }
 
     for (
+      const [fault, tag, breaking] of [
+        ["an origin that does not answer in time", "FetchTimeout", () => serve({ delay: "10 seconds" })],
+        [
+          "a certificate that nobody trusts",
+          "TlsFailed",
+          () => Effect.flatMap(Origin.Origin, (origin) => origin.handshake("app.example", "self-signed"))
+        ],
+        ["a name that is not found", "LookupFailed", ({ way }) =>
+          Effect.sync(() => {
+            way.found = false
+          })],
+        ["a connection that is refused", "ConnectFailed", ({ way }) =>
+          Effect.sync(() => {
+            way.open = false
+          })]
+      ] satisfies ReadonlyArray<
+        readonly [
+          string,
+          Fetcher.FetchError["_tag"],
+          (breakable: ReturnType<typeof makeBreakable>) => Effect.Effect<void, never, Origin.Origin>
+        ]
+      >
+    ) {
+      it.live(`after ${fault} the expired document is the answer, and says so`, () => {
+        const fetch = makeBreakable()
+        return Effect.gen(function*() {
+          const resolver = yield* Resolver.Resolver
+          yield* expired
+          yield* breaking(fetch)
+          expect(yield* resolve()).toMatchObject({ stale: true, document: { clientId: client } })
+          expect((yield* Effect.flip(resolver.refresh(client)))._tag).toBe(tag)
+        }).pipe(withNode({ cache: cache(), fetcher: fetch.fetcher, resolver: { freshness: short } }))
+      })
+    }
+
+    for (
       const [withdrawal, answer] of [
         ["404", { status: 404 }],
         ["410", { status: 410 }],
@@ -395,6 +482,25 @@ for (
 }
 
 describe("stale if error", () => {
+  it.live("is answered with past the memory tier, which does not remember it", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=0" })
+      yield* resolve()
+      yield* Effect.sleep("20 millis")
+      yield* serve({ status: 502 })
+      for (let i = 0; i < 2; i++) expect(yield* resolve()).toMatchObject({ source: "postgres", stale: true })
+      yield* serve({ status: 404 })
+      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      yield* serve({ status: 502 })
+      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      yield* serveDocument({ "Cache-Control": "max-age=600" }, { client_name: "Again" })
+      expect((yield* resolve()).stale).toBe(false)
+      expect(yield* resolve()).toMatchObject({ source: "memory", stale: false })
+    }).pipe(withNode({
+      cache: Layer.orDie(Layer.provide(PostgresCache.layerTiered({ staleFor: "1 minute" }), Postgres.migrated)),
+      resolver: { freshness: short }
+    })))
+
   it.live("is off unless told", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=0" })
@@ -406,16 +512,30 @@ describe("stale if error", () => {
 
   it.live("ends with its window, and the sweep keeps the row until then", () =>
     Effect.gen(function*() {
-      const cache = yield* Cache.Cache
-      yield* serveDocument({ "Cache-Control": "max-age=0" })
-      yield* resolve()
-      yield* Effect.sleep("20 millis")
-      expect((yield* cache.sweep()).documents).toBe(0)
-      yield* Effect.sleep("400 millis")
-      yield* serve({ status: 502 })
-      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
-      expect((yield* cache.sweep()).documents).toBe(1)
-    }).pipe(withNode({ cache: postgres({ staleFor: "300 millis" }), resolver: { freshness: short } })))
+      const database = Layer.succeedContext(yield* Layer.build(Layer.orDie(Postgres.migrated)))
+      const expiredFor = (minutes: number) =>
+        Effect.provide(
+          Effect.flatMap(
+            PgClient.PgClient,
+            (sql) => sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute'`
+          ),
+          database
+        )
+      yield* Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        yield* serveDocument()
+        yield* resolve()
+        yield* serve({ status: 502 })
+        yield* expiredFor(59)
+        expect((yield* cache.sweep()).documents).toBe(0)
+        expect((yield* resolve()).stale).toBe(true)
+        yield* expiredFor(60)
+        expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        expect((yield* cache.sweep()).documents).toBe(1)
+      }).pipe(
+        withNode({ cache: Layer.orDie(Layer.provide(PostgresCache.layer({ staleFor: "1 hour" }), database)) })
+      )
+    }).pipe(Effect.scoped))
 })
 
 describe("refresh ahead", () => {
@@ -436,14 +556,69 @@ describe("refresh ahead", () => {
 
   it.live("that fails is tried once for a fetch, also where each read makes the document anew", () =>
     Effect.gen(function*() {
-      yield* serveDocument({ "Cache-Control": "max-age=600" })
+      yield* serveDocument({ "Cache-Control": "max-age=2" })
       yield* resolve()
+      yield* Effect.sleep("1100 millis")
       yield* serve({ status: 500 })
       for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("postgres")
       yield* Effect.sleep("200 millis")
       for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("postgres")
       expect(yield* requestCount).toBe(2)
-    }).pipe(withNode({ cache: postgres(), resolver: { refreshAhead: 1 } })))
+    }).pipe(withNode({ cache: postgres(), resolver: { freshness: short, refreshAhead: 0.5 } })))
+
+  it.live("of a popular client is one fetch for each document, also with the greatest part of its lifetime", () =>
+    Effect.gen(function*() {
+      yield* serveDocument({ "Cache-Control": "max-age=1" })
+      yield* resolve()
+      const began = performance.now()
+      const answers = yield* Effect.repeat(Effect.delay(resolve(), "2 millis"), {
+        until: () => performance.now() - began > 2200,
+        schedule: Schedule.collectAllInputs()
+      })
+      const fetches = yield* requestCount
+      expect(Chunk.every(answers, ({ source }) => source === "memory")).toBe(true)
+      expect(fetches).toBeGreaterThanOrEqual(3)
+      // One half of its lifetime passes before a document is fetched again.
+      expect(fetches).toBeLessThanOrEqual(1 + Math.floor((performance.now() - began) / 500))
+    }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
+
+  it.live("of a client that several nodes read in the last part of its lifetime is one fetch for all", () =>
+    Effect.gen(function*() {
+      const database = Layer.succeedContext(yield* Layer.build(Layer.orDie(Postgres.migrated)))
+      const origin = yield* Origin.Origin
+      const answer = (name: string, seconds: number, delay = 0) =>
+        serve({
+          headers: { "Cache-Control": `max-age=${seconds}` },
+          body: JSON.stringify(documentOf(client, { client_name: name })),
+          delay
+        })
+      const nodes = yield* Effect.replicateEffect(
+        Effect.map(
+          Layer.build(Layer.fresh(node({
+            cache: Layer.orDie(Layer.provide(PostgresCache.layerTiered(), database)),
+            resolver: { freshness: short, refreshAhead: 0.5 }
+          }))),
+          Context.get(Resolver.Resolver)
+        ),
+        4
+      )
+      const resolveAll = Effect.forEach(nodes, (resolver) => resolver.resolve(client), { concurrency: "unbounded" })
+      yield* answer("App", 4)
+      yield* resolveAll
+      expect(yield* origin.requests).toHaveLength(1)
+      yield* Effect.sleep("2200 millis")
+      yield* answer("Renamed", 600, 200)
+      const names = Effect.map(
+        resolveAll,
+        (answers) => answers.map(({ document }) => document.metadata.client_name)
+      )
+      expect(new Set(yield* names)).toEqual(new Set(["App"]))
+      yield* Effect.repeat(Effect.delay(names, "10 millis"), {
+        until: (names) => names.every((name) => name === "Renamed")
+      }).pipe(Effect.timeout("1700 millis"))
+      yield* Effect.sleep("100 millis")
+      expect(yield* origin.requests).toHaveLength(2)
+    }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
   it.live("that fails is tried once for a document, and the document is served until it expires", () =>
     Effect.gen(function*() {
@@ -461,7 +636,7 @@ describe("refresh ahead", () => {
 })
 
 describe("caps", () => {
-  it.live("CAC-12: one origin keeps no more rows than its cap, and the oldest expiry goes first", () =>
+  it.live("CAC-13: one origin keeps no more documents than its cap, and the oldest expiry goes first", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 6; i++) {
         const url = `https://app.example/${i}`

@@ -4,15 +4,21 @@ import { Cache, PostgresCache, Sweeper } from "effect-cimd"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
+import * as Bounded from "../src/internal/bounded.js"
+import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
+import * as PostgresStore from "../src/internal/postgresStore.js"
+import * as PostgresSweep from "../src/internal/postgresSweep.js"
 import * as Tables from "../src/internal/tables.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -21,8 +27,9 @@ const expired = (count: number) =>
   Effect.flatMap(
     PgClient.PgClient,
     (sql) =>
-      sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-      SELECT 'https://app.example/' || i, '', '', now(), now() - i * interval '1 second' FROM generate_series(1, ${count}) i`
+      sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+        SELECT 'https://app.example/' || i, '', '', '{}', '{}', now(), now() - i * interval '1 second'
+        FROM generate_series(1, ${count}) i`
   )
 
 const rows = Effect.flatMap(
@@ -61,7 +68,7 @@ describe("Sweeper", () => {
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
-  it.live("SWP-04: sweeps on its schedule, and stops with its scope", () =>
+  it.live("SWP-06: sweeps on its schedule, and stops with its scope", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       yield* Scope.extend(Layer.build(Sweeper.layer({ interval: "30 millis" })), scope)
@@ -138,21 +145,61 @@ describe("Sweeper", () => {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       yield* expired(20_000)
-      // One row is held, and more are asked for while the sweep may hold them and want this one.
-      const writer = sql.withTransaction(Effect.forEach(["15000", "100", "9000", "3"], (path) =>
-        Effect.delay(
-          sql`UPDATE cimd_documents SET expires_at = now() + interval '1 hour'
-            WHERE client_id = ${`https://app.example/${path}`} RETURNING 1`,
-          "3 millis"
-        )))
-      const [written, swept] = yield* Effect.all([writer, cache.sweep({ batchSize: 20_000 })], {
-        concurrency: "unbounded"
-      })
+      // One row is held, and more are asked for while the sweep may hold them and wants this one.
+      const held = yield* Deferred.make<void>()
+      const keep = (path: string) =>
+        sql`UPDATE cimd_documents SET expires_at = now() + interval '1 hour'
+          WHERE client_id = ${`https://app.example/${path}`} RETURNING 1`
+      const writer = sql.withTransaction(Effect.gen(function*() {
+        const first = yield* keep("15000")
+        yield* Deferred.succeed(held, undefined)
+        const others = yield* Effect.forEach(["100", "9000", "3"], (path) => Effect.delay(keep(path), "3 millis"))
+        return [first, ...others]
+      }))
+      const sweep = Effect.zipRight(Deferred.await(held), cache.sweep({ batchSize: 20_000 }))
+      const [written, swept] = yield* Effect.all([writer, sweep], { concurrency: "unbounded" })
       // What the writer came too late for is gone; what it has written is there.
       const kept = written.flat().length
       expect(kept).toBeGreaterThan(0)
       expect([yield* rows, swept.documents]).toEqual([kept, 20_000 - kept])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  /** Deletions that take their time, or fail. */
+  const onDelete = (body: string) =>
+    Effect.flatMap(PgClient.PgClient, (sql) =>
+      Effect.zipRight(
+        sql.unsafe(`CREATE FUNCTION on_delete() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ${body} RETURN OLD; END$$`),
+        sql`CREATE TRIGGER on_delete BEFORE DELETE ON cimd_documents FOR EACH ROW EXECUTE FUNCTION on_delete()`
+      ))
+
+  it.scopedLive("SWP-04: a batch that takes too long is tried again by halves", () =>
+    Effect.gen(function*() {
+      const settings = CacheSettings.settle({})
+      if (typeof settings === "string") return yield* Effect.dieMessage(settings)
+      const [bounded, sweeping] = [yield* Bounded.make("2 seconds"), yield* Bounded.make("1500 millis")]
+      const store = PostgresStore.make(yield* PgClient.PgClient, settings, "test", bounded, sweeping)
+      yield* onDelete("PERFORM pg_sleep(0.005);")
+      yield* expired(400)
+      expect(yield* PostgresSweep.make(store)({ batchSize: 400 })).toEqual({ documents: 400, leases: 0 })
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.live("SWP-06: what a sweep removed before it failed is counted", () =>
+    Effect.gen(function*() {
+      const { sweepNow } = yield* Sweeper.Sweeper
+      const counted = Effect.map(
+        Effect.all([Metric.value(metrics.sweptRows), Metric.value(metrics.sweepsFailed)]),
+        ([rows, sweeps]) => [rows.count, sweeps.count] as const
+      )
+      yield* onDelete("IF OLD.client_id = 'https://app.example/5' THEN RAISE 'no'; END IF;")
+      yield* expired(25)
+      const [rowsBefore, sweepsBefore] = yield* counted
+      expect(yield* Effect.flip(sweepNow)).toMatchObject({ _tag: "CacheError", operation: "sweep" })
+      expect(yield* counted).toEqual([rowsBefore + 20, sweepsBefore + 1])
+      expect(yield* rows).toBe(5)
+    }).pipe(
+      Effect.provide(Sweeper.layer({ interval: "1 hour", batchSize: 10 })),
+      Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
+    ))
 
   it.live("SWP-07: leases that have run out are swept in batches, and the others stay", () =>
     Effect.gen(function*() {
@@ -182,20 +229,28 @@ describe("Sweeper", () => {
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
-      const someoneWaits = Effect.repeat(sql`SELECT 1 FROM pg_locks WHERE NOT granted`, {
-        until: (waiting) => waiting.length > 0
-      })
+      // A sweep waits for a moment only, so it may be over before anybody has looked.
+      const metBy = (sweep: Fiber.Fiber<unknown, unknown>) =>
+        Effect.all([
+          sql`SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))`,
+          Fiber.poll(sweep)
+        ]).pipe(
+          Effect.repeat({ until: ([waiting, ended]) => waiting.length > 0 || Option.isSome(ended) }),
+          Effect.map(([waiting]) => waiting.length > 0)
+        )
+      let met = 0
       for (let round = 0; round < 10; round++) {
         yield* expired(40)
         const sweep = yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`DELETE FROM cimd_documents WHERE expires_at < now() - interval '30 seconds'`
           const sweep = yield* Effect.fork(cache.sweep({ batchSize: 10 }))
-          yield* someoneWaits
+          if (yield* metBy(sweep)) met++
           return sweep
         }))
         yield* Fiber.join(sweep)
         expect(yield* rows).toBe(0)
       }
+      expect(met).toBeGreaterThan(0)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
   it.live("sweeps where rows have no ctid, as in some databases that speak Postgres' protocol", () =>
@@ -208,7 +263,7 @@ describe("Sweeper", () => {
       expect(yield* cache.sweep({ batchSize: 10 })).toMatchObject({ documents: 25 })
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  for (const interval of [0, -1, Number.NaN, Infinity, "0 seconds", undefined]) {
+  for (const interval of [0, -1, Number.NaN, Infinity, "0 seconds", "23 days", "30 days", undefined]) {
     it.effect(`SWP-03: an interval of ${interval} does not start`, () =>
       Effect.gen(function*() {
         const options = { interval: interval as Duration.DurationInput }
@@ -216,7 +271,7 @@ describe("Sweeper", () => {
           Layer.provide(Sweeper.layer(options), Cache.layerMemory())
         )))
         expect(error).toMatchObject({ _tag: "SweeperInvalid" })
-        expect(error.message).toContain("interval greater than zero")
+        expect(error.message).toContain("`interval` must be a length of time from 1 ms to 22 days")
       }))
   }
 

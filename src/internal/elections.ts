@@ -5,6 +5,7 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type { Cache, Instant } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
+import * as metrics from "./metrics.js"
 import { type Find, servable } from "./postgresReads.js"
 import type { Claimed, Lease, PostgresStore } from "./postgresStore.js"
 
@@ -46,6 +47,7 @@ export const make =
           return { _tag: "Failed", failure: claimed.failure } as const
         }
         if (claimed._tag === "Held") {
+          if (following === undefined) metrics.coalesced.unsafeUpdate(1, [])
           following = claimed.beganAt
           yield* wait(clientId, pause * (yield* Random.nextRange(0.8, 1.2)))
           pause = Math.min(pause * 2, 500)

@@ -10,5 +10,9 @@ export const toMillis = (timeToLive: Duration.DurationInput): number =>
 /** The same in nanoseconds, as a monotonic clock counts it. */
 export const toNanos = (timeToLive: Duration.DurationInput): bigint => BigInt(toMillis(timeToLive)) * 1_000_000n
 
-/** How long an eviction is remembered: past the deadline of every fetch that had begun before it. */
-export const evictionMillis = 3_600_000
+/**
+ * How long an eviction is remembered: past the end of every fetch that had begun before it, which nobody waits minutes
+ * for. No cap counts these marks, since one that was pushed out would let an evicted document come back; their number is
+ * bounded by this time, by the start rate of fetches, and by how often the host itself evicts.
+ */
+export const evictionMillis = 600_000

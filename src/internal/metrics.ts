@@ -26,9 +26,9 @@ export const evictedFromMemory = Metric.tagged(evictions, "reason", "memory_full
 export const evictedFromOrigin = Metric.tagged(evictions, "reason", "origin_full")
 export const evictedFromTable = Metric.tagged(evictions, "reason", "table_full")
 
-/** Callers that were answered by work another caller had begun. */
+/** Callers that were answered by work another caller had begun, and nodes that waited for another's. */
 export const coalesced = Metric.counter("cimd_coalesced_total", {
-  description: "Callers that waited for work which another caller had begun",
+  description: "Callers that waited for work which another caller had begun, here or on another node",
   incremental: true
 })
 
@@ -41,7 +41,7 @@ export const damagedRows = Metric.tagged(unservable, "reason", "damaged")
 export const otherRulesetRows = Metric.tagged(unservable, "reason", "ruleset")
 
 export const sweptRows = Metric.counter("cimd_swept_rows_total", {
-  description: "Rows that sweeps removed",
+  description: "Rows that sweeps removed, leases as well",
   incremental: true
 })
 

@@ -1,6 +1,7 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import type { Fragment } from "@effect/sql/Statement"
+import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -89,11 +90,14 @@ const readJson = (clientId: string, text: string): JsonObject | undefined => {
     : undefined
 }
 
-/** A row that was fetched so much later than now is damaged, or older than a correction of the database's clock. */
+/** What is so much later than now is damaged, or older than a correction of the database's clock. */
 const clockErrorMillis = 60_000
 
 /** Rows from which on Postgres' estimate of their number is trusted. */
 const estimatedFrom = 100_000
+
+/** Documents that one write pushes out of its origin at most: more are there only after the cap was lowered. */
+const maxCrowdedOut = 100
 
 /** How long the failure of a fetch is left for the nodes that waited for it. Nobody else is answered with it. */
 const failureMillis = 5000
@@ -132,10 +136,16 @@ const readable = (rows: DirectQuery.Rows): Map<string, Found | Damaged> =>
   new Map((rows as unknown as ReadonlyArray<Row>).map((row) => [row[0], readSafely(row) ?? damaged]))
 
 /**
- * The statements of the Postgres cache, each one round trip and each bounded in time. `nodeId` names this node to the
- * others, on leases and in announcements.
+ * The statements of the Postgres cache, each one round trip and each bounded in time; those that sweep have a bound of
+ * their own. `nodeId` names this node to the others, on leases and in announcements.
  */
-export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bounded, nodeId: string) => {
+export const make = (
+  client: PgClient.PgClient,
+  settings: Settings,
+  nodeId: string,
+  bounded: Bounded,
+  sweeping: Bounded
+) => {
   const { maxDocuments, maxPerOrigin, notifications, staleMillis, tables } = settings
   const sql = client.withoutTransforms()
   const documents = sql(tables.documents)
@@ -157,6 +167,14 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       metrics.evictedByCall.unsafeUpdate(1, [])
     })
 
+  // An eviction of everything at an instant to come is older than a correction of the database's clock, and would stop all
+  // fetches until then. It counts as one of now: to leave it unheeded would bring back what it had evicted.
+  const correctEviction = (operation: CacheError["operation"]): Effect.Effect<void, CacheError> =>
+    Effect.asVoid(
+      bounded(operation)(sql`UPDATE ${state} SET evicted_at = clock_timestamp()
+        WHERE evicted_at > ${later(clockErrorMillis)}`)
+    )
+
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 
   // The hot path: compiled once here, and prepared once on each connection where that can be.
@@ -175,25 +193,57 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       : DirectQuery.start(pool, query, values)
 
   // Counted there: the rows themselves would be more work for this process than for the database.
-  const deleted = (deletion: Fragment): Effect.Effect<Batch, CacheError> =>
+  const deleteUnlocked = (
+    run: ReturnType<Bounded>,
+    table: Identifier,
+    condition: Fragment,
+    atMost: number
+  ): Effect.Effect<number, CacheError> =>
     Effect.map(
-      bounded("sweep")(
-        sql<{ count: number }>`WITH deleted AS (${deletion}) SELECT count(*)::integer AS count FROM deleted`
-      ),
-      (rows) => {
-        const { count } = Arr.unsafeGet(rows, 0)
-        return { found: count, deleted: count }
-      }
+      run(sql<{ count: number }>`WITH deleted AS (
+          DELETE FROM ${table} WHERE client_id = ANY(ARRAY(
+            SELECT client_id FROM ${table} WHERE ${condition} ORDER BY expires_at LIMIT ${atMost}
+            FOR UPDATE SKIP LOCKED
+          )) RETURNING 1
+        ) SELECT count(*)::integer AS count FROM deleted`),
+      (rows) => Arr.unsafeGet(rows, 0).count
     )
 
-  const expiredBefore = (boundary: Instant) =>
-    sql`${timestamp(boundary)} - ${staleMillis}::float8 * interval '1 millisecond'`
+  /** One batch, row by row: those that someone is writing are skipped (SWP-04). */
+  const sweepUnlocked = (table: Identifier, condition: Fragment, batchSize: number): Effect.Effect<Batch, CacheError> =>
+    Effect.map(
+      deleteUnlocked(sweeping("sweep"), table, condition, batchSize),
+      (count) => ({ found: count, deleted: count })
+    )
 
-  // Of the rows that were chosen to make room, those that nobody is writing, nor has written since. They are locked here
-  // and not where they are chosen: that would lock what is passed over, and choose others in place of what is locked.
-  const unlocked = (chosen: Fragment) =>
-    sql`SELECT kept.client_id FROM ${documents} AS kept JOIN ${chosen} USING (client_id, expires_at)
-      FOR UPDATE OF kept SKIP LOCKED`
+  const documentsBefore = (boundary: Instant) => sql`document IS NOT NULL AND expires_at < ${timestamp(boundary)}`
+
+  // After the write and not in it: some databases change a table once in a statement. What someone is writing is passed
+  // over, and so is what was written since it was found. The next write goes on where this one leaves some.
+  const makeRoom = (clientId: ClientId.ClientId, origin: string): Effect.Effect<void, CacheError> =>
+    Effect.flatMap(
+      bounded("put")(sql<{ client_id: string; expires_at: string }>`
+        SELECT client_id, ${instant("expires_at")} AS expires_at FROM (
+          SELECT client_id, expires_at FROM ${documents}
+          WHERE origin = ${origin} AND document IS NOT NULL AND client_id <> ${clientId}
+          ORDER BY expires_at DESC OFFSET ${maxPerOrigin - 1} LIMIT ${maxCrowdedOut}
+        ) AS crowd ORDER BY crowd.expires_at DESC`),
+      ([last, ...others]) => {
+        if (last === undefined) return Effect.void
+        const crowdedOut = sql.in("client_id", [last, ...others].map((row) => row.client_id))
+        return Effect.map(
+          deleteUnlocked(
+            bounded("put"),
+            documents,
+            sql`${crowdedOut} AND document IS NOT NULL AND expires_at <= ${timestamp(BigInt(last.expires_at))}`,
+            maxCrowdedOut
+          ),
+          (count) => {
+            metrics.evictedFromOrigin.unsafeUpdate(count, [])
+          }
+        )
+      }
+    )
 
   return {
     /** The version of the tables, and what this user lacks of the rights on them; it fails if one is missing. */
@@ -250,8 +300,8 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       const origin = ClientId.origin(clientId)
       const judgement = JSON.stringify({ authMethods: document.authMethods, warnings: document.warnings })
       // Two writers that meet on one row wait for each other there, so the comparison sees what is stored last.
-      return Effect.map(
-        bounded("put")(sql<{ crowded_out: number }>`WITH stored AS (
+      const stored = Effect.map(
+        bounded("put")(sql`WITH stored AS (
             INSERT INTO ${documents} AS kept
               (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, withdrawn)
             SELECT ${clientId}, ${origin}, ${document.ruleset},
@@ -265,21 +315,14 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
               withdrawn = excluded.withdrawn
             WHERE kept.fetched_at <= excluded.fetched_at OR kept.fetched_at > ${later(clockErrorMillis)}
             RETURNING 1
-          ), victims AS MATERIALIZED (
-            SELECT client_id, expires_at FROM ${documents}
-            WHERE origin = ${origin} AND client_id <> ${clientId} AND document IS NOT NULL AND EXISTS (TABLE stored)
-            ORDER BY expires_at DESC OFFSET ${maxPerOrigin - 1}
-          ), crowded_out AS (
-            DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(${unlocked(sql`victims`)})) RETURNING 1
-          )
-          SELECT (SELECT count(*)::integer FROM crowded_out) AS crowded_out, ${
-          notifications ? announcement("changed", clientId) : sql`1`
-        } FROM stored`),
-        ([stored]) => {
-          if (stored !== undefined) metrics.evictedFromOrigin.unsafeUpdate(stored.crowded_out, [])
-          return stored !== undefined
-        }
+          ) SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM stored`),
+        (rows) => rows.length > 0
       )
+      return Effect.tap(stored, (isStored) =>
+        isStored
+          ? Effect.catchAll(makeRoom(clientId, origin), (error) =>
+            Effect.logDebug("No room was made for what was stored", Cause.fail(error)))
+          : correctEviction("put"))
     },
 
     supersede: (clientId: ClientId.ClientId, fetchedAt: Instant): Effect.Effect<boolean, CacheError> =>
@@ -297,7 +340,7 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
           (SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM superseded) AS announced
         FROM ${state}`),
         (rows) => Arr.unsafeGet(rows, 0).current
-      ),
+      ).pipe(Effect.tap((current) => current ? Effect.void : correctEviction("supersede"))),
 
     evict: (clientId: ClientId.ClientId): Effect.Effect<void, CacheError> =>
       evicting(
@@ -383,23 +426,26 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
       (rows) => BigInt(Arr.unsafeGet(rows, 0).boundary)
     )),
 
+    /** Documents that expired before it are kept for nothing. */
+    staleBefore: (boundary: Instant): Instant => boundary - BigInt(Math.ceil(staleMillis * 1000)),
+
     /**
-     * Deletes one batch of what expired before the boundary, by its place in the table, which costs little more than one
+     * Deletes one batch of the documents that expire before the boundary, by their place in the table, which costs little more than one
      * plain DELETE. It fails rather than wait for a row that someone is writing, and where rows have no such place.
      * Nothing is found while another sweeper is at it (SWP-05). Who comes to it right after that one may still find what
      * it has deleted.
      */
     sweepDocuments: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
       Effect.map(
-        bounded("sweep")(sql<Batch>`WITH found AS MATERIALIZED (
+        sweeping("sweep")(sql<Batch>`WITH found AS MATERIALIZED (
             SELECT ctid AS place FROM ${documents}
             WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
               AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL
-              AND expires_at < ${expiredBefore(boundary)}
+              AND ${documentsBefore(boundary)}
             ORDER BY expires_at LIMIT ${batchSize}
           ), deleted AS (
             DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(SELECT place FROM found))
-              AND expires_at < ${expiredBefore(boundary)} RETURNING 1
+              AND ${documentsBefore(boundary)} RETURNING 1
           ) SELECT
             (SELECT count(*)::integer FROM found) AS found,
             (SELECT count(*)::integer FROM deleted) AS deleted`),
@@ -408,36 +454,31 @@ export const make = (client: PgClient.PgClient, settings: Settings, bounded: Bou
 
     /** The same on every database, and row by row: those that someone is writing are skipped (SWP-04). */
     sweepDocumentsSkipping: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
-      deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
-            SELECT client_id FROM ${documents} WHERE expires_at < ${expiredBefore(boundary)}
-            ORDER BY expires_at LIMIT ${batchSize}
-            FOR UPDATE SKIP LOCKED
-          )) RETURNING 1`),
+      sweepUnlocked(documents, documentsBefore(boundary), batchSize),
 
     /**
-     * Deletes one batch of what is more than the table may hold, the oldest expiry first. Sweepers that do it at the
-     * same time choose the same rows. To count a large table takes long, so that one is counted only where Postgres'
-     * own estimate comes near the limit.
+     * The expiry of the last document that the table may hold, if it holds more: what expires before it is too much. To
+     * go through a large table takes long, so that is done only where Postgres' own estimate comes near the limit.
      */
-    sweepSurplus: (batchSize: number): Effect.Effect<Batch, CacheError> =>
-      deleted(sql`DELETE FROM ${documents} WHERE client_id = ANY(ARRAY(
-            WITH surplus AS MATERIALIZED (
-              SELECT client_id, expires_at FROM ${documents} WHERE document IS NOT NULL
-              ORDER BY expires_at, client_id
-              LIMIT CASE
-                WHEN (SELECT reltuples FROM pg_class WHERE oid = ${tables.documents}::regclass)
-                  BETWEEN ${estimatedFrom}::float8 AND ${maxDocuments}::float8 * 0.9 THEN 0
-                ELSE least(${batchSize}::bigint,
-                  (SELECT greatest(count(*) - ${maxDocuments}, 0) FROM ${documents}))
-              END
-            ) ${unlocked(sql`surplus`)}
-          )) RETURNING 1`),
+    lastToKeep: Effect.map(
+      // Those that are passed over are not converted, which would take longer, and fail for an instant that is infinite.
+      sweeping("sweep")(sql<{ expires_at: string }>`SELECT ${instant("expires_at")} AS expires_at FROM (
+          SELECT expires_at FROM ${documents}
+          WHERE document IS NOT NULL AND (
+            SELECT reltuples NOT BETWEEN ${estimatedFrom}::float8 AND ${maxDocuments}::float8 * 0.9
+            FROM pg_class WHERE oid = ${tables.documents}::regclass
+          )
+          ORDER BY expires_at DESC OFFSET ${maxDocuments - 1} LIMIT 2
+        ) AS last ORDER BY last.expires_at DESC`),
+      ([last, tooMuch]): Instant | undefined =>
+        last === undefined || tooMuch === undefined ? undefined : BigInt(last.expires_at)
+    ),
+
+    sweepMarks: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
+      sweepUnlocked(documents, sql`document IS NULL AND expires_at < ${timestamp(boundary)}`, batchSize),
 
     sweepLeases: (boundary: Instant, batchSize: number): Effect.Effect<Batch, CacheError> =>
-      deleted(sql`DELETE FROM ${leases} WHERE client_id = ANY(ARRAY(
-            SELECT client_id FROM ${leases} WHERE expires_at < ${timestamp(boundary)} LIMIT ${batchSize}
-            FOR UPDATE SKIP LOCKED
-          )) RETURNING 1`)
+      sweepUnlocked(leases, sql`expires_at < ${timestamp(boundary)}`, batchSize)
   }
 }
 

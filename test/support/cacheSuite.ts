@@ -63,9 +63,9 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
     it.effect("CAC-03: an entry whose lifetime has ended is a miss though nothing swept it", () =>
       Effect.gen(function*() {
         const document = accepted(newClient())
-        yield* put(document, 150)
+        yield* put(document, 1000)
         expect(Option.isSome(yield* get(document.clientId))).toBe(true)
-        yield* Effect.sleep(200)
+        yield* Effect.sleep(1050)
         expect(yield* get(document.clientId)).toEqual(Option.none())
       }))
 
@@ -209,6 +209,17 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(yield* cache.sweep({ batchSize: 10 })).toMatchObject({ documents: 25 })
         expect(yield* cache.sweep({ batchSize: 10 })).toMatchObject({ documents: 0 })
         expect(Option.isSome(yield* get(kept.clientId))).toBe(true)
+      }))
+
+    it.effect("SWP-04: a batch has one row at least, so that every sweep ends", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        for (const batchSize of [0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+          yield* Effect.forEach([newClient(), newClient()], (url) => put(accepted(url), 1))
+          yield* Effect.sleep(20)
+          const swept = yield* Effect.timeout(cache.sweep({ batchSize }), "5 seconds")
+          expect([batchSize, swept.documents]).toEqual([batchSize, 2])
+        }
       }))
 
     it.effect("SWP-05: sweeps at the same time remove each row once", () =>
