@@ -24,7 +24,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SecureContext, TLSSocket } from "node:tls"
-import * as ClientId from "./ClientId.js"
+import type * as ClientId from "./ClientId.js"
 import * as Dialer from "./Dialer.js"
 import * as Errors from "./FetchError.js"
 import * as Freshness from "./Freshness.js"
@@ -43,6 +43,7 @@ import type { HeadRefused } from "./internal/responseRules.js"
 import * as ResponseRules from "./internal/responseRules.js"
 import * as Secure from "./internal/secure.js"
 import { codeOf } from "./internal/sockets.js"
+import * as Spans from "./internal/spans.js"
 import * as Target from "./internal/target.js"
 import * as NameLookup from "./NameLookup.js"
 
@@ -253,13 +254,7 @@ const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, Fe
       metrics.fetchesOf(outcome["cimd.outcome"]).unsafeUpdate(1, [])
       return Effect.annotateCurrentSpan(outcome)
     }),
-    // The span records the error it ends with, whose message has the client's whole URL: a query may be confidential.
-    Effect.mapError((error) => ({ _tag: error._tag, whole: () => error })),
-    Effect.withSpan("cimd.fetch", {
-      attributes: { "cimd.host": ClientId.host(clientId) },
-      captureStackTrace: false
-    }),
-    Effect.mapError(({ whole }) => whole())
+    Spans.ofClient("cimd.fetch", clientId)
   )
 
 const outcomeOf = (exit: Exit.Exit<Response, FetchError>) =>

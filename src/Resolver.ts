@@ -27,6 +27,7 @@ import { maxLengthAllowed } from "./internal/clientIdGrammar.js"
 import * as Failures from "./internal/failures.js"
 import * as Flights from "./internal/flights.js"
 import * as metrics from "./internal/metrics.js"
+import * as Spans from "./internal/spans.js"
 import type { InvalidDocument, UnauthorizedClient } from "./Validator.js"
 import { Validator } from "./Validator.js"
 
@@ -266,9 +267,6 @@ const make = (
     const refreshing = yield* Flights.make<Resolution, ResolveError>()
     const refreshingAhead = yield* Flights.make<Resolution, ResolveError>()
 
-    const traced = (name: string, clientId: ClientId.ClientId) =>
-      Effect.withSpan(name, { attributes: { "cimd.host": ClientId.host(clientId) }, captureStackTrace: false })
-
     // One try for each fetch: a client that cannot be fetched is not asked for again with every hit.
     const triedAhead = new Map<string, Instant>()
     const firstTry = ({ document: { clientId }, fetchedAt }: Entry): boolean => {
@@ -286,7 +284,7 @@ const make = (
       if (entry.remainingMillis >= threshold || !firstTry(entry)) return Effect.succeed(fromEntry(entry))
       return refreshingAhead.join(
         clientId,
-        fetchOnce(clientId, threshold).pipe(traced("cimd.refreshAhead", clientId))
+        fetchOnce(clientId, threshold).pipe(Spans.ofClient("cimd.refreshAhead", clientId))
       ).pipe(
         Effect.catchAllCause((cause) =>
           Effect.logDebug("Fetching a client's document ahead of its expiry failed", cause)
@@ -308,7 +306,7 @@ const make = (
             },
             onSome: hit
           })),
-          traced("cimd.resolve", clientId)
+          Spans.ofClient("cimd.resolve", clientId)
         )
       )
 
@@ -319,7 +317,7 @@ const make = (
         Effect.flatMap(
           withoutCache<Instant | undefined>(undefined)(cache.now),
           (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt)
-        ).pipe(unlessOvertaken(clientId, 0, maxAttempts), traced("cimd.refresh", clientId))
+        ).pipe(unlessOvertaken(clientId, 0, maxAttempts), Spans.ofClient("cimd.refresh", clientId))
       )
 
     const refused = (error: ResolveError) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, []))

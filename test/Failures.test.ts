@@ -68,7 +68,8 @@ describe("failures that travel to other nodes", () => {
     refused(1),
     new Validator.UnauthorizedClient({ clientId, declared: [], supported: [] })
   ]
-  const refusals = [throttled("failed", false), throttled("failed"), throttled("rate"), throttled("busy")]
+  const unasked = new FetchError.FetchTimeout({ clientId, phase: "budget", millis: 1 })
+  const refusals = [throttled("failed", false), throttled("failed"), throttled("rate"), throttled("busy"), unasked]
 
   it("FET-15: a fault of the origin, also one that is paused for, lets what was fetched before stand", () => {
     for (const fault of faults) {
@@ -85,6 +86,7 @@ describe("failures that travel to other nodes", () => {
   it("FET-15: what this node refuses by itself is no fault of the origin, and withdraws nothing", () => {
     for (const refusal of refusals) {
       expect([Failures.isFault(refusal), Failures.withdraws(refusal)], refusal.message).toEqual([false, false])
+      expect(Failures.concernsAll(refusal), refusal.message).toBe(false)
     }
   })
 })

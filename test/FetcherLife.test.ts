@@ -13,7 +13,6 @@ import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import * as Tracer from "effect/Tracer"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import type { EventEmitter } from "node:events"
 import * as https from "node:https"
@@ -24,6 +23,7 @@ import { afterEach, describe, expect, vi } from "vitest"
 import { settle } from "../src/internal/fetchSettings.js"
 import * as metrics from "../src/internal/metrics.js"
 import { clientId } from "./support/clientId.js"
+import { recording } from "./support/recording.js"
 import { world } from "./support/world.js"
 
 const url = "https://app.example/client.json"
@@ -235,39 +235,6 @@ describe("The budget of a fetcher", () => {
       expect(yield* Effect.flip(fetch())).toMatchObject({ _tag: "Throttled", reason: "failed" })
     }).pipe(Effect.provide(world({ timeout: 100, failurePause: { minimum: 200, maximum: 1000 } }))))
 })
-
-/** A tracer that keeps all that it is told. */
-const recording = () => {
-  const events: Array<unknown> = []
-  const exits: Array<Exit.Exit<unknown, unknown>> = []
-  const spans: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
-      const attributes = new Map<string, unknown>()
-      const span: Tracer.Span = {
-        _tag: "Span",
-        name,
-        parent,
-        context,
-        links,
-        kind,
-        spanId: "1",
-        traceId: "1",
-        sampled: true,
-        status: { _tag: "Started", startTime },
-        attributes,
-        attribute: (key, value) => void attributes.set(key, value),
-        event: (name, _time, more) => void events.push([name, more]),
-        addLinks: () => {},
-        end: (_time, exit) => void exits.push(exit)
-      }
-      spans.push(span)
-      return span
-    },
-    context: (work) => work()
-  })
-  return { spans, tracer, events, exits }
-}
 
 describe("What operators see", () => {
   it.live("FET-12: a span has the host alone of the client's URL, a log line nothing, and what the origin sent is in no error", () =>

@@ -13,7 +13,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
+import { inspect } from "node:util"
 import * as Postgres from "./support/postgres.js"
+import { recording } from "./support/recording.js"
 
 const client = "https://app.example/client.json"
 const documentOf = (url: string, members: object = {}) => ({
@@ -226,6 +228,22 @@ describe("Resolver", () => {
       const errors = yield* Effect.forEach([...urls, "nonsense"], (url) => Effect.flip(resolve(url)))
       expect(new Set(errors.map((error) => JSON.stringify(error.oauthError))).size).toBe(1)
       expect(new Set(errors.map((error) => error.message)).size).toBe(5)
+    }).pipe(withNode()))
+
+  it.live("FET-12: spans have the host of a client, and nothing else of its URL", () =>
+    Effect.gen(function*() {
+      const { events, exits, spans, tracer } = recording()
+      const url = "https://app.example/p4th.json?code=qu3ry"
+      yield* serve({ body: "{" }, url)
+      yield* Effect.flip(resolve(url)).pipe(Effect.withTracer(tracer))
+      yield* Effect.flip(Effect.flatMap(Resolver.Resolver, ({ refresh }) => refresh(url))).pipe(
+        Effect.withTracer(tracer)
+      )
+      expect(new Set(spans.map(({ name }) => name))).toEqual(new Set(["cimd.resolve", "cimd.refresh", "cimd.fetch"]))
+      expect(spans.map(({ attributes }) => attributes.get("cimd.host"))).toEqual(spans.map(() => "app.example"))
+      const told = inspect([events, exits, spans.map(({ attributes }) => attributes)], { depth: 9 })
+      expect(told).toContain("InvalidDocument")
+      expect(told).not.toMatch(/p4th|qu3ry/)
     }).pipe(withNode()))
 
   it.live("DOC-22: a client that no supported method serves is unauthorized", () =>

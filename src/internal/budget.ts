@@ -8,7 +8,7 @@ import * as ClientId from "../ClientId.js"
 import type { FetchError } from "../FetchError.js"
 import { Throttled } from "../FetchError.js"
 import { BoundedTable } from "./boundedTable.js"
-import { isOriginFault } from "./originFault.js"
+import { isOriginFault, isOwnLimit } from "./fetchFaults.js"
 
 export interface Limits {
   /** Fetches at the same time. */
@@ -158,7 +158,7 @@ export const make = (limits: Limits): Budget => {
   const conclude = (clientId: string, exit: Exit.Exit<unknown, FetchError>, now: number): void => {
     if (Exit.isSuccess(exit)) {
       failures.delete(clientId)
-    } else if (exit.cause._tag === "Fail" && saysSomething(exit.cause.error)) {
+    } else if (exit.cause._tag === "Fail" && !isOwnLimit(exit.cause.error)) {
       fail(clientId, exit.cause.error, now)
     }
   }
@@ -180,7 +180,3 @@ export const make = (limits: Limits): Budget => {
       )
   }
 }
-
-/** Whether an error says more than that the fetch did not get its turn. */
-const saysSomething = (error: FetchError): boolean =>
-  error._tag !== "Throttled" && !(error._tag === "FetchTimeout" && error.phase === "budget")

@@ -2,7 +2,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { FetchError } from "../FetchError.js"
 import { InvalidDocument, UnauthorizedClient } from "../Validator.js"
-import { isOriginFault } from "./originFault.js"
+import { isOriginFault, isOwnLimit } from "./fetchFaults.js"
 
 /** Why a fetch gave no document. It travels to the nodes that waited for the fetch, and to nobody else. */
 export const Failure = Schema.Union(FetchError, InvalidDocument, UnauthorizedClient)
@@ -39,8 +39,8 @@ export const decode = (text: string, ruleset: string): Failure | undefined =>
 /** The origin, or the way to it, has a fault, which says nothing about the document. */
 export const isFault = (failure: Failure): boolean => !isVerdict(failure) && isOriginFault(failure)
 
-/** Whether other nodes would meet it too. A refusal of this node's own budget says nothing about theirs. */
-export const concernsAll = (failure: Failure): boolean => failure._tag !== "Throttled"
+/** Whether other nodes would meet it too. */
+export const concernsAll = (failure: Failure): boolean => isVerdict(failure) || !isOwnLimit(failure)
 
 /** It says that what was fetched before is not the client's document any more. */
 export const withdraws = (failure: Failure): boolean => concernsAll(failure) && !isFault(failure)

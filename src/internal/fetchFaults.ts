@@ -9,6 +9,10 @@ const faults = new Set<FetchError["_tag"]>([
   "RedirectRefused"
 ])
 
+/** This node did not come to ask: it says nothing about the client or its origin, and nothing to other nodes. */
+export const isOwnLimit = (error: FetchError): boolean =>
+  error._tag === "Throttled" || (error._tag === "FetchTimeout" && error.phase === "budget")
+
 /** The origin, or the way to it, has a fault, which says nothing about the document. 403 is what challenge pages answer. */
 export const isOriginFault = (error: FetchError): boolean => {
   switch (error._tag) {
@@ -17,6 +21,6 @@ export const isOriginFault = (error: FetchError): boolean => {
     case "Throttled":
       return error.originFault ?? false
     default:
-      return faults.has(error._tag)
+      return faults.has(error._tag) && !isOwnLimit(error)
   }
 }

@@ -1,0 +1,15 @@
+import * as Effect from "effect/Effect"
+import * as ClientId from "../ClientId.js"
+
+/**
+ * A span for work on one client. It tells the host alone, and of an error the code: the client's whole URL, which an
+ * error's message has, may be confidential in its query.
+ */
+export const ofClient =
+  (name: string, clientId: ClientId.ClientId) =>
+  <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    effect.pipe(
+      Effect.mapError((error) => ({ _tag: error._tag, whole: () => error })),
+      Effect.withSpan(name, { attributes: { "cimd.host": ClientId.host(clientId) }, captureStackTrace: false }),
+      Effect.mapError(({ whole }) => whole())
+    )
