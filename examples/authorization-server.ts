@@ -6,9 +6,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-const Database = Layer.unwrapEffect(
-  Effect.map(Config.redacted("DATABASE_URL"), (url) => PostgresCache.layerClient({ url }))
-)
+const Database = PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") })
 
 const Live = Resolver.layer().pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),

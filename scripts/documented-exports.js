@@ -1,5 +1,6 @@
 /**
- * An ESLint rule: every export has a doc comment with `@since`, and with `@category` unless it re-exports a module.
+ * An ESLint rule: every export has a doc comment with `@since`, and with a sentence and `@category` unless it re-exports
+ * a module.
  *
  * @type {import("eslint").Rule.RuleModule}
  */
@@ -9,6 +10,7 @@ export const documentedExports = {
     schema: [],
     messages: {
       missing: "An export needs a doc comment.",
+      sentence: "The doc comment of an export needs a sentence.",
       tag: "The doc comment of an export needs {{tag}}."
     }
   },
@@ -20,6 +22,9 @@ export const documentedExports = {
       if (comment === undefined || comment.type !== "Block" || !comment.value.startsWith("*")) {
         context.report({ node, messageId: "missing" })
         return
+      }
+      if (tags.includes("@category") && !/^[\s*]*[^\s*@]/.test(comment.value)) {
+        context.report({ node, messageId: "sentence" })
       }
       for (const tag of tags) {
         if (!comment.value.includes(tag)) context.report({ node, messageId: "tag", data: { tag } })

@@ -145,6 +145,8 @@ export interface Swept {
 }
 
 /**
+ * Remembers accepted documents until they expire, for one process or for a cluster.
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -214,15 +216,12 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
 }>() {}
 
 /**
+ * What the cache in memory may be told.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface MemoryOptions {
-  /** Clients remembered at most; 10,000 unless told. Those not read lately go first. */
-  readonly maxEntries?: number | undefined
-  /** How long an expired document is kept for `stale`; not at all unless told. */
-  readonly staleFor?: Duration.DurationInput | undefined
-}
+export interface MemoryOptions extends CacheSettings.MemoryOptions {}
 
 const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], CacheInvalid> =>
   Effect.gen(function*() {
@@ -333,6 +332,13 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
  * The cache of one process, in memory: for tests, and for a server that has one node and may fetch again after a
  * restart. It keeps the same promises as the Postgres cache, but for being shared and being durable.
  *
+ * @example
+ * ```ts
+ * import { Cache } from "effect-cimd"
+ *
+ * const Live = Cache.layerMemory({ maxEntries: 1000 })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -340,6 +346,8 @@ export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache, CacheIn
   Layer.effect(Cache, makeMemory(options))
 
 /**
+ * {@link layerMemory} with its options read from `Config`.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -50,6 +50,8 @@ export class DialerInvalid extends Schema.TaggedError<DialerInvalid>("effect-cim
 ) {}
 
 /**
+ * Connects to addresses that the fetcher has checked (ADR-02).
+ *
  * @since 0.1.0
  * @category tags
  */

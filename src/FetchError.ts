@@ -108,6 +108,8 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
 export const Phase = Schema.Literal("budget", "lookup", "connect", "tls", "headers", "body")
 
 /**
+ * What a fetch was at when its time was over; `budget` is waiting for its turn.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -17,7 +17,6 @@ import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -35,7 +34,7 @@ import { connect } from "./internal/connect.js"
 import * as Deadline from "./internal/deadline.js"
 import type { Refusal } from "./internal/exchange.js"
 import { exchange } from "./internal/exchange.js"
-import type { Settings } from "./internal/fetchSettings.js"
+import type { FetchOptions, Settings } from "./internal/fetchSettings.js"
 import { settle } from "./internal/fetchSettings.js"
 import * as HttpResponse from "./internal/httpResponse.js"
 import * as metrics from "./internal/metrics.js"
@@ -82,50 +81,16 @@ export class FetcherInvalid extends Schema.TaggedError<FetcherInvalid>("effect-c
 ) {}
 
 /**
+ * What the fetcher may be told; every limit has a default.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** Time for everything: lookup, connect, TLS, headers and the last byte; 5 seconds unless told (FET-08). */
-  readonly timeout?: Duration.DurationInput | undefined
-  /** Bytes of body at most; 5120 unless told (FET-07). */
-  readonly maxBodyBytes?: number | undefined
-  /** Bytes of the status line and the headers at most; 16384 unless told (FET-07). */
-  readonly maxHeaderBytes?: number | undefined
-  /** Header lines at most; 100 unless told (FET-07). */
-  readonly maxHeaderCount?: number | undefined
-  /** `Accept` header; `application/json` unless told (FET-02). */
-  readonly accept?: string | undefined
-  /** Certificate authorities (PEM) to trust instead of the system's. */
-  readonly ca?: string | ReadonlyArray<string> | undefined
-  /** Fetches at the same time; 16 unless told. For each of them 8 may wait; further ones are refused. */
-  readonly concurrency?: number | undefined
-  /** Fetches at the same time from one origin; 4 unless told. For each of them 8 may wait; further ones are refused. */
-  readonly concurrencyPerOrigin?: number | undefined
-  /**
-   * How many fetches from one origin may begin within a time; 30 in 10 seconds unless told. They may all begin at once;
-   * after that the number fills up again evenly.
-   */
-  readonly startRate?: {
-    readonly starts: number
-    readonly per: Duration.DurationInput
-  } | undefined
-  /**
-   * How long a client is left alone after a failed fetch: first the minimum (1 second unless told), and twice as long
-   * with each further failure, up to the maximum (60 seconds unless told). A success ends it. Zero turns it off.
-   */
-  readonly failurePause?: {
-    readonly minimum: Duration.DurationInput
-    readonly maximum: Duration.DurationInput
-  } | undefined
-  /**
-   * Origins, and failed clients, that are remembered for these limits at most; 10,000 each unless told. No entry that
-   * still counts is pushed out. While the table of origins is full, the origins outside it share the limits of one.
-   */
-  readonly tracked?: number | undefined
-}
+export interface Options extends FetchOptions {}
 
 /**
+ * Fetches the document behind a client identifier, guarded against whoever chose it.
+ *
  * @since 0.1.0
  * @category tags
  */

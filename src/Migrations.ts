@@ -77,6 +77,18 @@ export const run = (
 /**
  * Runs the migrations before the layers above it are built.
  *
+ * @example
+ * ```ts
+ * import { Migrations, PostgresCache } from "effect-cimd"
+ * import * as Config from "effect/Config"
+ * import * as Layer from "effect/Layer"
+ *
+ * const Live = PostgresCache.layer().pipe(
+ *   Layer.provide(Migrations.layer()),
+ *   Layer.provide(PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -51,6 +51,8 @@ export class NameLookupInvalid
 {}
 
 /**
+ * Which DNS servers are asked, and for how long.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -65,6 +67,8 @@ export interface Options {
 }
 
 /**
+ * Looks up the addresses of a host name (ADR-01).
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -78,42 +78,20 @@ export class CacheUnavailable
 }
 
 /**
+ * What the cache in Postgres may be told; every option has a default.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface Options extends tables.TableNames {
-  /**
-   * Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. A read that has to wait
-   * for the reads of others may wait for about as long again. A statement of a sweep has 8 seconds, or this if it is
-   * longer.
-   */
-  readonly timeout?: Duration.DurationInput | undefined
-  /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
-  readonly staleFor?: Duration.DurationInput | undefined
-  /** Documents of one origin at most, so that one host cannot fill the table; 1,000 unless told. */
-  readonly maxPerOrigin?: number | undefined
-  /** Documents in all at most, kept to by the sweep; 10,000,000 unless told. The oldest expiry goes first. */
-  readonly maxDocuments?: number | undefined
-  /**
-   * Whether writes are announced by `NOTIFY`; on unless told. Turn it off for a database that has none, on every node:
-   * memory tiers then live by `unheardLifetime` alone.
-   */
-  readonly notifications?: boolean | undefined
-}
+export interface Options extends CacheSettings.PostgresOptions {}
 
 /**
+ * What the cache may be told whose documents are also kept in memory.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface TieredOptions extends Options {
-  /** Clients that the memory tier remembers at most; 10,000 unless told. Those not read lately go first. */
-  readonly maxEntries?: number | undefined
-  /**
-   * How long the memory tier answers with what it has read while the announcements of other nodes are not heard; 1
-   * second unless told. It bounds how stale an answer can be (CAC-12).
-   */
-  readonly unheardLifetime?: Duration.DurationInput | undefined
-}
+export interface TieredOptions extends Options, CacheSettings.TieredOptions {}
 
 const verify = (
   version: PostgresStore.PostgresStore["version"],
@@ -210,6 +188,8 @@ export const layer = (options?: Options): Layer.Layer<Cache, CacheUnavailable, P
   Layer.scoped(Cache, make(options))
 
 /**
+ * {@link layer} with its options read from `Config`.
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -257,6 +237,18 @@ const makeTiered = (
  * The cache in Postgres with a bounded memory tier in front of it. The tier is coherent: what another node puts or evicts
  * is seen here within a second. It needs two connections of its own, to listen and to prove that it still hears.
  *
+ * @example
+ * ```ts
+ * import { PostgresCache } from "effect-cimd"
+ * import * as Config from "effect/Config"
+ * import * as Layer from "effect/Layer"
+ *
+ * const Live = Layer.provide(
+ *   PostgresCache.layerTiered({ staleFor: "1 day" }),
+ *   PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") })
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -264,6 +256,8 @@ export const layerTiered = (options?: TieredOptions): Layer.Layer<Cache, CacheUn
   Layer.scoped(Cache, makeTiered(options))
 
 /**
+ * {@link layerTiered} with its options read from `Config`.
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -273,6 +267,8 @@ export const layerTieredConfig = (
   Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), makeTiered))
 
 /**
+ * The connection settings of Effect's `PgClient`, and what the cache needs beside them.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -86,6 +86,14 @@ export const classify = (uri: unknown): Kind => {
  * Whether a requested redirect URI is the registered one: character by character (RED-01), but for the port of a
  * loopback literal (RED-02) and, if the server opts in, of `localhost` (RED-03). Never throws.
  *
+ * @example
+ * ```ts
+ * import { RedirectUri } from "effect-cimd"
+ *
+ * // Succeeds: the port of a loopback redirect is the client's to choose.
+ * const target = RedirectUri.match(["http://127.0.0.1/callback"], "http://127.0.0.1:50000/callback")
+ * ```
+ *
  * @since 0.1.0
  * @category matching
  */

@@ -32,6 +32,8 @@ import type { InvalidDocument, UnauthorizedClient } from "./Validator.js"
 import { Validator } from "./Validator.js"
 
 /**
+ * The answer about a client: its document, and where that came from.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -62,6 +64,8 @@ export type ResolveError =
   | UnauthorizedClient
 
 /**
+ * What the resolver may be told; every option has a default.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -91,6 +95,8 @@ export class ResolverInvalid extends Schema.TaggedError<ResolverInvalid>("effect
 ) {}
 
 /**
+ * Answers with the accepted document of a client identifier, be it cached or fetched.
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -345,6 +351,26 @@ const make = (
   })
 
 /**
+ * The resolver over the services that do the work.
+ *
+ * @example
+ * ```ts
+ * import { Cache, Fetcher, HostPolicy, Resolver, Validator } from "effect-cimd"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ *
+ * const Live = Resolver.layer({ refreshAhead: 0.1 }).pipe(
+ *   Layer.provide([Fetcher.layer(), Validator.layer(), Cache.layerMemory()]),
+ *   Layer.provide(HostPolicy.layerPublic)
+ * )
+ *
+ * const clientName = Effect.gen(function*() {
+ *   const resolver = yield* Resolver.Resolver
+ *   const { document } = yield* resolver.resolve("https://app.example/client.json")
+ *   return document.metadata.client_name
+ * }).pipe(Effect.provide(Live))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -352,6 +378,8 @@ export const layer = (options?: Options): Layer.Layer<Resolver, ResolverInvalid 
   Layer.scoped(Resolver, make(options))
 
 /**
+ * {@link layer} with its options read from `Config`.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -31,6 +31,8 @@ export class SweeperInvalid extends Schema.TaggedError<SweeperInvalid>("effect-c
 ) {}
 
 /**
+ * How often to sweep, and how much at a time.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -45,6 +47,8 @@ export interface Options {
 }
 
 /**
+ * Removes what has expired from the cache, now or on its schedule.
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -111,6 +115,16 @@ export const layer = (options: Options): Layer.Layer<Sweeper, SweeperInvalid, Ca
   Layer.scoped(Sweeper, make(options))
 
 /**
+ * {@link layer} with its options read from `Config`.
+ *
+ * @example
+ * ```ts
+ * import { Sweeper } from "effect-cimd"
+ * import * as Config from "effect/Config"
+ *
+ * const Sweeping = Sweeper.layerConfig({ interval: Config.duration("CIMD_SWEEP_INTERVAL") })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -229,6 +229,31 @@ const refuse = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.
 /**
  * The validator for a profile; without one, for what the specification asks and no more.
  *
+ * @example
+ * ```ts
+ * import { Validator } from "effect-cimd"
+ * import * as Effect from "effect/Effect"
+ *
+ * const Live = Validator.layer(Validator.combine(Validator.mcp, {
+ *   authMethods: ["none", "private_key_jwt"],
+ *   rules: [{
+ *     id: "acme-1",
+ *     check: (metadata) =>
+ *       Effect.succeed(
+ *         metadata.client_name === "Acme"
+ *           ? [{
+ *             rule: "acme-1",
+ *             severity: "error",
+ *             path: "/client_name",
+ *             message: "Choose another name.",
+ *             source: "acme.example/rules"
+ *           }]
+ *           : []
+ *       )
+ *   }]
+ * }))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

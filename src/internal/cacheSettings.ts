@@ -1,8 +1,47 @@
-import type { MemoryOptions } from "../Cache.js"
-import type { TieredOptions } from "../PostgresCache.js"
+import type * as Duration from "effect/Duration"
 import * as Lifetime from "./lifetime.js"
 import * as OptionReader from "./optionReader.js"
 import * as tables from "./tables.js"
+
+/** What the cache in memory may be told. */
+export interface MemoryOptions {
+  /** Clients remembered at most; 10,000 unless told. Those not read lately go first. */
+  readonly maxEntries?: number | undefined
+  /** How long an expired document is kept for `stale`; not at all unless told. */
+  readonly staleFor?: Duration.DurationInput | undefined
+}
+
+/** What the cache in Postgres may be told. */
+export interface PostgresOptions extends tables.TableNames {
+  /**
+   * Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. A read that has to wait
+   * for the reads of others may wait for about as long again. A statement of a sweep has 8 seconds, or this if it is
+   * longer.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
+  readonly staleFor?: Duration.DurationInput | undefined
+  /** Documents of one origin at most, so that one host cannot fill the table; 1,000 unless told. */
+  readonly maxPerOrigin?: number | undefined
+  /** Documents in all at most, kept to by the sweep; 10,000,000 unless told. The oldest expiry goes first. */
+  readonly maxDocuments?: number | undefined
+  /**
+   * Whether writes are announced by `NOTIFY`; on unless told. Turn it off for a database that has none, on every node:
+   * memory tiers then live by `unheardLifetime` alone.
+   */
+  readonly notifications?: boolean | undefined
+}
+
+/** What the cache may be told whose documents are also kept in memory. */
+export interface TieredOptions extends PostgresOptions {
+  /** Clients that the memory tier remembers at most; 10,000 unless told. Those not read lately go first. */
+  readonly maxEntries?: number | undefined
+  /**
+   * How long the memory tier answers with what it has read while the announcements of other nodes are not heard; 1
+   * second unless told. It bounds how stale an answer can be (CAC-12).
+   */
+  readonly unheardLifetime?: Duration.DurationInput | undefined
+}
 
 /** The options of the cache in memory, complete and checked. */
 export interface MemorySettings {

@@ -1,7 +1,48 @@
+import type * as Duration from "effect/Duration"
 import { X509Certificate } from "node:crypto"
-import type { Options } from "../Fetcher.js"
 import type * as Budget from "./budget.js"
 import * as OptionReader from "./optionReader.js"
+
+/** What the fetcher may be told. */
+export interface FetchOptions {
+  /** Time for everything: lookup, connect, TLS, headers and the last byte; 5 seconds unless told (FET-08). */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Bytes of body at most; 5120 unless told (FET-07). */
+  readonly maxBodyBytes?: number | undefined
+  /** Bytes of the status line and the headers at most; 16384 unless told (FET-07). */
+  readonly maxHeaderBytes?: number | undefined
+  /** Header lines at most; 100 unless told (FET-07). */
+  readonly maxHeaderCount?: number | undefined
+  /** `Accept` header; `application/json` unless told (FET-02). */
+  readonly accept?: string | undefined
+  /** Certificate authorities (PEM) to trust instead of the system's. */
+  readonly ca?: string | ReadonlyArray<string> | undefined
+  /** Fetches at the same time; 16 unless told. For each of them 8 may wait; further ones are refused. */
+  readonly concurrency?: number | undefined
+  /** Fetches at the same time from one origin; 4 unless told. For each of them 8 may wait; further ones are refused. */
+  readonly concurrencyPerOrigin?: number | undefined
+  /**
+   * How many fetches from one origin may begin within a time; 30 in 10 seconds unless told. They may all begin at once;
+   * after that the number fills up again evenly.
+   */
+  readonly startRate?: {
+    readonly starts: number
+    readonly per: Duration.DurationInput
+  } | undefined
+  /**
+   * How long a client is left alone after a failed fetch: first the minimum (1 second unless told), and twice as long
+   * with each further failure, up to the maximum (60 seconds unless told). A success ends it. Zero turns it off.
+   */
+  readonly failurePause?: {
+    readonly minimum: Duration.DurationInput
+    readonly maximum: Duration.DurationInput
+  } | undefined
+  /**
+   * Origins, and failed clients, that are remembered for these limits at most; 10,000 each unless told. No entry that
+   * still counts is pushed out. While the table of origins is full, the origins outside it share the limits of one.
+   */
+  readonly tracked?: number | undefined
+}
 
 /** The fetcher's options, complete and checked. */
 export interface Settings {
@@ -15,7 +56,7 @@ export interface Settings {
 }
 
 /** The settings, or what is wrong with the options and how to mend it. */
-export const settle = (options: Options): Settings | string => {
+export const settle = (options: FetchOptions): Settings | string => {
   const { faults, millis, whole } = OptionReader.make()
 
   const accept = options.accept ?? "application/json"

@@ -1,11 +1,11 @@
-import type { Instant } from "../Cache.js"
 import type { AcceptedDocument } from "../ClientMetadata.js"
 import * as metrics from "./metrics.js"
 
 /** What is remembered of a client. Without a document it marks an eviction, which stops the fetches begun before. */
 export interface Remembered {
   readonly document: AcceptedDocument | undefined
-  readonly fetchedAt: Instant
+  /** By the clock of the cache, in microseconds. */
+  readonly fetchedAt: bigint
   /** By the monotonic clock, in nanoseconds. */
   readonly expiresAt: bigint
   readonly lifetimeMillis: number

@@ -23,6 +23,8 @@ export interface Dialed {
 }
 
 /**
+ * What a double of the dialer was asked to connect to.
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -28,6 +28,8 @@ export const notFound = (host: string): NameLookupError =>
   new NameLookupError({ host, cause: Object.assign(new Error(`There is no host ${host}`), { code: "ENOTFOUND" }) })
 
 /**
+ * A lookup that answers from a record of names, or as a function says. A name that is not in the record does not exist.
+ *
  * @since 0.1.0
  * @category layers
  */

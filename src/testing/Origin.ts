@@ -79,6 +79,8 @@ export type Handshake =
   | "reset"
 
 /**
+ * A TLS server on loopback that answers as a test has told it, for whatever host it is asked.
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -188,6 +190,8 @@ export const make: Effect.Effect<Origin["Type"], never, Scope.Scope> = Effect.ge
 })
 
 /**
+ * An origin of its own, which is closed with the scope.
+ *
  * @since 0.1.0
  * @category layers
  */
