@@ -27,8 +27,10 @@ import * as Elections from "./internal/elections.js"
 import * as Lifetime from "./internal/lifetime.js"
 import * as MemoryTier from "./internal/memoryTier.js"
 import { millisOf } from "./internal/optionReader.js"
+import * as PostgresLeases from "./internal/postgresLeases.js"
 import * as PostgresPool from "./internal/postgresPool.js"
 import * as PostgresReads from "./internal/postgresReads.js"
+import * as PostgresStatements from "./internal/postgresStatements.js"
 import * as PostgresStore from "./internal/postgresStore.js"
 import * as PostgresSweep from "./internal/postgresSweep.js"
 import * as Releases from "./internal/releases.js"
@@ -130,18 +132,16 @@ const unavailable = (cause: SqlError): CacheUnavailable => {
   return new CacheUnavailable({ reason: missing.has(state) ? "MissingTables" : "Refused", cause })
 }
 
-/** The store, once its server and its tables have been seen. */
-const openStore = (
-  options: TieredOptions
-): Effect.Effect<
-  {
-    readonly store: PostgresStore.PostgresStore
-    readonly settings: CacheSettings.Settings
-    readonly nodeId: string
-  },
-  CacheUnavailable,
-  PgClient.PgClient | Scope.Scope
-> =>
+/** A node's access to the tables. */
+interface Access {
+  readonly store: PostgresStore.PostgresStore
+  readonly leases: PostgresLeases.PostgresLeases
+  readonly settings: CacheSettings.Settings
+  readonly nodeId: string
+}
+
+/** Access to the tables, once they and their server have been seen. */
+const open = (options: TieredOptions): Effect.Effect<Access, CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
     const settings = CacheSettings.settle(options)
@@ -151,18 +151,19 @@ const openStore = (
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
     const bounded = yield* Bounded.make(settings.timeoutMillis)
     const sweeping = yield* Bounded.make(settings.sweepTimeoutMillis)
-    const store = PostgresStore.make(client, settings, nodeId, bounded, sweeping)
+    const statements = PostgresStatements.make(client, settings, nodeId)
+    const store = PostgresStore.make(statements, settings, bounded, sweeping)
     // Connecting can take longer than a statement does.
     yield* verify(store.version, Duration.max(settings.timeoutMillis, "5 seconds"))
-    return { store, settings, nodeId }
+    return { store, leases: PostgresLeases.make(statements, bounded), settings, nodeId }
   })
 
-const cacheOver = (store: PostgresStore.PostgresStore, find: PostgresReads.Find, wait?: Elections.WaitForRelease) =>
+const cacheOver = ({ leases, store }: Access, find: PostgresReads.Find, wait?: Elections.WaitForRelease) =>
   Cache.of({
     now: store.now,
     peek: () => undefined,
     get: (clientId, ruleset) => Effect.map(find(clientId), PostgresReads.entryUnder(ruleset)),
-    elect: Elections.make(store, find, wait),
+    elect: Elections.make(leases, find, wait),
     stale: (clientId, ruleset) => Effect.map(store.stale(clientId), PostgresReads.entryUnder(ruleset)),
     supersede: store.supersede,
     withdraw: store.withdraw,
@@ -174,8 +175,8 @@ const cacheOver = (store: PostgresStore.PostgresStore, find: PostgresReads.Find,
 
 const make = (options: Options = {}): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
-    const { store } = yield* openStore(options)
-    return cacheOver(store, PostgresReads.make(store))
+    const access = yield* open(options)
+    return cacheOver(access, PostgresReads.make(access.store))
   })
 
 /**
@@ -204,12 +205,13 @@ const makeTiered = (
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
     const clock = yield* Effect.clock
-    const { nodeId, settings, store } = yield* openStore(options)
-    const find = PostgresReads.make(store)
+    const access = yield* open(options)
+    const { nodeId, settings } = access
+    const find = PostgresReads.make(access.store)
     const releases = Releases.make()
 
     let heardUntil = () => 0n
-    const tier = MemoryTier.make(cacheOver(store, find, releases.wait), find, {
+    const tier = MemoryTier.make(cacheOver(access, find, releases.wait), find, {
       maxEntries: settings.maxEntries,
       unheardNanos: Lifetime.toNanos(settings.unheardMillis),
       nanos: () => clock.unsafeCurrentTimeNanos(),

@@ -23,6 +23,7 @@ import { join } from "node:path"
 import * as Bounded from "../src/internal/bounded.js"
 import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
+import * as PostgresStatements from "../src/internal/postgresStatements.js"
 import * as PostgresStore from "../src/internal/postgresStore.js"
 import { cacheSuite } from "./support/cacheSuite.js"
 import { accepted, ruleset } from "./support/documents.js"
@@ -287,7 +288,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const settings = CacheSettings.settle({})
         if (typeof settings === "string") return yield* Effect.dieMessage(settings)
         const bounded = yield* Bounded.make(settings.timeoutMillis)
-        const store = PostgresStore.make(sql, settings, "test", bounded, bounded)
+        const store = PostgresStore.make(PostgresStatements.make(sql, settings, "test"), settings, bounded, bounded)
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* store.boundary
         const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`

@@ -17,6 +17,7 @@ import * as TestClock from "effect/TestClock"
 import * as Bounded from "../src/internal/bounded.js"
 import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
+import * as PostgresStatements from "../src/internal/postgresStatements.js"
 import * as PostgresStore from "../src/internal/postgresStore.js"
 import * as PostgresSweep from "../src/internal/postgresSweep.js"
 import * as Tables from "../src/internal/tables.js"
@@ -177,7 +178,8 @@ describe("Sweeper", () => {
       const settings = CacheSettings.settle({})
       if (typeof settings === "string") return yield* Effect.dieMessage(settings)
       const [bounded, sweeping] = [yield* Bounded.make("2 seconds"), yield* Bounded.make("1500 millis")]
-      const store = PostgresStore.make(yield* PgClient.PgClient, settings, "test", bounded, sweeping)
+      const statements = PostgresStatements.make(yield* PgClient.PgClient, settings, "test")
+      const store = PostgresStore.make(statements, settings, bounded, sweeping)
       yield* onDelete("PERFORM pg_sleep(0.005);")
       yield* expired(400)
       expect(yield* PostgresSweep.make(store)({ batchSize: 400 })).toEqual({ documents: 400, leases: 0 })

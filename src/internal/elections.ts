@@ -6,8 +6,8 @@ import * as Schedule from "effect/Schedule"
 import type { Cache, Instant } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
 import * as metrics from "./metrics.js"
+import type { Claimed, Lease, PostgresLeases } from "./postgresLeases.js"
 import { type Find, servable } from "./postgresReads.js"
-import type { Claimed, Lease, PostgresStore } from "./postgresStore.js"
 
 /** A holder that gives no sign of life for this long is taken to be dead. */
 const leaseMillis = 3000
@@ -17,8 +17,8 @@ export type WaitForRelease = (clientId: ClientId, atMostMillis: number) => Effec
 
 const onlyWait: WaitForRelease = (_, atMostMillis) => Effect.sleep(atMostMillis)
 
-const keep = (store: PostgresStore, lease: Lease) =>
-  store.renew(lease, leaseMillis).pipe(
+const keep = (leases: PostgresLeases, lease: Lease) =>
+  leases.renew(lease, leaseMillis).pipe(
     Effect.catchAll((error) =>
       Effect.as(Effect.logDebug("The lease on a fetch was not renewed", Cause.fail(error)), true)
     ),
@@ -29,18 +29,18 @@ const keep = (store: PostgresStore, lease: Lease) =>
 
 /** Elections by a lease in a row: of the nodes that miss one client, one fetches and the others wait for its result. */
 export const make =
-  (store: PostgresStore, find: Find, wait: WaitForRelease = onlyWait): Cache["Type"]["elect"] =>
+  (leases: PostgresLeases, find: Find, wait: WaitForRelease = onlyWait): Cache["Type"]["elect"] =>
   (clientId, ruleset, minRemainingMillis = 0) =>
     Effect.gen(function*() {
       let following: Instant | undefined = undefined
       let pause = 25
       while (true) {
         const claimed: Claimed = yield* Effect.acquireRelease(
-          store.claim(clientId, leaseMillis, following),
+          leases.claim(clientId, leaseMillis, following),
           (claimed) =>
             claimed._tag === "Won"
               // A lease that is not given up runs out.
-              ? Effect.ignore(store.release({ clientId, beganAt: claimed.beganAt }))
+              ? Effect.ignore(leases.release({ clientId, beganAt: claimed.beganAt }))
               : Effect.void
         )
         if (claimed._tag === "Held" && claimed.failure !== undefined && claimed.beganAt === following) {
@@ -59,11 +59,11 @@ export const make =
         }
         if (claimed._tag === "Won") {
           const lease = { clientId, beganAt: claimed.beganAt }
-          yield* Effect.forkScoped(keep(store, lease))
+          yield* Effect.forkScoped(keep(leases, lease))
           return {
             _tag: "Elected",
             fetchedAt: lease.beganAt,
-            fail: (failure: string) => Effect.ignore(store.fail(lease, failure))
+            fail: (failure: string) => Effect.ignore(leases.fail(lease, failure))
           } as const
         }
       }

@@ -4,7 +4,8 @@ import type { CacheError, Entry } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
 import * as Batcher from "./batcher.js"
 import * as metrics from "./metrics.js"
-import type { Damaged, Found, PostgresStore } from "./postgresStore.js"
+import type { Damaged, Found } from "./postgresRow.js"
+import type { PostgresStore } from "./postgresStore.js"
 
 /** Looks up the fresh document of a client. */
 export type Find = (clientId: ClientId) => Effect.Effect<Option.Option<Found | Damaged>, CacheError>

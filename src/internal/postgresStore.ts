@@ -1,50 +1,21 @@
-import type * as PgClient from "@effect/sql-pg/PgClient"
 import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
-import type { Instant } from "../Cache.js"
-import type { Cache, CacheError } from "../Cache.js"
+import type { Cache, CacheError, Instant } from "../Cache.js"
 import * as ClientId from "../ClientId.js"
-import type { AcceptedDocument, JsonObject } from "../ClientMetadata.js"
-import { Issue } from "../Issue.js"
+import type { AcceptedDocument } from "../ClientMetadata.js"
 import * as Accepted from "./acceptedDocument.js"
 import type { Bounded, Start } from "./bounded.js"
 import type { Settings } from "./cacheSettings.js"
 import * as DirectQuery from "./directQuery.js"
 import * as Lifetime from "./lifetime.js"
-import * as Members from "./members.js"
 import * as metrics from "./metrics.js"
-
-/** A row that could be read, whatever rule set it was accepted under. */
-export interface Found {
-  readonly document: AcceptedDocument
-  readonly fetchedAt: Instant
-  readonly remainingMillis: number
-  readonly lifetimeMillis: number
-}
-
-/** A row that could not be read (CAC-11). */
-export interface Damaged {
-  readonly document: undefined
-}
-
-const damaged: Damaged = { document: undefined }
-
-/** The state of a lease after a claim on it. */
-export type Claimed =
-  | { readonly _tag: "Won"; readonly beganAt: Instant }
-  | { readonly _tag: "Held"; readonly beganAt: Instant; readonly failure: string | undefined }
-
-/** A lease as its holder knows it. */
-export interface Lease {
-  readonly clientId: ClientId.ClientId
-  readonly beganAt: Instant
-}
+import type { Damaged, Found } from "./postgresRow.js"
+import { columns, readable } from "./postgresRow.js"
+import type { Statements } from "./postgresStatements.js"
 
 /** What a batch of a sweep found and deleted. What it found and did not delete another sweeper had deleted meanwhile. */
 export interface Batch {
@@ -55,41 +26,6 @@ export interface Batch {
 /** A fetch that says that what was fetched before it is gone; with a rule set, only what that one had accepted. */
 export type Withdrawal = Parameters<Cache["Type"]["withdraw"]>[1]
 
-// As text, so that no setting of the client's type parsers or name transforms reaches the document. The instants are
-// seconds since 1970, as doubles: those tell microseconds apart for centuries, and Postgres computes one in a fraction of
-// the time of an exact number.
-const columns = `client_id, ruleset, document::text, judgement::text,
-  date_part('epoch', fetched_at), date_part('epoch', expires_at), date_part('epoch', now())`
-
-// A client may parse numbers, or leave them as text.
-type Instants = [fetched: number | string, expires: number | string, now: number | string]
-type Row = readonly [clientId: string, ruleset: string, document: string, judgement: string, ...Instants]
-
-// What the validator found out beside the document itself, so that a read need not judge it again.
-const Judgement = Schema.Struct({ authMethods: Schema.Array(Schema.String), warnings: Schema.Array(Issue) })
-const decodeJudgement = Schema.decodeUnknownOption(Schema.parseJson(Judgement))
-
-// Most documents have one of a few judgements, so their texts are decoded once.
-const maxJudgements = 100
-const judgements = new Map<string, typeof Judgement.Type>()
-
-const readJudgement = (text: string): typeof Judgement.Type | undefined => {
-  const known = judgements.get(text)
-  if (known !== undefined) return known
-  const judgement = Option.getOrUndefined(decodeJudgement(text))
-  if (judgement !== undefined && judgements.size < maxJudgements) judgements.set(text, judgement)
-  return judgement
-}
-
-/** The JSON object that the validator had accepted; none if the row was damaged since. */
-const readJson = (clientId: string, text: string): JsonObject | undefined => {
-  const json: unknown = JSON.parse(text)
-  return Predicate.isRecord(json) && json.client_id === clientId && Members.haveTheirTypes(json)
-    // What came out of JSON.parse as an object is one.
-    ? json as JsonObject
-    : undefined
-}
-
 /** What is so much later than now is damaged, or older than a correction of the database's clock. */
 const clockErrorMillis = 60_000
 
@@ -99,68 +35,17 @@ const estimatedFrom = 100_000
 /** Documents that one write pushes out of its origin at most: more are there only after the cap was lowered. */
 const maxCrowdedOut = 100
 
-/** How long the failure of a fetch is left for the nodes that waited for it. Nobody else is answered with it. */
-const failureMillis = 5000
-
-const read = ([clientId, ruleset, text, judgementText, ...instants]: Row): Found | undefined => {
-  const [fetched, expires, now] = instants.map(Number) as [number, number, number]
-  // Postgres knows instants that are infinite.
-  if (!Number.isFinite(fetched) || !Number.isFinite(expires)) return undefined
-  const json = readJson(clientId, text)
-  const judgement = readJudgement(judgementText)
-  return json === undefined || judgement === undefined ? undefined : {
-    document: Accepted.make({
-      clientId: clientId as ClientId.ClientId,
-      json,
-      authMethods: judgement.authMethods,
-      warnings: judgement.warnings,
-      ruleset
-    }),
-    fetchedAt: BigInt(Math.round(fetched * 1_000_000)),
-    remainingMillis: (expires - now) * 1000,
-    lifetimeMillis: (expires - fetched) * 1000
-  }
-}
-
-/** The others of a batch must not fail with a row that nobody foresaw. */
-const readSafely = (row: Row): Found | undefined => {
-  try {
-    return read(row)
-  } catch {
-    return undefined
-  }
-}
-
-const readable = (rows: DirectQuery.Rows): Map<string, Found | Damaged> =>
-  // They are the columns that were asked for.
-  new Map((rows as unknown as ReadonlyArray<Row>).map((row) => [row[0], readSafely(row) ?? damaged]))
-
 /**
- * The statements of the Postgres cache, each one round trip and each bounded in time; those that sweep have a bound of
- * their own. `nodeId` names this node to the others, on leases and in announcements.
+ * The statements on the documents, each one round trip and each bounded in time; those that sweep have a bound of their
+ * own.
  */
 export const make = (
-  client: PgClient.PgClient,
-  settings: Settings,
-  nodeId: string,
+  { announcement, documents, instant, later, leases, pool, sql, state, timestamp }: Statements,
+  { maxDocuments, maxPerOrigin, staleMillis, tables }: Settings,
   bounded: Bounded,
   sweeping: Bounded
 ) => {
-  const { maxDocuments, maxPerOrigin, notifications, staleMillis, tables } = settings
-  const sql = client.withoutTransforms()
-  const documents = sql(tables.documents)
-  const leases = sql(tables.leases)
-  const state = sql(tables.state)
-
   const keepsStale = staleMillis > 0
-
-  const instant = (column: string) => sql.literal(`(extract(epoch FROM ${column}) * 1000000)::bigint::text`)
-  // Exact: a microsecond of this century is far inside a double's 53 bits.
-  const timestamp = (at: Instant) => sql`to_timestamp(${String(at)}::float8 / 1000000)`
-  const later = (millis: number) => sql`clock_timestamp() + ${millis}::float8 * interval '1 millisecond'`
-  // Announced in the writing statement, so that a change and its announcement are committed together.
-  const announcement = (kind: "changed" | "released" | "all", clientId = "") =>
-    sql`pg_notify(${tables.channel}, ${`${kind} ${nodeId} ${clientId}`})`
 
   const evicting = (statement: Effect.Effect<unknown, CacheError>): Effect.Effect<void, CacheError> =>
     Effect.map(statement, () => {
@@ -178,7 +63,6 @@ export const make = (
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 
   // The hot path: compiled once here, and prepared once on each connection where that can be.
-  const pool = DirectQuery.poolOf(client)
   const fresh = (name: string, condition: string): DirectQuery.Query => ({
     name: `${tables.channel}_${name}`,
     text: sql`SELECT ${sql.literal(columns)} FROM ${documents}
@@ -315,7 +199,7 @@ export const make = (
               withdrawn = excluded.withdrawn
             WHERE kept.fetched_at <= excluded.fetched_at OR kept.fetched_at > ${later(clockErrorMillis)}
             RETURNING 1
-          ) SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM stored`),
+          ) SELECT ${announcement("changed", clientId)} FROM stored`),
         (rows) => rows.length > 0
       )
       return Effect.tap(stored, (isStored) =>
@@ -337,7 +221,7 @@ export const make = (
           evicted_at < ${timestamp(fetchedAt)} AND NOT EXISTS (
             SELECT 1 FROM ${documents} WHERE client_id = ${clientId} AND fetched_at > ${timestamp(fetchedAt)}
           ) AS current,
-          (SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM superseded) AS announced
+          (SELECT ${announcement("changed", clientId)} FROM superseded) AS announced
         FROM ${state}`),
         (rows) => Arr.unsafeGet(rows, 0).current
       ).pipe(Effect.tap((current) => current ? Effect.void : correctEviction("supersede"))),
@@ -351,74 +235,14 @@ export const make = (
             ruleset = excluded.ruleset, document = NULL, judgement = NULL,
             fetched_at = excluded.fetched_at, expires_at = excluded.expires_at
           RETURNING 1
-        ) SELECT ${notifications ? announcement("changed", clientId) : sql`1`} FROM evicted`)
+        ) SELECT ${announcement("changed", clientId)} FROM evicted`)
       ),
 
     evictAll: evicting(
       bounded("evictAll")(sql`WITH evicted AS (
         UPDATE ${state} SET evicted_at = clock_timestamp() RETURNING 1
-      ) SELECT ${notifications ? announcement("all") : sql`1`} FROM evicted`)
+      ) SELECT ${announcement("all")} FROM evicted`)
     ),
-
-    /**
-     * Takes the lease on a client's fetch if nobody holds it, if its holder gave no sign of life, or if the fetch of its
-     * holder failed and the caller did not wait for that one (`following` says which it waited for).
-     */
-    claim: (
-      clientId: ClientId.ClientId,
-      leaseMillis: number,
-      following: Instant | undefined
-    ): Effect.Effect<Claimed, CacheError> =>
-      Effect.map(
-        bounded("elect")(sql<{ won: string | null; began_at: string | null; failure: string | null }>`WITH won AS (
-            INSERT INTO ${leases} AS held (client_id, holder, began_at, expires_at)
-            VALUES (${clientId}, ${nodeId}, clock_timestamp(), ${later(leaseMillis)})
-            ON CONFLICT (client_id) DO UPDATE SET
-              holder = excluded.holder, began_at = excluded.began_at, expires_at = excluded.expires_at, failure = NULL
-            WHERE held.expires_at <= clock_timestamp() OR (
-              held.failure IS NOT NULL AND held.began_at IS DISTINCT FROM ${
-          following === undefined ? sql`NULL` : timestamp(following)
-        }
-            )
-            RETURNING ${instant("began_at")} AS began_at
-          )
-          SELECT (SELECT began_at FROM won) AS won, ${instant("held.began_at")} AS began_at, held.failure
-          FROM (SELECT 1) AS one LEFT JOIN ${leases} AS held ON held.client_id = ${clientId}`),
-        (rows): Claimed => {
-          const { began_at, failure, won } = Arr.unsafeGet(rows, 0)
-          return won !== null
-            ? { _tag: "Won", beganAt: BigInt(won) }
-            // Without a row the lease was taken in the same moment: the next look shows it.
-            : { _tag: "Held", beganAt: BigInt(began_at ?? "0"), failure: failure ?? undefined }
-        }
-      ),
-
-    /** `false` if another node has taken the lease meanwhile. */
-    renew: ({ beganAt, clientId }: Lease, leaseMillis: number): Effect.Effect<boolean, CacheError> =>
-      Effect.map(
-        bounded("elect")(sql`UPDATE ${leases} SET expires_at = ${later(leaseMillis)}
-          WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
-          RETURNING 1`),
-        (rows) => rows.length > 0
-      ),
-
-    release: ({ beganAt, clientId }: Lease): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(
-        bounded("elect")(sql`WITH released AS (
-          DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${nodeId}
-            AND began_at = ${timestamp(beganAt)} AND failure IS NULL
-          RETURNING 1
-        ) SELECT ${notifications ? announcement("released", clientId) : sql`1`} FROM released`)
-      ),
-
-    fail: ({ beganAt, clientId }: Lease, failure: string): Effect.Effect<void, CacheError> =>
-      Effect.asVoid(
-        bounded("elect")(sql`WITH failed AS (
-          UPDATE ${leases} SET failure = ${failure}, expires_at = ${later(failureMillis)}
-          WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
-          RETURNING 1
-        ) SELECT ${notifications ? announcement("released", clientId) : sql`1`} FROM failed`)
-      ),
 
     /** The moment a sweep takes as its boundary, once for all its batches (SWP-01). */
     boundary: bounded("sweep")(Effect.map(
@@ -430,8 +254,8 @@ export const make = (
     staleBefore: (boundary: Instant): Instant => boundary - BigInt(Math.ceil(staleMillis * 1000)),
 
     /**
-     * Deletes one batch of the documents that expire before the boundary, by their place in the table, which costs little more than one
-     * plain DELETE. It fails rather than wait for a row that someone is writing, and where rows have no such place.
+     * Deletes one batch of the documents that expire before the boundary, by their place in the table, which costs little
+     * more than one plain DELETE. It fails rather than wait for a row that someone is writing, and where rows have no such place.
      * Nothing is found while another sweeper is at it (SWP-05). Who comes to it right after that one may still find what
      * it has deleted.
      */
