@@ -105,7 +105,7 @@ describe("the database", () => {
     (name) =>
       Effect.gen(function*() {
         const { exitCode, stderr, stdout } = yield* run([name, "--database-url", unreachable])
-        expect(stdout).toMatch(/^refused: CacheUnavailable\n {2}.*cannot reach its Postgres server/)
+        expect(stdout).toMatch(/^refused: CacheUnavailable\n {2}.*cannot connect to its Postgres server/)
         expect(stderr + stdout).not.toMatch(/^\s+at |sesame/m)
         expect(exitCode).toBe(1)
       })
