@@ -338,13 +338,13 @@ const make = (
       resolve: (input) =>
         Effect.suspend(() => {
           const entry = cache.peek(input, validator.ruleset)
+          if (entry === undefined) return admitted(input, resolveShared)
           // What the memory tier holds under this string has passed the grammar; the host policy may have changed.
-          return entry === undefined
-            ? admitted(input, resolveShared)
-            : Effect.matchEffect(hostPolicy.check(entry.document.clientId), {
-              onFailure: (error) => Effect.zipRight(refused(error), error),
-              onSuccess: () => hit(entry)
-            })
+          const checked = hostPolicy.check(entry.document.clientId)
+          // A policy that has nothing to wait for need not cost a hit another step of its fiber.
+          return checked === Effect.void
+            ? hit(entry)
+            : Effect.zipRight(Effect.tapError(checked, refused), Effect.suspend(() => hit(entry)))
         }),
       refresh: (input) => admitted(input, refreshShared)
     })
