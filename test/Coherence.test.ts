@@ -4,6 +4,7 @@ import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-ci
 import type * as ClientMetadata from "effect-cimd/ClientMetadata"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -196,6 +197,39 @@ describe("a read into memory", () => {
       set.mockRestore()
       expect(Exit.isInterrupted(exit)).toBe(true)
       expect(books).toEqual([new Map()])
+    }).pipe(Effect.scoped))
+})
+
+interface Write {
+  readonly document: ReturnType<typeof accepted>
+  readonly fetchedAt: bigint
+}
+
+describe("writes into memory", () => {
+  it.effect("CAC-05: one that was stored and ends after a later one does not take its place", () =>
+    Effect.gen(function*() {
+      const behind = Context.get(yield* Layer.build(Cache.layerMemory()), Cache.Cache)
+      const [earlier, later, refused] = [1, 2, 0].map((fetch) => ({
+        document: accepted("https://app.example/writes.json", { client_name: `fetch ${fetch}` }),
+        fetchedAt: BigInt(fetch)
+      })) as [Write, Write, Write]
+      const answer = yield* Deferred.make<boolean>()
+      const tier = MemoryTier.make(
+        {
+          ...behind,
+          put: (document) =>
+            document === earlier.document ? Deferred.await(answer) : Effect.succeed(document === later.document)
+        },
+        () => Effect.never,
+        { maxEntries: 10, unheardNanos: 1_000_000_000n, heardUntil: () => 0n, nanos: () => 0n }
+      )
+      const put = ({ document, fetchedAt }: Write) => tier.cache.put(document, { fetchedAt, timeToLive: "1 hour" })
+      const slow = yield* Effect.fork(put(earlier))
+      yield* Effect.yieldNow()
+      expect([yield* put(later), yield* put(refused)]).toEqual([true, false])
+      yield* Deferred.succeed(answer, true)
+      yield* Fiber.join(slow)
+      expect(tier.cache.peek(earlier.document.clientId, ruleset)).toBeUndefined()
     }).pipe(Effect.scoped))
 })
 

@@ -130,8 +130,8 @@ export const make = (
       filling(document.clientId, behind.put(document, options), (stored, startedAt) => {
         const lifetime = Lifetime.toMillis(options.timeToLive)
         if (stored) remember(document, options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
-        // A later document is in the database, so what is remembered may be as old as this one.
-        else memory.delete(document.clientId)
+        // A later document is in the database, so what is remembered, or is about to be, may be as old as this one.
+        else changed(document.clientId)
       }, () => {
         changed(document.clientId)
         heedsOwn = true
