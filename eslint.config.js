@@ -89,8 +89,25 @@ export default tseslint.config(
       "no-restricted-imports": "off"
     }
   },
+  // The walls between the rooms of src/internal. A relative import is the only way in: nothing of it is exported.
+  ...[
+    { room: "rules", closed: ["fetch", "postgres"], paths: [{ name: "effect/Effect", message: "Rules are pure." }] },
+    { room: "fetch", closed: ["postgres"], paths: [] },
+    { room: "postgres", closed: ["fetch"], paths: [] }
+  ].map(({ closed, paths, room }) => ({
+    files: [`src/internal/${room}/**/*.ts`],
+    rules: {
+      "no-restricted-imports": ["error", {
+        paths: [...perModule, ...paths],
+        patterns: [{
+          regex: `(^|/)(${closed.join("|")})/`,
+          message: `src/internal/${room} must not depend on this room; see docs/architecture.md.`
+        }]
+      }]
+    }
+  })),
   {
-    files: ["src/*.ts", "src/testing/**/*.ts"],
+    files: ["src/*.ts", "src/testing/*.ts"],
     plugins: { local: { rules: { "documented-exports": documentedExports } } },
     rules: { "local/documented-exports": "error" }
   }

@@ -207,7 +207,7 @@ const sizes = (url: Redacted.Redacted) =>
   }).pipe(
     Effect.provide(
       // To fill the table takes longer than a connection may be silent. One connection, so that one process has touched all.
-      Layer.merge(Validator.layer(), PostgresCache.layerClient({ url, maxConnections: 1, maxSilence: "5 minutes" }))
+      Layer.merge(Validator.layer(), PostgresCache.layerClient({ url, maxConnections: 1, socketTimeout: "5 minutes" }))
     )
   )
 
@@ -275,7 +275,7 @@ const sweeps = (url: Redacted.Redacted) =>
         Validator.layer(),
         Layer.provideMerge(
           PostgresCache.layer({ timeout: "1 minute" }),
-          PostgresCache.layerClient({ url, maxConnections: 10, maxSilence: "5 minutes" })
+          PostgresCache.layerClient({ url, maxConnections: 10, socketTimeout: "5 minutes" })
         )
       )
     )

@@ -80,7 +80,7 @@ const measure = Effect.gen(function*() {
   })
 })
 
-const World = FetcherTest.layer({ startRate: { starts: 1_000_000, per: 1 } }).pipe(
+const World = FetcherTest.layer({ rateLimit: { limit: 1_000_000, window: 1 } }).pipe(
   Layer.provideMerge(Origin.layer),
   Layer.provide(HostPolicy.layerPublic)
 )

@@ -85,7 +85,7 @@ const fetchAll = (place: Place, path: string, options: Fetcher.Options, size: nu
   }).pipe(Effect.provide(world(place, options)))
 
 const world = ({ ca, port }: Place, options: Fetcher.Options) =>
-  Fetcher.layerWithoutDependencies({ ca, concurrency: 64, failurePause: { minimum: 0, maximum: 0 }, ...options }).pipe(
+  Fetcher.layerWithoutDependencies({ ca, concurrency: 64, backoff: { initial: 0, maximum: 0 }, ...options }).pipe(
     Layer.provide(Layer.effect(
       Dialer.Dialer,
       Effect.map(Dialer.Dialer, ({ dial }) => ({ dial: () => dial("127.0.0.1", port) }))

@@ -1,6 +1,6 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import { CurrentTables } from "../src/internal/tables.js"
+import { CurrentTables } from "../src/internal/postgres/tableNames.js"
 
 export default Effect.gen(function*() {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()

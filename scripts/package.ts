@@ -75,7 +75,11 @@ try {
   writeFileSync(join(consumer, "imports.js"), modules.map((name) => `import ${JSON.stringify(name)}\n`).join(""))
   run([process.execPath, "imports.js"], { cwd: consumer })
   for (
-    const closed of ["effect-cimd/internal/acceptedDocument", "effect-cimd/cli/main", "effect-cimd/dist/src/Cache.js"]
+    const closed of [
+      "effect-cimd/internal/rules/acceptedDocument",
+      "effect-cimd/cli/main",
+      "effect-cimd/dist/src/Cache.js"
+    ]
   ) {
     run([process.execPath, "--input-type=module", "--eval", `import ${JSON.stringify(closed)}`], {
       cwd: consumer,

@@ -17,12 +17,13 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
-import { assertAccepted } from "./internal/acceptedDocument.js"
-import * as CacheSettings from "./internal/cacheSettings.js"
 import * as Lifetime from "./internal/lifetime.js"
 import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
 import * as metrics from "./internal/metrics.js"
+import * as CacheSettings from "./internal/postgres/options.js"
+import { assertAccepted } from "./internal/rules/acceptedDocument.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
 import { temporarilyUnavailable } from "./OAuthError.js"
 
@@ -122,17 +123,6 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
 }
 
 /**
- * The options of the cache in memory cannot be kept.
- *
- * @since 0.1.0
- * @category errors
- */
-export class CacheInvalid extends Schema.TaggedError<CacheInvalid>("effect-cimd/Cache/CacheInvalid")(
-  "CacheInvalid",
-  { message: Schema.String }
-) {}
-
-/**
  * How many rows a sweep removed from each table (SWP-07).
  *
  * @since 0.1.0
@@ -172,8 +162,8 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
     options: {
       readonly fetchedAt: Instant
       readonly timeToLive: Duration.DurationInput
-      /** Whether `stale` may answer with it once it has expired; it may by default (FRS-09). */
-      readonly mayBeStale?: boolean | undefined
+      /** Whether `stale` must not return it once it has expired; defaults to `false` (FRS-09). */
+      readonly mustRevalidate?: boolean | undefined
     }
   ) => Effect.Effect<boolean, CacheError>
   /**
@@ -183,13 +173,13 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   readonly supersede: (clientId: ClientId, fetchedAt: Instant) => Effect.Effect<boolean, CacheError>
   /**
    * Elects who fetches a client that `get` did not find. While another node fetches it, this waits for its result, and
-   * for no longer than that node shows signs of life. A document that has no more than `minRemainingMillis` left does
-   * not count as found; 0 unless told.
+   * for no longer than that node shows signs of life. A document that has no more than `minRemaining` of its
+   * lifetime left does not count as found; defaults to `0`.
    */
   readonly elect: (
     clientId: ClientId,
     ruleset: string,
-    minRemainingMillis?: number
+    options?: { readonly minRemaining?: Duration.DurationInput | undefined }
   ) => Effect.Effect<Election, CacheError, Scope.Scope>
   /**
    * The last document of a client that has expired, for as long as the cache was told to keep such documents; for
@@ -223,13 +213,12 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
  */
 export interface MemoryOptions extends CacheSettings.MemoryOptions {}
 
-const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], CacheInvalid> =>
+const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], InvalidOptions> =>
   Effect.gen(function*() {
     const clock = yield* Effect.clock
-    const settings = CacheSettings.settleMemory(options)
-    if (typeof settings === "string") return yield* new CacheInvalid({ message: settings })
+    const settings = yield* CacheSettings.settleMemory(options)
     const store = new MemoryStore(settings.maxEntries)
-    const staleFor = Lifetime.toNanos(settings.staleMillis)
+    const staleIfError = Lifetime.toNanos(settings.staleMillis)
     const nanos = () => clock.unsafeCurrentTimeNanos()
     let evictedAllAt = -1n
 
@@ -275,7 +264,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
           const remembered = store.get(clientId)
           const now = nanos()
           return remembered === undefined || remembered.withdrawn || remembered.expiresAt > now ||
-              remembered.expiresAt + staleFor <= now
+              remembered.expiresAt + staleIfError <= now
             ? Option.none()
             : Option.fromNullable(entryOf(remembered, ruleset, now))
         }),
@@ -294,7 +283,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
           if (remembered?.document !== undefined) forget(clientId, fetchedAt)
           return true
         }),
-      put: (document, { fetchedAt, mayBeStale = true, timeToLive }) =>
+      put: (document, { fetchedAt, mustRevalidate = false, timeToLive }) =>
         Effect.sync(() => {
           assertAccepted(document)
           if (fetchedAt <= evictedAllAt) return false
@@ -306,7 +295,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
             expiresAt,
             heldUntil: expiresAt,
             lifetimeMillis,
-            withdrawn: !mayBeStale
+            withdrawn: mustRevalidate
           })
         }),
       evict: (clientId) =>
@@ -321,7 +310,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
       }),
       sweep: () =>
         Effect.sync(() => {
-          const documents = store.deleteExpired(nanos() - staleFor)
+          const documents = store.deleteExpired(nanos() - staleIfError)
           metrics.sweptRows.unsafeUpdate(documents, [])
           return { documents, leases: 0 }
         })
@@ -342,7 +331,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], C
  * @since 0.1.0
  * @category layers
  */
-export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache, CacheInvalid> =>
+export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache, InvalidOptions> =>
   Layer.effect(Cache, makeMemory(options))
 
 /**
@@ -353,5 +342,5 @@ export const layerMemory = (options?: MemoryOptions): Layer.Layer<Cache, CacheIn
  */
 export const layerMemoryConfig = (
   options: Config.Config.Wrap<MemoryOptions>
-): Layer.Layer<Cache, CacheInvalid | ConfigError.ConfigError> =>
+): Layer.Layer<Cache, InvalidOptions | ConfigError.ConfigError> =>
   Layer.effect(Cache, Effect.flatMap(Config.unwrap(options), makeMemory))

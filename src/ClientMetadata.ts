@@ -5,7 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
-import { meaningId } from "./internal/annotations.js"
+import { meaningId } from "./internal/rules/memberMeaning.js"
 import type { Issue } from "./Issue.js"
 
 /**

@@ -17,9 +17,10 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
 import { connect, isIP, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
+import * as Tunnel from "./internal/fetch/proxyTunnel.js"
+import { destroy, ignore, whenConnected } from "./internal/fetch/sockets.js"
 import * as OptionReader from "./internal/optionReader.js"
-import { destroy, ignore, whenConnected } from "./internal/sockets.js"
-import * as Tunnel from "./internal/tunnel.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
  * No connection could be made to an address.
@@ -37,17 +38,6 @@ export class DialError extends Schema.TaggedError<DialError>("effect-cimd/Dialer
     }.`
   }
 }
-
-/**
- * The options cannot be kept. The message says which, and what they have to be.
- *
- * @since 0.1.0
- * @category errors
- */
-export class DialerInvalid extends Schema.TaggedError<DialerInvalid>("effect-cimd/Dialer/DialerInvalid")(
-  "DialerInvalid",
-  { message: Schema.String }
-) {}
 
 /**
  * Connects to addresses that the fetcher has checked (ADR-02).
@@ -129,7 +119,7 @@ export interface ProxyOptions {
  * @since 0.1.0
  * @category layers
  */
-export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer, DialerInvalid> =>
+export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer, InvalidOptions> =>
   Layer.effect(Dialer, throughProxy(options))
 
 /**
@@ -152,31 +142,26 @@ export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer, Diale
  */
 export const layerHttpProxyConfig = (
   options: Config.Config.Wrap<ProxyOptions>
-): Layer.Layer<Dialer, DialerInvalid | ConfigError.ConfigError> =>
+): Layer.Layer<Dialer, InvalidOptions | ConfigError.ConfigError> =>
   Layer.effect(Dialer, Effect.flatMap(Config.unwrap(options), throughProxy))
 
-const throughProxy = (options: ProxyOptions): Effect.Effect<Context.Tag.Service<Dialer>, DialerInvalid> => {
-  const faults = faultsOf(options)
-  return faults.length > 0
-    ? new DialerInvalid({ message: `The options of the proxy cannot be kept: ${faults.join("; ")}.` })
-    : Effect.succeed(dialerOf((address, port) =>
+const throughProxy = (options: ProxyOptions): Effect.Effect<Context.Tag.Service<Dialer>, InvalidOptions> => {
+  const { authorization, host, port } = options
+  return OptionReader.read("Dialer", ({ report, whole }) => {
+    if (typeof host !== "string" || !/^[\x21-\x7e]+$/.test(host)) {
+      report("`host` must be the name or the address of the proxy")
+    }
+    whole("port", port, Number.NaN, 65_535)
+    if (authorization !== undefined && !isFieldValue(authorization)) {
+      report("`authorization` must be redacted, and one line of printable ASCII, such as `Basic dXNlcjpwYXNz`")
+    }
+    return dialerOf((address, dialedPort) =>
       Effect.tap(
-        connected(options.host, options.port),
-        (socket) => Tunnel.open(socket, tunnelRequest(address, port, options.authorization))
+        connected(host, port),
+        (socket) => Tunnel.open(socket, tunnelRequest(address, dialedPort, authorization))
       )
-    ))
-}
-
-const faultsOf = ({ authorization, host, port }: ProxyOptions): ReadonlyArray<string> => {
-  const { faults, whole } = OptionReader.make()
-  if (typeof host !== "string" || !/^[\x21-\x7e]+$/.test(host)) {
-    faults.push("`host` must be the name or the address of the proxy")
-  }
-  whole("port", port, Number.NaN, 65_535)
-  if (authorization !== undefined && !isFieldValue(authorization)) {
-    faults.push("`authorization` must be redacted, and printable ASCII on one line, as `Basic dXNlcjpwYXNz`")
-  }
-  return faults
+    )
+  })
 }
 
 const isFieldValue = (authorization: Redacted.Redacted): boolean =>

@@ -145,8 +145,8 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
  * @since 0.1.0
  * @category errors
  */
-export class StatusRefused extends Schema.TaggedError<StatusRefused>("effect-cimd/FetchError/StatusRefused")(
-  "StatusRefused",
+export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("effect-cimd/FetchError/UnexpectedStatus")(
+  "UnexpectedStatus",
   { clientId: Schema.String, status: Schema.Int }
 ) {
   override get message(): string {
@@ -164,10 +164,12 @@ export class StatusRefused extends Schema.TaggedError<StatusRefused>("effect-cim
  * @since 0.1.0
  * @category errors
  */
-export class RedirectRefused extends Schema.TaggedError<RedirectRefused>("effect-cimd/FetchError/RedirectRefused")(
-  "RedirectRefused",
-  { clientId: Schema.String, status: Schema.Int, location: Schema.optional(Schema.String) }
-) {
+export class UnexpectedRedirect
+  extends Schema.TaggedError<UnexpectedRedirect>("effect-cimd/FetchError/UnexpectedRedirect")(
+    "UnexpectedRedirect",
+    { clientId: Schema.String, status: Schema.Int, location: Schema.optional(Schema.String) }
+  )
+{
   override get message(): string {
     return `${this.clientId} redirects (status ${this.status}) to ${
       this.location ?? "no location"
@@ -186,9 +188,9 @@ export class RedirectRefused extends Schema.TaggedError<RedirectRefused>("effect
  * @since 0.1.0
  * @category errors
  */
-export class ContentTypeRefused
-  extends Schema.TaggedError<ContentTypeRefused>("effect-cimd/FetchError/ContentTypeRefused")(
-    "ContentTypeRefused",
+export class UnsupportedContentType
+  extends Schema.TaggedError<UnsupportedContentType>("effect-cimd/FetchError/UnsupportedContentType")(
+    "UnsupportedContentType",
     { clientId: Schema.String, contentType: Schema.optional(Schema.String) }
   )
 {
@@ -208,9 +210,9 @@ export class ContentTypeRefused
  * @since 0.1.0
  * @category errors
  */
-export class ContentEncodingRefused
-  extends Schema.TaggedError<ContentEncodingRefused>("effect-cimd/FetchError/ContentEncodingRefused")(
-    "ContentEncodingRefused",
+export class UnsupportedContentEncoding
+  extends Schema.TaggedError<UnsupportedContentEncoding>("effect-cimd/FetchError/UnsupportedContentEncoding")(
+    "UnsupportedContentEncoding",
     { clientId: Schema.String, contentEncoding: Schema.String }
   )
 {
@@ -344,10 +346,10 @@ export const FetchError = Schema.Union(
   ConnectFailed,
   TlsFailed,
   FetchTimeout,
-  StatusRefused,
-  RedirectRefused,
-  ContentTypeRefused,
-  ContentEncodingRefused,
+  UnexpectedStatus,
+  UnexpectedRedirect,
+  UnsupportedContentType,
+  UnsupportedContentEncoding,
   ResponseTooLarge,
   ResponseTruncated,
   ResponseMalformed,

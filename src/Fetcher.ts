@@ -21,29 +21,29 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type { SecureContext, TLSSocket } from "node:tls"
 import type * as ClientId from "./ClientId.js"
 import * as Dialer from "./Dialer.js"
 import * as Errors from "./FetchError.js"
 import * as Freshness from "./Freshness.js"
 import { HostPolicy } from "./HostPolicy.js"
-import * as Budget from "./internal/budget.js"
-import * as CheckedAddresses from "./internal/checkedAddresses.js"
-import { connect } from "./internal/connect.js"
-import * as Deadline from "./internal/deadline.js"
-import type { Refusal } from "./internal/exchange.js"
-import { exchange } from "./internal/exchange.js"
-import type { FetchOptions, Settings } from "./internal/fetchSettings.js"
-import { settle } from "./internal/fetchSettings.js"
-import * as HttpResponse from "./internal/httpResponse.js"
+import * as CheckedAddresses from "./internal/fetch/checkedAddresses.js"
+import * as Deadline from "./internal/fetch/deadline.js"
+import type { Refusal } from "./internal/fetch/exchange.js"
+import { exchange } from "./internal/fetch/exchange.js"
+import { connect } from "./internal/fetch/happyEyeballs.js"
+import * as HttpResponse from "./internal/fetch/httpResponse.js"
+import * as Limiter from "./internal/fetch/limiter.js"
+import type { FetchOptions, Settings } from "./internal/fetch/options.js"
+import { settle } from "./internal/fetch/options.js"
+import * as Target from "./internal/fetch/requestTarget.js"
+import type { HeadRefused } from "./internal/fetch/responseRules.js"
+import * as ResponseRules from "./internal/fetch/responseRules.js"
+import { codeOf } from "./internal/fetch/sockets.js"
+import * as Secure from "./internal/fetch/tls.js"
 import * as metrics from "./internal/metrics.js"
-import type { HeadRefused } from "./internal/responseRules.js"
-import * as ResponseRules from "./internal/responseRules.js"
-import * as Secure from "./internal/secure.js"
-import { codeOf } from "./internal/sockets.js"
 import * as Spans from "./internal/spans.js"
-import * as Target from "./internal/target.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 import * as NameLookup from "./NameLookup.js"
 
 /**
@@ -68,17 +68,6 @@ export interface Response {
  * @category errors
  */
 export type FetchError = Errors.FetchError
-
-/**
- * The options cannot be kept. The message says which, and what they have to be.
- *
- * @since 0.1.0
- * @category errors
- */
-export class FetcherInvalid extends Schema.TaggedError<FetcherInvalid>("effect-cimd/Fetcher/FetcherInvalid")(
-  "FetcherInvalid",
-  { message: Schema.String }
-) {}
 
 /**
  * What the fetcher may be told; every limit has a default.
@@ -139,12 +128,9 @@ const toFetchError = (
 }
 
 const make = Effect.fnUntraced(function*(options: Options = {}) {
-  const settings = settle(options)
-  if (typeof settings === "string") {
-    return yield* new FetcherInvalid({ message: settings })
-  }
+  const settings = yield* settle(options)
   const secureContext = Secure.context(settings.ca)
-  const budget = Budget.make(settings.budget)
+  const budget = Limiter.make(settings.limits)
   return Fetcher.of(fetcherOf({
     settings,
     secureContext,
@@ -158,7 +144,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
   readonly settings: Settings
   readonly secureContext: SecureContext
-  readonly budget: Budget.Budget
+  readonly budget: Limiter.Limiter
   readonly policy: HostPolicy["Type"]
   readonly lookup: NameLookup.NameLookup["Type"]["lookup"]
   readonly dial: Dialer.Dialer["Type"]["dial"]
@@ -243,7 +229,7 @@ const outcomeOf = (exit: Exit.Exit<Response, FetchError>) =>
  */
 export const layerWithoutDependencies = (
   options?: Options
-): Layer.Layer<Fetcher, FetcherInvalid, HostPolicy | NameLookup.NameLookup | Dialer.Dialer> =>
+): Layer.Layer<Fetcher, InvalidOptions, HostPolicy | NameLookup.NameLookup | Dialer.Dialer> =>
   Layer.effect(Fetcher, make(options))
 
 /**
@@ -256,7 +242,7 @@ export const layerWithoutDependenciesConfig = (
   config: Config.Config.Wrap<Options>
 ): Layer.Layer<
   Fetcher,
-  FetcherInvalid | ConfigError.ConfigError,
+  InvalidOptions | ConfigError.ConfigError,
   HostPolicy | NameLookup.NameLookup | Dialer.Dialer
 > => Layer.effect(Fetcher, Effect.flatMap(Config.unwrap(config), make))
 
@@ -268,7 +254,7 @@ const dependencies = Layer.merge(NameLookup.layer, Dialer.layer)
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<Fetcher, FetcherInvalid, HostPolicy> =>
+export const layer = (options?: Options): Layer.Layer<Fetcher, InvalidOptions, HostPolicy> =>
   Layer.provide(layerWithoutDependencies(options), dependencies)
 
 /**
@@ -289,5 +275,5 @@ export const layer = (options?: Options): Layer.Layer<Fetcher, FetcherInvalid, H
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<Fetcher, FetcherInvalid | ConfigError.ConfigError, HostPolicy> =>
+): Layer.Layer<Fetcher, InvalidOptions | ConfigError.ConfigError, HostPolicy> =>
   Layer.provide(layerWithoutDependenciesConfig(config), dependencies)

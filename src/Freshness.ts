@@ -5,12 +5,12 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
-import * as CacheControl from "./internal/cacheControl.js"
-import * as HttpDate from "./internal/httpDate.js"
-import { millisOf } from "./internal/optionReader.js"
+import * as CacheControl from "./internal/fetch/cacheControl.js"
+import * as HttpDate from "./internal/fetch/httpDate.js"
+import * as OptionReader from "./internal/optionReader.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
  * What the response headers say about its freshness.
@@ -24,10 +24,10 @@ export interface Freshness {
   /** `no-cache`: never to be served without asking the origin again (FRS-04). */
   readonly noCache: boolean
   /**
-   * `false` when it must not be served past its lifetime, whatever its origin answers by then: `must-revalidate`,
+   * `true` when it must not be served past its lifetime, whatever its origin answers by then: `must-revalidate`,
    * `proxy-revalidate`, `s-maxage`, `no-cache` (RFC 9111, section 4.2.4; FRS-09).
    */
-  readonly mayBeStale: boolean
+  readonly mustRevalidate: boolean
   /** Seconds of freshness left when the response arrived; negative if stale; absent if the origin said nothing. */
   readonly remaining: number | undefined
 }
@@ -44,7 +44,7 @@ export interface Policy {
   /** Kept at most this long; 24 hours unless told (FRS-07). */
   readonly maximum: Duration.DurationInput
   /** Kept this long when the origin says nothing; 5 minutes unless told (FRS-06). */
-  readonly unspecified: Duration.DurationInput
+  readonly fallback: Duration.DurationInput
   /** How long `no-cache` responses are kept; not stored unless told (FRS-04). */
   readonly noCache?: Duration.DurationInput | undefined
 }
@@ -58,19 +58,8 @@ export interface Policy {
 export const defaultPolicy: Policy = {
   minimum: "60 seconds",
   maximum: "24 hours",
-  unspecified: "5 minutes"
+  fallback: "5 minutes"
 }
-
-/**
- * The bounds contradict one another, or are no lengths of time that a cache can keep to.
- *
- * @since 0.1.0
- * @category errors
- */
-export class PolicyInvalid extends Schema.TaggedError<PolicyInvalid>("effect-cimd/Freshness/PolicyInvalid")(
-  "PolicyInvalid",
-  { message: Schema.String }
-) {}
 
 /**
  * The policy with some of its bounds changed, checked: every bound is finite, and the minimum is not above the
@@ -79,29 +68,30 @@ export class PolicyInvalid extends Schema.TaggedError<PolicyInvalid>("effect-cim
  * @since 0.1.0
  * @category constructors
  */
-export const makePolicy = (changes: Partial<Policy> = {}): Effect.Effect<Policy, PolicyInvalid> => {
-  const { maximum, minimum, noCache, unspecified } = changes
+export const makePolicy = (changes: Partial<Policy> = {}): Effect.Effect<Policy, InvalidOptions> => {
+  const { fallback, maximum, minimum, noCache } = changes
   const policy: Policy = {
     minimum: minimum ?? defaultPolicy.minimum,
     maximum: maximum ?? defaultPolicy.maximum,
-    unspecified: unspecified ?? defaultPolicy.unspecified,
+    fallback: fallback ?? defaultPolicy.fallback,
     ...(noCache === undefined ? {} : { noCache })
   }
-  for (const name of ["minimum", "maximum", "unspecified", "noCache"] as const) {
-    const bound = policy[name]
-    if (bound !== undefined && !Number.isFinite(millisOf(bound))) {
-      return new PolicyInvalid({
-        message: `\`${name}\` must be a finite length of time, but is ${String(bound)}: nothing is kept for ever.`
-      })
+  return OptionReader.read("Freshness", ({ report }) => {
+    for (const name of ["minimum", "maximum", "fallback", "noCache"] as const) {
+      const bound = policy[name]
+      if (bound !== undefined && !Number.isFinite(OptionReader.millisOf(bound))) {
+        report(`\`${name}\` must be a finite duration, but is ${String(bound)}`)
+      }
     }
-  }
-  return Duration.greaterThan(policy.minimum, policy.maximum)
-    ? new PolicyInvalid({
-      message: `The minimum (${Duration.format(policy.minimum)}) is above the maximum (${
-        Duration.format(policy.maximum)
-      }): lower \`minimum\` or raise \`maximum\`.`
-    })
-    : Effect.succeed(policy)
+    if (OptionReader.millisOf(policy.minimum) > OptionReader.millisOf(policy.maximum)) {
+      report(
+        `\`minimum\` (${Duration.format(policy.minimum)}) must not be greater than \`maximum\` (${
+          Duration.format(policy.maximum)
+        })`
+      )
+    }
+    return policy
+  })
 }
 
 /** RFC 9111, section 1.2.2: what a cache takes for every number that is too large. */
@@ -170,7 +160,7 @@ export const read = (
   return {
     storable: !has("no-store") && !has("private") && !values("vary").some(namesEverything),
     noCache: has("no-cache"),
-    mayBeStale: !["must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"].some(has),
+    mustRevalidate: ["must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"].some(has),
     remaining: lifetime === undefined ? undefined : lifetime - Math.max(apparentAge, age + delay)
   }
 }
@@ -202,7 +192,7 @@ export const timeToLive = (
   const minimum = Duration.toMillis(policy.minimum)
   const wanted = freshness.noCache
     ? Duration.toMillis(policy.noCache ?? 0)
-    : Math.max(minimum, remainingMillis(freshness, residentTime) ?? Duration.toMillis(policy.unspecified))
+    : Math.max(minimum, remainingMillis(freshness, residentTime) ?? Duration.toMillis(policy.fallback))
   const kept = Math.min(wanted, maximum)
   return kept > 0 ? Option.some(Duration.millis(kept)) : Option.none()
 }

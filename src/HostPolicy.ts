@@ -12,9 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as ClientId from "./ClientId.js"
-import * as Address from "./internal/address.js"
-import * as HostPattern from "./internal/hostPattern.js"
-import { isLoopbackHost } from "./internal/uri.js"
+import * as Address from "./internal/fetch/addressRules.js"
+import * as OptionReader from "./internal/optionReader.js"
+import * as HostPattern from "./internal/rules/hostPattern.js"
+import { isLoopbackHost } from "./internal/rules/uri.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
@@ -75,19 +77,6 @@ export interface Options {
   readonly development?: { readonly issuer: string } | undefined
 }
 
-/**
- * The options cannot be kept. The message says which one, and what to write instead.
- *
- * @since 0.1.0
- * @category errors
- */
-export class HostPolicyInvalid
-  extends Schema.TaggedError<HostPolicyInvalid>("effect-cimd/HostPolicy/HostPolicyInvalid")(
-    "HostPolicyInvalid",
-    { message: Schema.String }
-  )
-{}
-
 /** The issuer's host; nothing if the issuer is no http or https URL. */
 const hostOfIssuer = (issuer: string): string | undefined => {
   if (!URL.canParse(issuer)) {
@@ -97,7 +86,7 @@ const hostOfIssuer = (issuer: string): string | undefined => {
   return protocol === "https:" || protocol === "http:" ? hostname : undefined
 }
 
-const faultOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): string | undefined => {
+const issueOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): string | undefined => {
   const host = hostOfIssuer(issuer)
   if (host === undefined) {
     return `The issuer "${issuer}" is no http or https URL: give the issuer identifier of this authorization server.`
@@ -109,7 +98,7 @@ const faultOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): st
 }
 
 /** Why an allowed host could never be a client under the other options: the pattern would do nothing. */
-const faultOfAllowed = (pattern: string, options: Options): string | undefined => {
+const issueOfAllowed = (pattern: string, options: Options): string | undefined => {
   if (pattern === "localhost") {
     return options.development ? undefined : "`allow` holds localhost, which only `development` permits: remove it."
   }
@@ -130,22 +119,16 @@ const faultOfAllowed = (pattern: string, options: Options): string | undefined =
   }
 }
 
-const faultOf = (options: Options): string | undefined => {
-  for (const list of ["allow", "block"] as const) {
-    for (const pattern of options[list] ?? []) {
-      const fault = HostPattern.fault(pattern)
-      if (fault !== undefined) {
-        return `\`${list}\` holds ${JSON.stringify(pattern)}: ${fault}.`
-      }
-    }
-  }
-  for (const pattern of options.allow ?? []) {
-    const fault = faultOfAllowed(pattern, options)
-    if (fault !== undefined) {
-      return fault
-    }
-  }
-  return options.development && faultOfDevelopment(options.development)
+const issuesOf = (options: Options): ReadonlyArray<string> => {
+  const malformed = (["allow", "block"] as const).flatMap((list) =>
+    (options[list] ?? []).flatMap((pattern) => {
+      const issue = HostPattern.fault(pattern)
+      return issue === undefined ? [] : [`\`${list}\` contains ${JSON.stringify(pattern)}: ${issue}`]
+    })
+  )
+  const useless = malformed.length > 0 ? [] : (options.allow ?? []).map((pattern) => issueOfAllowed(pattern, options))
+  const development = options.development && issueOfDevelopment(options.development)
+  return [...malformed, ...[...useless, development].filter((issue) => issue !== undefined)]
 }
 
 const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
@@ -191,10 +174,9 @@ const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
 }
 
 const make = Effect.fnUntraced(function*(options: Options) {
-  const fault = faultOf(options)
-  if (fault !== undefined) {
-    return yield* new HostPolicyInvalid({ message: fault })
-  }
+  yield* OptionReader.read("HostPolicy", ({ report }) => {
+    for (const issue of issuesOf(options)) report(issue)
+  })
   if (options.development !== undefined) {
     yield* Effect.logWarning(
       "Development mode: clients on localhost and loopback addresses are accepted. Never run it in production."
@@ -217,7 +199,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<HostPolicy, HostPolicyInvalid> =>
+export const layer = (options: Options): Layer.Layer<HostPolicy, InvalidOptions> =>
   Layer.effect(HostPolicy, make(options))
 
 /**
@@ -238,7 +220,7 @@ export const layer = (options: Options): Layer.Layer<HostPolicy, HostPolicyInval
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<HostPolicy, HostPolicyInvalid | ConfigError.ConfigError> =>
+): Layer.Layer<HostPolicy, InvalidOptions | ConfigError.ConfigError> =>
   Layer.effect(HostPolicy, Effect.flatMap(Config.unwrap(config), make))
 
 /**

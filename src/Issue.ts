@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { printable } from "./internal/text.js"
+import { printable } from "./internal/rules/text.js"
 
 /**
  * One finding: which rule was broken, where, and what to do about it.

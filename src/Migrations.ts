@@ -9,8 +9,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import migration0001 from "../migrations/0001_client_metadata_documents.js"
-import { defectsToFailures } from "./internal/sqlFaults.js"
-import * as tables from "./internal/tables.js"
+import { defectsToFailures } from "./internal/postgres/sqlErrors.js"
+import * as tables from "./internal/postgres/tableNames.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
  * Where the tables live. The migrations and the cache must agree on it.
@@ -20,8 +21,7 @@ import * as tables from "./internal/tables.js"
  */
 export type TableNames = tables.TableNames
 
-const resolved = (names: TableNames | undefined): Effect.Effect<tables.Tables, Migrator.MigrationError> =>
-  Effect.mapError(tables.resolve(names), (message) => new Migrator.MigrationError({ reason: "failed", message }))
+const settle = (names: TableNames | undefined) => tables.settle("Migrations", names)
 
 /**
  * The migrations, for a host that runs them with its own `Migrator`. Numbers are this library's own, so give them a
@@ -31,13 +31,16 @@ const resolved = (names: TableNames | undefined): Effect.Effect<tables.Tables, M
  * @category loaders
  */
 export const loader = (names?: TableNames): Migrator.Loader =>
-  Effect.map(resolved(names), (current) => {
-    const at = <A, E, R>(migration: Effect.Effect<A, E, R>) =>
-      Effect.succeed(Effect.provideService(migration, tables.CurrentTables, current))
-    return [
-      [1, "client_metadata_documents", at(migration0001)]
-    ]
-  })
+  Effect.map(
+    Effect.mapError(settle(names), ({ message }) => new Migrator.MigrationError({ reason: "failed", message })),
+    (current) => {
+      const at = <A, E, R>(migration: Effect.Effect<A, E, R>) =>
+        Effect.succeed(Effect.provideService(migration, tables.CurrentTables, current))
+      return [
+        [1, "client_metadata_documents", at(migration0001)]
+      ]
+    }
+  )
 
 /**
  * Brings the tables to the version that this library needs, and answers the migrations that were run. Processes that
@@ -50,11 +53,11 @@ export const run = (
   names?: TableNames
 ): Effect.Effect<
   ReadonlyArray<readonly [id: number, name: string]>,
-  Migrator.MigrationError | SqlError,
+  InvalidOptions | Migrator.MigrationError | SqlError,
   SqlClient.SqlClient
 > =>
   Effect.gen(function*() {
-    const current = yield* resolved(names)
+    const current = yield* settle(names)
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     return yield* sql.withTransaction(Effect.gen(function*() {
       // Two migrators that meet a fresh database race to create its tables, so one waits for the other to commit.
@@ -94,4 +97,5 @@ export const run = (
  */
 export const layer = (
   names?: TableNames
-): Layer.Layer<never, Migrator.MigrationError | SqlError, SqlClient.SqlClient> => Layer.effectDiscard(run(names))
+): Layer.Layer<never, InvalidOptions | Migrator.MigrationError | SqlError, SqlClient.SqlClient> =>
+  Layer.effectDiscard(run(names))

@@ -13,8 +13,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { lookup, promises, TIMEOUT } from "node:dns"
+import { codeOf } from "./internal/fetch/sockets.js"
 import * as OptionReader from "./internal/optionReader.js"
-import { codeOf } from "./internal/sockets.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
  * A name could not be looked up.
@@ -36,19 +37,6 @@ export class NameLookupError extends Schema.TaggedError<NameLookupError>("effect
     }.`
   }
 }
-
-/**
- * The options cannot be kept. The message says which, and what they have to be.
- *
- * @since 0.1.0
- * @category errors
- */
-export class NameLookupInvalid
-  extends Schema.TaggedError<NameLookupInvalid>("effect-cimd/NameLookup/NameLookupInvalid")(
-    "NameLookupInvalid",
-    { message: Schema.String }
-  )
-{}
 
 /**
  * Which DNS servers are asked, and for how long.
@@ -121,27 +109,24 @@ const serviceOf = (makeResolver: () => promises.Resolver, patienceMillis: number
   }
 }
 
-const make = (options: Options): Effect.Effect<Service, NameLookupInvalid> => {
-  const { faults, millis } = OptionReader.make()
-  const timeout = millis("timeout", options.timeout, "1 second")
-  const makeResolver = () => {
+const make = (options: Options): Effect.Effect<Service, InvalidOptions> => {
+  const resolverWith = (timeout: number) => {
     const resolver = new promises.Resolver({ timeout, tries: 2 })
     if (options.servers !== undefined) resolver.setServers(options.servers)
     return resolver
   }
-  if (options.servers?.length === 0) {
-    faults.push("`servers` is empty: leave it out to ask the system's")
-  }
-  if (faults.length === 0) {
-    try {
-      makeResolver()
-    } catch (error) {
-      faults.push(`\`servers\` must be addresses, with a port or without (${String(error)})`)
+  return OptionReader.read("NameLookup", ({ millis, report }) => {
+    const timeout = millis("timeout", options.timeout, "1 second")
+    if (options.servers?.length === 0) {
+      report("`servers` must not be empty; leave it out to use the DNS servers of the system")
     }
-  }
-  return faults.length === 0
-    ? Effect.succeed(serviceOf(makeResolver, timeout * 3))
-    : new NameLookupInvalid({ message: `The options of the name lookup cannot be kept: ${faults.join("; ")}.` })
+    try {
+      resolverWith(1)
+    } catch (error) {
+      report(`\`servers\` must be addresses, with or without a port (${String(error)})`)
+    }
+    return serviceOf(() => resolverWith(timeout), timeout * 3)
+  })
 }
 
 /**
@@ -152,7 +137,7 @@ const make = (options: Options): Effect.Effect<Service, NameLookupInvalid> => {
  * @since 0.1.0
  * @category layers
  */
-export const layerWith = (options: Options): Layer.Layer<NameLookup, NameLookupInvalid> =>
+export const layerWith = (options: Options): Layer.Layer<NameLookup, InvalidOptions> =>
   Layer.effect(NameLookup, make(options))
 
 /**
@@ -163,7 +148,7 @@ export const layerWith = (options: Options): Layer.Layer<NameLookup, NameLookupI
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<NameLookup, NameLookupInvalid | ConfigError.ConfigError> =>
+): Layer.Layer<NameLookup, InvalidOptions | ConfigError.ConfigError> =>
   Layer.effect(NameLookup, Effect.flatMap(Config.unwrap(options), make))
 
 /**

@@ -19,24 +19,25 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { Cache } from "./Cache.js"
-import * as Announcements from "./internal/announcements.js"
-import * as Bounded from "./internal/bounded.js"
-import * as CacheSettings from "./internal/cacheSettings.js"
-import * as DirectQuery from "./internal/directQuery.js"
-import * as Elections from "./internal/elections.js"
 import * as Lifetime from "./internal/lifetime.js"
-import * as MemoryTier from "./internal/memoryTier.js"
-import { millisOf } from "./internal/optionReader.js"
-import * as PostgresLeases from "./internal/postgresLeases.js"
-import * as PostgresPool from "./internal/postgresPool.js"
-import * as PostgresReads from "./internal/postgresReads.js"
-import * as PostgresStatements from "./internal/postgresStatements.js"
-import * as PostgresStore from "./internal/postgresStore.js"
-import * as PostgresSweep from "./internal/postgresSweep.js"
-import * as Releases from "./internal/releases.js"
-import * as SilentSocket from "./internal/silentSocket.js"
-import { sqlState } from "./internal/sqlFaults.js"
-import * as tables from "./internal/tables.js"
+import * as OptionReader from "./internal/optionReader.js"
+import * as PostgresStore from "./internal/postgres/documents.js"
+import * as Elections from "./internal/postgres/elections.js"
+import * as PostgresLeases from "./internal/postgres/leases.js"
+import * as MemoryTier from "./internal/postgres/memoryTier.js"
+import * as Announcements from "./internal/postgres/notifications.js"
+import * as CacheSettings from "./internal/postgres/options.js"
+import * as PostgresPool from "./internal/postgres/pool.js"
+import * as DirectQuery from "./internal/postgres/preparedQuery.js"
+import * as PostgresReads from "./internal/postgres/reads.js"
+import * as Releases from "./internal/postgres/releaseNotifications.js"
+import * as SilentSocket from "./internal/postgres/socketTimeout.js"
+import { sqlState } from "./internal/postgres/sqlErrors.js"
+import * as PostgresStatements from "./internal/postgres/statements.js"
+import * as PostgresSweep from "./internal/postgres/sweep.js"
+import * as tables from "./internal/postgres/tableNames.js"
+import * as Bounded from "./internal/postgres/timeout.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
  * The cache cannot start: the server does not answer, the tables are missing, or they are of another version (CAC-08).
@@ -49,7 +50,7 @@ export class CacheUnavailable
   extends Schema.TaggedError<CacheUnavailable>("effect-cimd/PostgresCache/CacheUnavailable")(
     "CacheUnavailable",
     {
-      reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused", "InvalidOptions"),
+      reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused"),
       cause: Schema.optional(Schema.Defect)
     }
   )
@@ -71,10 +72,6 @@ export class CacheUnavailable
       case "Refused":
         return "Postgres refuses to let the client metadata cache use its tables; see the cause. " +
           "Check the rights of its user with: psql \"$DATABASE_URL\" -c '\\dp'"
-      case "InvalidOptions":
-        return this.cause instanceof Error
-          ? this.cause.message
-          : "The options of the client metadata cache are invalid."
     }
   }
 }
@@ -141,13 +138,12 @@ interface Access {
 }
 
 /** Access to the tables, once they and their server have been seen. */
-const open = (options: TieredOptions): Effect.Effect<Access, CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
+const open = (
+  options: TieredOptions
+): Effect.Effect<Access, CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
-    const settings = CacheSettings.settle(options)
-    if (typeof settings === "string") {
-      return yield* new CacheUnavailable({ reason: "InvalidOptions", cause: new Error(settings) })
-    }
+    const settings = yield* CacheSettings.settle(options)
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
     const bounded = yield* Bounded.make(settings.timeoutMillis)
     const sweeping = yield* Bounded.make(settings.sweepTimeoutMillis)
@@ -173,7 +169,9 @@ const cacheOver = ({ leases, store }: Access, find: PostgresReads.Find, wait?: E
     sweep: PostgresSweep.make(store)
   })
 
-const make = (options: Options = {}): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
+const make = (
+  options: Options = {}
+): Effect.Effect<Cache["Type"], CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const access = yield* open(options)
     return cacheOver(access, PostgresReads.make(access.store))
@@ -185,7 +183,7 @@ const make = (options: Options = {}): Effect.Effect<Cache["Type"], CacheUnavaila
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<Cache, CacheUnavailable, PgClient.PgClient> =>
+export const layer = (options?: Options): Layer.Layer<Cache, CacheUnavailable | InvalidOptions, PgClient.PgClient> =>
   Layer.scoped(Cache, make(options))
 
 /**
@@ -196,12 +194,12 @@ export const layer = (options?: Options): Layer.Layer<Cache, CacheUnavailable, P
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<Cache, CacheUnavailable | ConfigError.ConfigError, PgClient.PgClient> =>
+): Layer.Layer<Cache, CacheUnavailable | InvalidOptions | ConfigError.ConfigError, PgClient.PgClient> =>
   Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), make))
 
 const makeTiered = (
   options: TieredOptions = {}
-): Effect.Effect<Cache["Type"], CacheUnavailable, PgClient.PgClient | Scope.Scope> =>
+): Effect.Effect<Cache["Type"], CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
     const clock = yield* Effect.clock
@@ -246,7 +244,7 @@ const makeTiered = (
  * import * as Layer from "effect/Layer"
  *
  * const Live = Layer.provide(
- *   PostgresCache.layerTiered({ staleFor: "1 day" }),
+ *   PostgresCache.layerTiered({ staleIfError: "1 day" }),
  *   PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") })
  * )
  * ```
@@ -254,8 +252,9 @@ const makeTiered = (
  * @since 0.1.0
  * @category layers
  */
-export const layerTiered = (options?: TieredOptions): Layer.Layer<Cache, CacheUnavailable, PgClient.PgClient> =>
-  Layer.scoped(Cache, makeTiered(options))
+export const layerTiered = (
+  options?: TieredOptions
+): Layer.Layer<Cache, CacheUnavailable | InvalidOptions, PgClient.PgClient> => Layer.scoped(Cache, makeTiered(options))
 
 /**
  * {@link layerTiered} with its options read from `Config`.
@@ -265,7 +264,7 @@ export const layerTiered = (options?: TieredOptions): Layer.Layer<Cache, CacheUn
  */
 export const layerTieredConfig = (
   options: Config.Config.Wrap<TieredOptions>
-): Layer.Layer<Cache, CacheUnavailable | ConfigError.ConfigError, PgClient.PgClient> =>
+): Layer.Layer<Cache, CacheUnavailable | InvalidOptions | ConfigError.ConfigError, PgClient.PgClient> =>
   Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), makeTiered))
 
 /**
@@ -286,7 +285,7 @@ export interface ClientConfig extends PgClient.PgClientConfig {
    * longer, and no statement may take longer: the server gives it up then too, by `statement_timeout`, which is left
    * alone where it is set already and where `prepare` is off. Where `stream` is given, its sockets are left alone.
    */
-  readonly maxSilence?: Duration.DurationInput | undefined
+  readonly socketTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -299,14 +298,13 @@ export interface ClientConfig extends PgClient.PgClientConfig {
  */
 export const layerClient = (
   config: ClientConfig
-): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable> =>
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable | InvalidOptions> =>
   Layer.unwrapScoped(Effect.gen(function*() {
     const { connectTimeout, prepare = true } = config
-    const silence = millisOf(config.maxSilence ?? "10 seconds")
-    if (!(silence >= 1)) {
-      const fault = `\`maxSilence\` must be a length of time from 1 ms on, but is ${String(config.maxSilence)}.`
-      return yield* new CacheUnavailable({ reason: "InvalidOptions", cause: new Error(fault) })
-    }
+    const silence = yield* OptionReader.read(
+      "PostgresCache",
+      ({ millis }) => millis("socketTimeout", config.socketTimeout, "10 seconds", { most: Number.POSITIVE_INFINITY })
+    )
     const stream = config.stream ?? SilentSocket.make(silence)
     // A pooler may hand a connection on to others, with what is set on it.
     const statementMillis = prepare ? silence : Number.POSITIVE_INFINITY
@@ -338,5 +336,5 @@ export const layerClient = (
  */
 export const layerClientConfig = (
   config: Config.Config.Wrap<ClientConfig>
-): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable | ConfigError.ConfigError> =>
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable | InvalidOptions | ConfigError.ConfigError> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(config), layerClient))

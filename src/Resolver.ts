@@ -11,7 +11,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Election, Entry, Instant } from "./Cache.js"
 import { Cache, CacheError } from "./Cache.js"
@@ -23,11 +22,13 @@ import { Fetcher } from "./Fetcher.js"
 import * as Freshness from "./Freshness.js"
 import type { HostRefused } from "./HostPolicy.js"
 import { HostPolicy } from "./HostPolicy.js"
-import { maxLengthAllowed } from "./internal/clientIdGrammar.js"
 import * as Failures from "./internal/failures.js"
-import * as Flights from "./internal/flights.js"
 import * as metrics from "./internal/metrics.js"
+import * as OptionReader from "./internal/optionReader.js"
+import { maxLengthAllowed } from "./internal/rules/clientIdGrammar.js"
+import * as Flights from "./internal/singleFlight.js"
 import * as Spans from "./internal/spans.js"
+import type { InvalidOptions } from "./InvalidOptions.js"
 import type { InvalidDocument, UnauthorizedClient } from "./Validator.js"
 import { Validator } from "./Validator.js"
 
@@ -43,7 +44,7 @@ export interface Resolution {
   readonly source: "memory" | "postgres" | "origin"
   /**
    * Whether the document has expired and is answered with only because its origin has a fault. It happens only if the
-   * cache was told, by `staleFor`, to keep expired documents.
+   * cache was told, by `staleIfError`, to keep expired documents.
    */
   readonly stale: boolean
 }
@@ -84,17 +85,6 @@ export interface Options {
 }
 
 /**
- * The options cannot be kept.
- *
- * @since 0.1.0
- * @category errors
- */
-export class ResolverInvalid extends Schema.TaggedError<ResolverInvalid>("effect-cimd/Resolver/ResolverInvalid")(
-  "ResolverInvalid",
-  { message: Schema.String }
-) {}
-
-/**
  * Answers with the accepted document of a client identifier, be it cached or fetched.
  *
  * @since 0.1.0
@@ -130,24 +120,21 @@ const maxTriedAhead = 10_000
 
 type Services = Cache | Fetcher | Validator | HostPolicy
 
-const validated = (options: Options): Effect.Effect<void, ResolverInvalid> => {
-  const { maxClientIdLength = maxLengthAllowed, refreshAhead = 0 } = options
-  if (!(refreshAhead >= 0 && refreshAhead <= maxAhead)) {
-    return new ResolverInvalid({
-      message: `refreshAhead must be the last part of a lifetime, from 0 to ${maxAhead}, but is ${refreshAhead}.`
-    })
-  }
-  if (!(Number.isInteger(maxClientIdLength) && maxClientIdLength >= 1 && maxClientIdLength <= maxLengthAllowed)) {
-    return new ResolverInvalid({
-      message: `maxClientIdLength must be an integer from 1 to ${maxLengthAllowed}, but is ${maxClientIdLength}.`
-    })
-  }
-  return Effect.void
-}
+const settle = (options: Options) =>
+  OptionReader.read("Resolver", ({ report }) => {
+    const { maxClientIdLength = maxLengthAllowed, refreshAhead = 0 } = options
+    if (!(refreshAhead >= 0 && refreshAhead <= maxAhead)) {
+      report(`\`refreshAhead\` must be a fraction of the lifetime between 0 and ${maxAhead}, but is ${refreshAhead}`)
+    }
+    if (!(Number.isInteger(maxClientIdLength) && maxClientIdLength >= 1 && maxClientIdLength <= maxLengthAllowed)) {
+      report(`\`maxClientIdLength\` must be an integer between 1 and ${maxLengthAllowed}, but is ${maxClientIdLength}`)
+    }
+    return { maxClientIdLength, refreshAhead }
+  })
 
 const make = (
   options: Options = {}
-): Effect.Effect<Resolver["Type"], ResolverInvalid | Freshness.PolicyInvalid, Services | Scope.Scope> =>
+): Effect.Effect<Resolver["Type"], InvalidOptions, Services | Scope.Scope> =>
   Effect.gen(function*() {
     const cache = yield* Cache
     const fetcher = yield* Fetcher
@@ -155,11 +142,10 @@ const make = (
     const hostPolicy = yield* HostPolicy
     const scope = yield* Effect.scope
 
-    yield* validated(options)
-    const { refreshAhead = 0 } = options
+    const { maxClientIdLength, refreshAhead } = yield* settle(options)
     const freshness = yield* Freshness.makePolicy(options.freshness)
     const grammar: ClientId.Options = {
-      maxLength: options.maxClientIdLength,
+      maxLength: maxClientIdLength,
       loopback: hostPolicy.loopback,
       addressLiterals: hostPolicy.addressLiterals
     }
@@ -190,7 +176,7 @@ const make = (
         const current = fetchedAt === undefined || (yield* withoutCache(true)(Option.match(timeToLive, {
           onNone: () => cache.supersede(clientId, fetchedAt),
           onSome: (timeToLive) =>
-            cache.put(document, { fetchedAt, timeToLive, mayBeStale: response.freshness.mayBeStale })
+            cache.put(document, { fetchedAt, timeToLive, mustRevalidate: response.freshness.mustRevalidate })
         })))
         metrics.origins.unsafeUpdate(1, [])
         return { resolution: { document, source: "origin", stale: false }, current } satisfies Outcome
@@ -233,7 +219,9 @@ const make = (
       attempts = maxAttempts
     ): Effect.Effect<Resolution, ResolveError> =>
       Effect.flatMap(
-        withoutCache<Election | undefined>(undefined)(cache.elect(clientId, validator.ruleset, minRemainingMillis)),
+        withoutCache<Election | undefined>(undefined)(
+          cache.elect(clientId, validator.ruleset, { minRemaining: minRemainingMillis })
+        ),
         (election): Effect.Effect<Outcome, ResolveError> => {
           switch (election?._tag) {
             case undefined:
@@ -374,7 +362,7 @@ const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<Resolver, ResolverInvalid | Freshness.PolicyInvalid, Services> =>
+export const layer = (options?: Options): Layer.Layer<Resolver, InvalidOptions, Services> =>
   Layer.scoped(Resolver, make(options))
 
 /**
@@ -385,5 +373,5 @@ export const layer = (options?: Options): Layer.Layer<Resolver, ResolverInvalid 
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<Resolver, ResolverInvalid | Freshness.PolicyInvalid | ConfigError.ConfigError, Services> =>
+): Layer.Layer<Resolver, InvalidOptions | ConfigError.ConfigError, Services> =>
   Layer.scoped(Resolver, Effect.flatMap(Config.unwrap(options), make))

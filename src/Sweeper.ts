@@ -12,23 +12,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { CacheError, Swept } from "./Cache.js"
 import { Cache } from "./Cache.js"
 import * as metrics from "./internal/metrics.js"
 import * as OptionReader from "./internal/optionReader.js"
-
-/**
- * The sweeper's options cannot be kept (SWP-03).
- *
- * @since 0.1.0
- * @category errors
- */
-export class SweeperInvalid extends Schema.TaggedError<SweeperInvalid>("effect-cimd/Sweeper/SweeperInvalid")(
-  "SweeperInvalid",
-  { message: Schema.String }
-) {}
+import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
  * How often to sweep, and how much at a time.
@@ -57,7 +46,7 @@ export class Sweeper extends Context.Tag("effect-cimd/Sweeper")<Sweeper, {
   readonly sweepNow: Effect.Effect<Swept, CacheError>
 }>() {}
 
-const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, Cache | Scope.Scope> =>
+const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, Cache | Scope.Scope> =>
   Effect.gen(function*() {
     const cache = yield* Cache
     const { batchSize, interval } = yield* settle(options)
@@ -91,19 +80,11 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], SweeperInvalid, 
 /** A timer of Node.js takes 24 days, and a turn may be moved by a tenth. */
 const longestInterval = Duration.toMillis("22 days")
 
-const settle = (
-  options: Options
-): Effect.Effect<{ readonly interval: number; readonly batchSize: number }, SweeperInvalid> => {
-  const { faults, millis, whole } = OptionReader.make()
-  const settings = {
+const settle = (options: Options) =>
+  OptionReader.read("Sweeper", ({ millis, whole }) => ({
     interval: millis("interval", options.interval, Number.NaN, { most: longestInterval }),
     batchSize: whole("batchSize", options.batchSize, 10_000)
-  }
-  return faults.length === 0 ? Effect.succeed(settings) : new SweeperInvalid({
-    message: `The options of the sweeper are invalid: ${faults.join("; ")}. ` +
-      "It needs an interval, such as Sweeper.layer({ interval: \"10 minutes\" })."
-  })
-}
+  }))
 
 /**
  * The service, and a fiber that sweeps on the schedule for as long as the layer's scope is open.
@@ -111,7 +92,7 @@ const settle = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Sweeper, SweeperInvalid, Cache> =>
+export const layer = (options: Options): Layer.Layer<Sweeper, InvalidOptions, Cache> =>
   Layer.scoped(Sweeper, make(options))
 
 /**
@@ -130,5 +111,5 @@ export const layer = (options: Options): Layer.Layer<Sweeper, SweeperInvalid, Ca
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<Sweeper, SweeperInvalid | ConfigError.ConfigError, Cache> =>
+): Layer.Layer<Sweeper, InvalidOptions | ConfigError.ConfigError, Cache> =>
   Layer.scoped(Sweeper, Effect.flatMap(Config.unwrap(options), make))

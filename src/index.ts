@@ -33,6 +33,10 @@ export * as HostPolicy from "./HostPolicy.js"
 /**
  * @since 0.1.0
  */
+export * as InvalidOptions from "./InvalidOptions.js"
+/**
+ * @since 0.1.0
+ */
 export * as Issue from "./Issue.js"
 /**
  * @since 0.1.0

@@ -14,16 +14,16 @@ describe("Cache.layerMemory", () => {
     [{ maxEntries: 0 }, "`maxEntries` must be a positive integer"],
     [{ maxEntries: Number.NaN }, "`maxEntries` must be a positive integer"],
     [{ maxEntries: 2 ** 24 + 1 }, "`maxEntries` must be a positive integer up to 16777216"],
-    [{ staleFor: "abc" as never }, "`staleFor` must be a length of time"],
-    [{ staleFor: Number.NaN }, "`staleFor` must be a length of time"],
-    [{ staleFor: -1 }, "`staleFor` must be a length of time"],
-    [{ staleFor: "400 days" }, "`staleFor` must be a length of time from 0 ms to 365 days"]
+    [{ staleIfError: "abc" as never }, "`staleIfError` must be a length of time"],
+    [{ staleIfError: Number.NaN }, "`staleIfError` must be a length of time"],
+    [{ staleIfError: -1 }, "`staleIfError` must be a length of time"],
+    [{ staleIfError: "400 days" }, "`staleIfError` must be a length of time from 0 ms to 365 days"]
   ]
   for (const [options, fault] of invalid) {
     it.effect(`does not start with options that are invalid: ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Cache.layerMemory(options))))
-        expect(error).toMatchObject({ _tag: "CacheInvalid", message: expect.stringContaining(fault) })
+        expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(fault) })
       }))
   }
 
@@ -42,7 +42,7 @@ describe("Cache.layerMemory", () => {
           Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["ENTRIES", maxEntries]])))
         )
       expect(yield* under("2")).toBe(2)
-      expect((yield* Effect.flip(under("0")))._tag).toBe("CacheInvalid")
+      expect((yield* Effect.flip(under("0")))._tag).toBe("InvalidOptions")
       expect((yield* Effect.flip(under("two")))._tag).toBe("ConfigError")
     }))
 })

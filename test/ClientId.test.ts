@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
-import { findings, isPlain } from "../src/internal/clientIdGrammar.js"
+import { findings, isPlain } from "../src/internal/rules/clientIdGrammar.js"
 
 const found = (input: unknown, options?: ClientId.Options): ReadonlyArray<string> =>
   ClientId.issues(input, options).map((issue) => `${issue.severity} ${issue.rule}`)

@@ -3,7 +3,7 @@ import * as fc from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
-import * as Members from "../src/internal/members.js"
+import * as Members from "../src/internal/rules/memberTypes.js"
 import { accepted, brief, findings, minimal } from "./support/validate.js"
 
 const members: ReadonlyArray<{ readonly name: string; readonly source: string; readonly example: unknown }> = JSON

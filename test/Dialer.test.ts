@@ -11,7 +11,7 @@ import * as Redacted from "effect/Redacted"
 import { connect, Socket } from "node:net"
 import { inspect } from "node:util"
 import { describe, expect } from "vitest"
-import * as Tunnel from "../src/internal/tunnel.js"
+import * as Tunnel from "../src/internal/fetch/proxyTunnel.js"
 import { clientId } from "./support/clientId.js"
 import { listening } from "./support/listening.js"
 
@@ -207,7 +207,7 @@ describe("The dialer through a proxy", () => {
     it.effect(`FET-13: a ${name} of the proxy that cannot be kept fails the layer and is named: ${inspect(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Dialer.layerHttpProxy(options))))
-        expect(error).toMatchObject({ _tag: "DialerInvalid", message: expect.stringContaining(`\`${name}\``) })
+        expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(`\`${name}\``) })
         expect(error.message).not.toContain("s3cr")
       }))
   }

@@ -17,7 +17,7 @@ const refused = (count: number) =>
 
 describe("failures that travel to other nodes", () => {
   it("CAC-11: a verdict is only for those of its rule set; the failure of a fetch is for all", () => {
-    const gone = new FetchError.StatusRefused({ clientId, status: 404 })
+    const gone = new FetchError.UnexpectedStatus({ clientId, status: 404 })
     const unauthorized = new Validator.UnauthorizedClient({ clientId, declared: ["none"], supported: [] })
     for (const failure of [refused(2), unauthorized, gone]) {
       expect(Failures.decode(Failures.encode(failure, "a"), "a")).toEqual(failure)
@@ -28,7 +28,7 @@ describe("failures that travel to other nodes", () => {
   })
 
   it("what another version wrote is no failure", () => {
-    for (const text of ["", "{}", "null", JSON.stringify(new FetchError.StatusRefused({ clientId, status: 404 }))]) {
+    for (const text of ["", "{}", "null", JSON.stringify(new FetchError.UnexpectedStatus({ clientId, status: 404 }))]) {
       expect(Failures.decode(text, "a")).toBeUndefined()
     }
   })
@@ -45,12 +45,12 @@ describe("failures that travel to other nodes", () => {
     expect(Failures.concernsAll(refused(1))).toBe(true)
   })
 
-  const status = (status: number) => new FetchError.StatusRefused({ clientId, status })
+  const status = (status: number) => new FetchError.UnexpectedStatus({ clientId, status })
   const throttled = (reason: "failed" | "rate" | "busy", originFault?: boolean) =>
     new FetchError.Throttled({ clientId, reason, originFault, retryAfterMillis: 10 })
   const faults = [
     ...[500, 503, 599, 429, 403].map(status),
-    new FetchError.RedirectRefused({ clientId, status: 302 }),
+    new FetchError.UnexpectedRedirect({ clientId, status: 302 }),
     new FetchError.LookupFailed({ clientId, host: "app.example", code: "ESERVFAIL" }),
     new FetchError.ConnectFailed({ clientId, attempts: [] }),
     new FetchError.TlsFailed({ clientId, address: "192.0.2.1", code: "CERT_HAS_EXPIRED", detail: "" }),
@@ -61,8 +61,8 @@ describe("failures that travel to other nodes", () => {
   const findings = [
     ...[404, 410, 400, 401, 204].map(status),
     new FetchError.AddressBlocked({ clientId, address: "10.0.0.1", reason: "private" }),
-    new FetchError.ContentTypeRefused({ clientId }),
-    new FetchError.ContentEncodingRefused({ clientId, contentEncoding: "gzip" }),
+    new FetchError.UnsupportedContentType({ clientId }),
+    new FetchError.UnsupportedContentEncoding({ clientId, contentEncoding: "gzip" }),
     new FetchError.ResponseTooLarge({ clientId, part: "body", limit: 1 }),
     new FetchError.ResponseMalformed({ clientId, reason: "" }),
     refused(1),

@@ -86,13 +86,13 @@ describe("Fetcher", () => {
         .toEqual(
           asked.map(([, host, target]) => [host.replace(/:.*/, ""), ["Host", host], target])
         )
-    }).pipe(Effect.provide(world({ startRate: { starts: 1000, per: 1000 } }))))
+    }).pipe(Effect.provide(world({ rateLimit: { limit: 1000, window: 1000 } }))))
 
   it.live("FET-03: a 404 carries its status", () =>
     Effect.gen(function*() {
       const fetcher = yield* Fetcher.Fetcher
       const error = yield* Effect.flip(fetcher.fetch(clientId(url)))
-      expect(error).toMatchObject({ _tag: "StatusRefused", status: 404, clientId: url })
+      expect(error).toMatchObject({ _tag: "UnexpectedStatus", status: 404, clientId: url })
     }).pipe(Effect.provide(world())))
 
   for (

@@ -155,7 +155,7 @@ describe("FRS-02: Cache-Control", () => {
   it("FRS-02: Pragma is for requests, and other cache fields are for other caches", () => {
     assert.deepStrictEqual(
       read(["Pragma", "no-cache"], ["Surrogate-Control", "no-store"], ["CDN-Cache-Control", "max-age=5"]),
-      { storable: true, noCache: false, mayBeStale: true, remaining: undefined }
+      { storable: true, noCache: false, mustRevalidate: false, remaining: undefined }
     )
   })
 })
@@ -186,7 +186,7 @@ describe("FRS-03: not to be stored", () => {
   )
 
   it("FRS-03: no policy stores it", () => {
-    const eager = { minimum: "1 hour", maximum: "1 day", unspecified: "1 hour", noCache: "1 hour" } as const
+    const eager = { minimum: "1 hour", maximum: "1 day", fallback: "1 hour", noCache: "1 hour" } as const
     assert.isUndefined(seconds(read(...control("no-store, no-cache, max-age=100")), eager))
   })
 })
@@ -203,7 +203,7 @@ describe("FRS-04: no-cache", () => {
   )
 
   it("FRS-04: its bound is its own: below the minimum, never above the maximum", () => {
-    const policy = { minimum: "1 minute", maximum: "2 minutes", unspecified: "1 minute" } as const
+    const policy = { minimum: "1 minute", maximum: "2 minutes", fallback: "1 minute" } as const
     assert.strictEqual(seconds(read(...control("no-cache")), { ...policy, noCache: "1 second" }), 1)
     assert.strictEqual(seconds(read(...control("no-cache")), { ...policy, noCache: "1 hour" }), 120)
     assert.isUndefined(seconds(read(...control("no-cache")), { ...policy, noCache: 0 }))
@@ -240,7 +240,7 @@ describe("FRS-06: nothing said", () => {
   ])("FRS-06: %j is kept for the default lifetime, without heuristics", (headers) => {
     assert.isUndefined(read(...headers).remaining)
     assert.strictEqual(seconds(read(...headers)), 300)
-    assert.strictEqual(seconds(read(...headers), { ...Freshness.defaultPolicy, unspecified: "10 minutes" }), 600)
+    assert.strictEqual(seconds(read(...headers), { ...Freshness.defaultPolicy, fallback: "10 minutes" }), 600)
   })
 })
 
@@ -256,8 +256,8 @@ describe("FRS-07: the bounds", () => {
   })
 
   it("FRS-07: hold for the default lifetime too", () => {
-    assert.strictEqual(seconds(read(), { minimum: 0, maximum: "1 minute", unspecified: "5 minutes" }), 60)
-    assert.strictEqual(seconds(read(), { minimum: "10 minutes", maximum: "1 hour", unspecified: "5 minutes" }), 600)
+    assert.strictEqual(seconds(read(), { minimum: 0, maximum: "1 minute", fallback: "5 minutes" }), 60)
+    assert.strictEqual(seconds(read(), { minimum: "10 minutes", maximum: "1 hour", fallback: "5 minutes" }), 600)
   })
 
   it("FRS-07: without a minimum, what is stale is not stored", () => {
@@ -268,7 +268,7 @@ describe("FRS-07: the bounds", () => {
   })
 
   it("FRS-07: the maximum wins over a minimum above it", () => {
-    const policy = { minimum: "1 hour", maximum: "1 minute", unspecified: "1 hour" } as const
+    const policy = { minimum: "1 hour", maximum: "1 minute", fallback: "1 hour" } as const
     assert.strictEqual(seconds(read(...control("max-age=0")), policy), 60)
   })
 
@@ -279,7 +279,7 @@ describe("FRS-07: the bounds", () => {
       assert.deepStrictEqual(changed, { ...Freshness.defaultPolicy, maximum: "1 hour", noCache: "1 second" })
       const crossed = yield* Effect.flip(Freshness.makePolicy({ maximum: "30 seconds" }))
       assert.include(crossed.message, "The minimum (1m) is above the maximum (30s)")
-      for (const name of ["minimum", "maximum", "unspecified", "noCache"] as const) {
+      for (const name of ["minimum", "maximum", "fallback", "noCache"] as const) {
         for (const bound of [Duration.infinity, -1, "-1 second", Number.NaN]) {
           const { message } = yield* Effect.flip(Freshness.makePolicy({ [name]: bound }))
           assert.include(message, `\`${name}\` must be a finite length of time`)
@@ -405,7 +405,7 @@ describe("whatever the headers hold", () => {
     const policy = fc.record({
       minimum: bound,
       maximum: bound,
-      unspecified: bound,
+      fallback: bound,
       noCache: fc.option(bound, { nil: undefined })
     })
     fc.assert(

@@ -125,7 +125,7 @@ const valueOf = ([name, value]: Header, request: Request, time: number): string 
   return request.rfc850date?.includes(name.toLowerCase()) ? rfc850(date) : date.toUTCString()
 }
 
-const policy: Freshness.Policy = { minimum: 0, maximum: Duration.weeks(52_000), unspecified: 0 }
+const policy: Freshness.Policy = { minimum: 0, maximum: Duration.weeks(52_000), fallback: 0 }
 
 const freshnessOf = (request: Request, time: number): Freshness.Freshness => {
   const headers = (request.response_headers ?? []).map((header) => [header[0], valueOf(header, request, time)] as const)
@@ -139,13 +139,13 @@ const lifetimeOf = (freshness: Freshness.Freshness): number =>
 const replay = ({ requests }: Test): ReadonlyArray<boolean> => {
   let time = now
   let freshUntil = -Infinity
-  let mayBeStale = false
+  let mustRevalidate = true
   return requests.map((request) => {
-    const served = time < freshUntil || (request.disconnect === true && mayBeStale)
+    const served = time < freshUntil || (request.disconnect === true && !mustRevalidate)
     if (!served) {
       const freshness = freshnessOf(request, time)
       freshUntil = time + lifetimeOf(freshness)
-      mayBeStale = freshness.mayBeStale
+      mustRevalidate = freshness.mustRevalidate
     }
     time += request.pause_after ? pause : 0
     return served

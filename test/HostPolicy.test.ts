@@ -261,7 +261,7 @@ describe("development mode", () => {
   for (const issuer of strangers) {
     it.effect(`ADR-06: does not build with the issuer "${issuer}"`, () =>
       Effect.map(Effect.flip(service({ development: { issuer } })), (error) => {
-        assert.strictEqual(error._tag, "HostPolicyInvalid")
+        assert.strictEqual(error._tag, "InvalidOptions")
         assert.include(error.message, `"${issuer}"`)
       }))
   }
@@ -315,7 +315,7 @@ describe("options that cannot be kept", () => {
       Effect.gen(function*() {
         for (const list of ["allow", "block"] as const) {
           const error = yield* Effect.flip(service({ [list]: ["good.example", pattern] }))
-          assert.strictEqual(error._tag, "HostPolicyInvalid")
+          assert.strictEqual(error._tag, "InvalidOptions")
           assert.include(error.message, `\`${list}\` holds ${JSON.stringify(pattern)}`)
           assert.include(error.message, says)
         }
@@ -386,6 +386,6 @@ describe("layers", () => {
         Effect.flip(HostPolicy.HostPolicy.pipe(Effect.provide(configured), Effect.provide(withConfig(entries))))
       assert.strictEqual((yield* build([["ALLOW", "app.example"]]))._tag, "ConfigError")
       const issuer = ["ISSUER", "http://localhost"] as const
-      assert.strictEqual((yield* build([["ALLOW", "App.example"], issuer]))._tag, "HostPolicyInvalid")
+      assert.strictEqual((yield* build([["ALLOW", "App.example"], issuer]))._tag, "InvalidOptions")
     }))
 })

@@ -70,10 +70,10 @@ const evictionsByCall = Effect.gen(function*() {
 describe("what is counted", () => {
   for (
     const [name, cache, hit] of [
-      ["memory", Layer.orDie(Cache.layerMemory({ staleFor: "1 minute" })), [1, 0, 0, 0]],
+      ["memory", Layer.orDie(Cache.layerMemory({ staleIfError: "1 minute" })), [1, 0, 0, 0]],
       [
         "Postgres",
-        Layer.orDie(Layer.provide(PostgresCache.layer({ staleFor: "1 minute" }), Postgres.migrated)),
+        Layer.orDie(Layer.provide(PostgresCache.layer({ staleIfError: "1 minute" }), Postgres.migrated)),
         [0, 1, 0, 0]
       ]
     ] as const
@@ -90,7 +90,7 @@ describe("what is counted", () => {
         yield* Effect.sleep("20 millis")
         yield* origin.serve(url, { status: 503 })
         expect(yield* raised(counters, resolve)).toEqual([0, 0, 0, 1, 1])
-        expect(yield* raised(refusals("StatusRefused"), resolve)).toEqual([0])
+        expect(yield* raised(refusals("UnexpectedStatus"), resolve)).toEqual([0])
       }).pipe(Effect.provide(Layer.provideMerge(node(cache), Origin.layer))))
   }
 
@@ -100,7 +100,7 @@ describe("what is counted", () => {
       const origin = yield* Origin.Origin
       expect(yield* raised(refusals("InvalidClientId"), Effect.ignore(resolver.resolve("app")))).toEqual([1])
       yield* origin.serve(url, { status: 404 })
-      expect(yield* raised(refusals("StatusRefused"), Effect.ignore(resolve))).toEqual([1])
+      expect(yield* raised(refusals("UnexpectedStatus"), Effect.ignore(resolve))).toEqual([1])
     }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory()), Origin.layer))))
 
   it.live("what the host policy refuses, also of a client that is in memory", () => {

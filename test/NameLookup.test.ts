@@ -182,7 +182,7 @@ describe("Name lookup in DNS", () => {
         Effect.flip(Effect.scoped(Layer.build(NameLookup.layerWith(options))))
       for (const servers of [[], ["dns.example"], ["127.0.0.1:port"], [""]]) {
         const { _tag, message } = yield* build({ servers })
-        expect([_tag, message]).toEqual(["NameLookupInvalid", expect.stringContaining("`servers`")])
+        expect([_tag, message]).toEqual(["InvalidOptions", expect.stringContaining("`servers`")])
       }
       for (const timeout of [0, -1, Number.NaN, Duration.infinity]) {
         expect((yield* build({ timeout })).message).toContain("`timeout`")

@@ -20,11 +20,11 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Bounded from "../src/internal/bounded.js"
-import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
-import * as PostgresStatements from "../src/internal/postgresStatements.js"
-import * as PostgresStore from "../src/internal/postgresStore.js"
+import * as PostgresStore from "../src/internal/postgres/documents.js"
+import * as CacheSettings from "../src/internal/postgres/options.js"
+import * as PostgresStatements from "../src/internal/postgres/statements.js"
+import * as Bounded from "../src/internal/postgres/timeout.js"
 import { cacheSuite } from "./support/cacheSuite.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -192,8 +192,8 @@ describe("CAC-08: a cache that cannot work does not start", () => {
     [{ timeout: "Infinity" as never }, "`timeout` must be a length of time"],
     [{ timeout: 0 }, "`timeout` must be a length of time"],
     [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a length of time"],
-    [{ staleFor: Number.NaN }, "`staleFor` must be a length of time"],
-    [{ unheardLifetime: "soon" as never }, "`unheardLifetime` must be a length of time"],
+    [{ staleIfError: Number.NaN }, "`staleIfError` must be a length of time"],
+    [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a length of time"],
     [{ maxPerOrigin: 0 }, "`maxPerOrigin` must be a positive integer"],
     [{ maxDocuments: 1.5 }, "`maxDocuments` must be a positive integer"],
     [{ maxEntries: -1 }, "`maxEntries` must be a positive integer"]
@@ -202,7 +202,7 @@ describe("CAC-08: a cache that cannot work does not start", () => {
     it.live(`options that are invalid: ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* startFailure(PostgresCache.layerTiered(options))
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "InvalidOptions" })
+        expect(error).toMatchObject({ _tag: "InvalidOptions" })
         expect(error.message).toContain(fault)
       }).pipe(Effect.provide(Postgres.migrated)))
   }
@@ -285,8 +285,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
     it.scoped("SWP-01: a row that expires exactly at the boundary stays", () =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        const settings = CacheSettings.settle({})
-        if (typeof settings === "string") return yield* Effect.dieMessage(settings)
+        const settings = yield* CacheSettings.settle({})
         const bounded = yield* Bounded.make(settings.timeoutMillis)
         const store = PostgresStore.make(PostgresStatements.make(sql, settings, "test"), settings, bounded, bounded)
         yield* (yield* Cache.Cache).sweep()
@@ -464,7 +463,7 @@ describe("caps", () => {
   it.scopedLive("the mark of an eviction outlives the fetches begun before it, and no sweep keeps it for longer", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const [cache] = yield* nodes(1, { staleFor: "1 day" })
+      const [cache] = yield* nodes(1, { staleIfError: "1 day" })
       const [evicted, superseded] = [accepted("https://app.example/1"), accepted("https://app.example/2")]
       for (const document of [evicted, superseded]) {
         yield* cache!.put(document, { fetchedAt: yield* cache!.now, timeToLive: "1 hour" })
@@ -581,14 +580,14 @@ describe("PostgresCache.layerClient", () => {
       )
     }))
 
-  for (const maxSilence of ["abc", 0, -1, Number.NaN] as ReadonlyArray<Duration.DurationInput>) {
-    it.live(`does not build with a longest silence of ${maxSilence}`, () =>
+  for (const socketTimeout of ["abc", 0, -1, Number.NaN] as ReadonlyArray<Duration.DurationInput>) {
+    it.live(`does not build with a longest silence of ${socketTimeout}`, () =>
       Effect.gen(function*() {
         const error = yield* startFailure(
-          Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ maxSilence }))
+          Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ socketTimeout }))
         )
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "InvalidOptions" })
-        expect(error.message).toContain("`maxSilence` must be a length of time")
+        expect(error).toMatchObject({ _tag: "InvalidOptions" })
+        expect(error.message).toContain("`socketTimeout` must be a length of time")
       }))
   }
 
@@ -597,7 +596,7 @@ describe("PostgresCache.layerClient", () => {
       const url = Redacted.value(yield* Postgres.emptyUrl)
       const client = PostgresCache.layerClientConfig({
         url: Config.redacted("DATABASE_URL"),
-        maxSilence: Config.duration("MAX_SILENCE")
+        socketTimeout: Config.duration("MAX_SILENCE")
       })
       const timeout = Effect.flatMap(
         PgClient.PgClient,
@@ -692,7 +691,7 @@ describe("PostgresCache.layerClient, statements that are blocked", () => {
         maxConnections: 2,
         // Shorter than the silence, so that no cancellation gets a connection.
         connectTimeout: "500 millis",
-        maxSilence: "2 seconds"
+        socketTimeout: "2 seconds"
       })
       const cache = Context.get(
         yield* Layer.build(Layer.provide(PostgresCache.layer({ timeout: "1 second" }), client)),
@@ -724,8 +723,8 @@ describe("PostgresCache.layerClient, statements that are blocked", () => {
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
       expect(yield* settings({ url })).toBe("10s")
-      expect(yield* settings({ url, maxSilence: "1500 millis" })).toBe("1500ms")
-      expect(yield* settings({ url, maxSilence: Duration.infinity })).toBe("0")
+      expect(yield* settings({ url, socketTimeout: "1500 millis" })).toBe("1500ms")
+      expect(yield* settings({ url, socketTimeout: Duration.infinity })).toBe("0")
       expect(yield* settings({ url, prepare: false })).toBe("0")
       const own = new URL(Redacted.value(url))
       own.searchParams.set("options", "-c statement_timeout=7s")

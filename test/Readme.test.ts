@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
-import * as Tables from "../src/internal/tables.js"
+import * as Tables from "../src/internal/postgres/tableNames.js"
 
 const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8")
 

@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import type { ClientId } from "effect-cimd"
+import type { ClientId, InvalidOptions } from "effect-cimd"
 import { Cache, Fetcher, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
 import { DialerTest, FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Chunk from "effect/Chunk"
@@ -26,11 +26,11 @@ const documentOf = (url: string, members: object = {}) => ({
 })
 
 interface World {
-  readonly cache?: Layer.Layer<Cache.Cache, Cache.CacheInvalid>
+  readonly cache?: Layer.Layer<Cache.Cache, InvalidOptions.InvalidOptions>
   readonly resolver?: Resolver.Options
   readonly policy?: Layer.Layer<HostPolicy.HostPolicy>
   readonly profile?: Validator.Profile
-  readonly fetcher?: Layer.Layer<Fetcher.Fetcher, Fetcher.FetcherInvalid, Origin.Origin | HostPolicy.HostPolicy>
+  readonly fetcher?: Layer.Layer<Fetcher.Fetcher, InvalidOptions.InvalidOptions, Origin.Origin | HostPolicy.HostPolicy>
 }
 
 const postgres = (options?: PostgresCache.Options) =>
@@ -58,7 +58,7 @@ const makeBreakable = () => {
     Effect.map(
       Origin.Origin,
       ({ ca, port }) =>
-        Fetcher.layerWithoutDependencies({ ca, timeout: "1 second", failurePause: { minimum: 0, maximum: 0 } }).pipe(
+        Fetcher.layerWithoutDependencies({ ca, timeout: "1 second", backoff: { initial: 0, maximum: 0 } }).pipe(
           Layer.provide(DialerTest.layerWith(() => way.open ? port : undefined)),
           Layer.provide(
             NameLookupTest.layer((host) =>
@@ -110,13 +110,13 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
       Effect.gen(function*() {
         const resolver = yield* Resolver.Resolver
         yield* serve({ status: 500 })
-        expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
         yield* serveDocument({}, { client_secret: "x" })
         expect((yield* Effect.flip(resolve()))._tag).toBe("InvalidDocument")
         yield* serveDocument()
         expect((yield* resolve()).source).toBe("origin")
         yield* serve({ status: 404 })
-        expect((yield* Effect.flip(resolver.refresh(client)))._tag).toBe("StatusRefused")
+        expect((yield* Effect.flip(resolver.refresh(client)))._tag).toBe("UnexpectedStatus")
         yield* serveDocument({}, { client_id: "https://other.example/" })
         expect((yield* Effect.flip(resolver.refresh(client)))._tag).toBe("InvalidDocument")
         expect((yield* resolve()).source).toBe(name.toLowerCase())
@@ -142,7 +142,7 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
         const errors = yield* Effect.all(Array.from({ length: 50 }, () => Effect.flip(resolve())), {
           concurrency: "unbounded"
         })
-        expect(new Set(errors.map((error) => error._tag))).toEqual(new Set(["StatusRefused"]))
+        expect(new Set(errors.map((error) => error._tag))).toEqual(new Set(["UnexpectedStatus"]))
         expect(yield* requestCount).toBe(1)
       }).pipe(withNode({ cache: cache() })))
 
@@ -300,7 +300,7 @@ describe("Resolver", () => {
       yield* serveDocument()
       expect((yield* Effect.flip(under(`${client.length - 1}`)))._tag).toBe("InvalidClientId")
       expect((yield* under(`${client.length}`)).document.clientId).toBe(client)
-      expect((yield* Effect.flip(under("0")))._tag).toBe("ResolverInvalid")
+      expect((yield* Effect.flip(under("0")))._tag).toBe("InvalidOptions")
       expect((yield* Effect.flip(under("long")))._tag).toBe("ConfigError")
     }).pipe(
       Effect.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory())),
@@ -318,13 +318,13 @@ describe("Resolver", () => {
       { freshness: { minimum: "2 days" } },
       { freshness: { maximum: "soon" as never } },
       { freshness: { noCache: Number.POSITIVE_INFINITY } },
-      { freshness: { unspecified: Number.NaN } }
+      { freshness: { fallback: Number.NaN } }
     ] as const
   ) {
     it.live(`options that cannot be kept do not start: ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(node({ resolver: options }))))
-        expect(["ResolverInvalid", "PolicyInvalid"]).toContain(error._tag)
+        expect(error._tag).toBe("InvalidOptions")
       }).pipe(Effect.provide(Origin.layer)))
   }
 })
@@ -361,14 +361,14 @@ describe("Resolver and a cache that fails", () => {
       expect((yield* resolve()).source).toBe("origin")
       expect((yield* resolve()).source).toBe("origin")
       yield* serve({ status: 404 })
-      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
     }).pipe(withNode({ cache: failing, resolver: { onCacheError: "fetch" } })))
 })
 
 for (
   const [name, cache] of [
-    ["memory", () => Cache.layerMemory({ staleFor: "1 minute" })],
-    ["Postgres", () => postgres({ staleFor: "1 minute" })]
+    ["memory", () => Cache.layerMemory({ staleIfError: "1 minute" })],
+    ["Postgres", () => postgres({ staleIfError: "1 minute" })]
   ] as const
 ) {
   describe(`stale if error, over the cache in ${name}`, () => {
@@ -447,7 +447,7 @@ for (
           yield* serve(answer)
           yield* Effect.flip(resolve())
           yield* serve({ status: 502 })
-          expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+          expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
         }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
     }
 
@@ -458,7 +458,7 @@ for (
           yield* resolve()
           yield* Effect.sleep("20 millis")
           yield* serve({ status: 502 })
-          expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+          expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
         }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
     }
 
@@ -484,7 +484,7 @@ for (
         yield* serveDocument({ "Cache-Control": "no-store" })
         expect((yield* resolve()).source).toBe("origin")
         yield* serve({ status: 502 })
-        expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
       }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
 
     it.live("a document that is served again is answered with again", () =>
@@ -508,14 +508,14 @@ describe("stale if error", () => {
       yield* serve({ status: 502 })
       for (let i = 0; i < 2; i++) expect(yield* resolve()).toMatchObject({ source: "postgres", stale: true })
       yield* serve({ status: 404 })
-      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
       yield* serve({ status: 502 })
-      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
       yield* serveDocument({ "Cache-Control": "max-age=600" }, { client_name: "Again" })
       expect((yield* resolve()).stale).toBe(false)
       expect(yield* resolve()).toMatchObject({ source: "memory", stale: false })
     }).pipe(withNode({
-      cache: Layer.orDie(Layer.provide(PostgresCache.layerTiered({ staleFor: "1 minute" }), Postgres.migrated)),
+      cache: Layer.orDie(Layer.provide(PostgresCache.layerTiered({ staleIfError: "1 minute" }), Postgres.migrated)),
       resolver: { freshness: short }
     })))
 
@@ -525,7 +525,7 @@ describe("stale if error", () => {
       yield* resolve()
       yield* Effect.sleep("20 millis")
       yield* serve({ status: 502 })
-      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
     }).pipe(withNode({ cache: postgres(), resolver: { freshness: short } })))
 
   it.live("ends with its window, and the sweep keeps the row until then", () =>
@@ -548,10 +548,10 @@ describe("stale if error", () => {
         expect((yield* cache.sweep()).documents).toBe(0)
         expect((yield* resolve()).stale).toBe(true)
         yield* expiredFor(60)
-        expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+        expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
         expect((yield* cache.sweep()).documents).toBe(1)
       }).pipe(
-        withNode({ cache: Layer.orDie(Layer.provide(PostgresCache.layer({ staleFor: "1 hour" }), database)) })
+        withNode({ cache: Layer.orDie(Layer.provide(PostgresCache.layer({ staleIfError: "1 hour" }), database)) })
       )
     }).pipe(Effect.scoped))
 })
@@ -649,7 +649,7 @@ describe("refresh ahead", () => {
       for (let i = 0; i < 20; i++) expect((yield* resolve()).source).toBe("memory")
       expect(yield* requestCount).toBe(2)
       yield* Effect.sleep("800 millis")
-      expect((yield* Effect.flip(resolve()))._tag).toBe("StatusRefused")
+      expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
     }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
 })
 

@@ -14,13 +14,13 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import * as Bounded from "../src/internal/bounded.js"
-import * as CacheSettings from "../src/internal/cacheSettings.js"
 import * as metrics from "../src/internal/metrics.js"
-import * as PostgresStatements from "../src/internal/postgresStatements.js"
-import * as PostgresStore from "../src/internal/postgresStore.js"
-import * as PostgresSweep from "../src/internal/postgresSweep.js"
-import * as Tables from "../src/internal/tables.js"
+import * as PostgresStore from "../src/internal/postgres/documents.js"
+import * as CacheSettings from "../src/internal/postgres/options.js"
+import * as PostgresStatements from "../src/internal/postgres/statements.js"
+import * as PostgresSweep from "../src/internal/postgres/sweep.js"
+import * as Tables from "../src/internal/postgres/tableNames.js"
+import * as Bounded from "../src/internal/postgres/timeout.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
@@ -175,8 +175,7 @@ describe("Sweeper", () => {
 
   it.scopedLive("SWP-04: a batch that takes too long is tried again by halves", () =>
     Effect.gen(function*() {
-      const settings = CacheSettings.settle({})
-      if (typeof settings === "string") return yield* Effect.dieMessage(settings)
+      const settings = yield* CacheSettings.settle({})
       const [bounded, sweeping] = [yield* Bounded.make("2 seconds"), yield* Bounded.make("1500 millis")]
       const statements = PostgresStatements.make(yield* PgClient.PgClient, settings, "test")
       const store = PostgresStore.make(statements, settings, bounded, sweeping)
@@ -272,7 +271,7 @@ describe("Sweeper", () => {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(
           Layer.provide(Sweeper.layer(options), Cache.layerMemory())
         )))
-        expect(error).toMatchObject({ _tag: "SweeperInvalid" })
+        expect(error).toMatchObject({ _tag: "InvalidOptions" })
         expect(error.message).toContain("`interval` must be a length of time from 1 ms to 22 days")
       }))
   }

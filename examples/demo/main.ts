@@ -137,7 +137,7 @@ const main = Effect.gen(function*() {
     "a redirect",
     a,
     { ask: "resolve", clientId: "https://moved.example/client.json" },
-    refusal("RedirectRefused", 1)
+    refusal("UnexpectedRedirect", 1)
   )
   yield* step(
     "a private address",

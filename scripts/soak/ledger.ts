@@ -34,12 +34,12 @@ const overlap = (spans: ReadonlyArray<Span>, from: Moment, to: Moment) =>
   spans.some((span) => span.from <= to && span.to >= from)
 
 const fetchErrors = new Set([
-  "StatusRefused",
+  "UnexpectedStatus",
   "FetchTimeout",
   "ResponseTruncated",
   "TlsFailed",
   "InvalidDocument",
-  "RedirectRefused"
+  "UnexpectedRedirect"
 ])
 
 interface Client {

@@ -2,7 +2,7 @@ import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { visible } from "../internal/text.js"
+import { visible } from "../internal/rules/text.js"
 
 /** The question itself was wrong: a bad flag, an unreadable file, no database chosen. Exit code 2. */
 export class WrongCall extends Data.TaggedError("WrongCall")<{ readonly message: string }> {}

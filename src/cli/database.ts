@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { mkdir, stat } from "node:fs/promises"
 import { tmpdir, userInfo } from "node:os"
 import * as Path from "node:path"
+import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Postgres from "../testing/Postgres.js"
@@ -65,6 +66,7 @@ export const tableNames = ({ tables: { prefix, schema } }: Choice): Migrations.T
 
 /** Why there is no database to work on. */
 export type DatabaseError =
+  | InvalidOptions
   | WrongCall
   | PostgresCache.CacheUnavailable
   | Postgres.EmbeddedPostgresError
@@ -121,7 +123,7 @@ export const layerClient = (
     }
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
       // A migration of large tables may take its time.
-      PostgresCache.layerClient({ url, maxSilence: Duration.infinity })))
+      PostgresCache.layerClient({ url, socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
     ? Layer.fail(new WrongCall({ message: "Choose one of --database-url and --embedded." }))

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { InvalidOptions } from "../InvalidOptions.js"
 import type * as Issue from "../Issue.js"
 import type { Answer } from "./answer.js"
 import { WrongCall } from "./answer.js"
@@ -11,14 +12,19 @@ interface Failure {
   readonly issues?: ReadonlyArray<Issue.Issue> | undefined
 }
 
-/** Turns every error but a wrong call into an answer: its code, what to do, and every issue if it has some. */
+/**
+ * Turns every error but a wrong call into an answer: its code, what to do, and every issue if it has some. The options of
+ * the services come from the command line, so invalid ones are a wrong call.
+ */
 export const orAnswer = <E extends Failure, R>(
-  effect: Effect.Effect<Answer, E, R>
+  effect: Effect.Effect<Answer, E | InvalidOptions, R>
 ): Effect.Effect<Answer, WrongCall, R> =>
-  Effect.catchAll(
-    effect,
-    (error) => error instanceof WrongCall ? Effect.fail(error) : Effect.succeed(toAnswer(error))
-  )
+  Effect.catchAll(effect, (error) => {
+    if (error instanceof WrongCall) return Effect.fail(error)
+    return error instanceof InvalidOptions
+      ? new WrongCall({ message: error.message })
+      : Effect.succeed(toAnswer(error))
+  })
 
 const toAnswer = (error: Failure): Answer => {
   const { _tag: code, issues, message } = error

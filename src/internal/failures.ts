@@ -2,7 +2,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { FetchError } from "../FetchError.js"
 import { InvalidDocument, UnauthorizedClient } from "../Validator.js"
-import { isOriginFault, isOwnLimit } from "./fetchFaults.js"
+import { isOriginFault, isOwnLimit } from "./fetch/transientErrors.js"
 
 /** Why a fetch gave no document. It travels to the nodes that waited for the fetch, and to nobody else. */
 export const Failure = Schema.Union(FetchError, InvalidDocument, UnauthorizedClient)

@@ -1,10 +1,12 @@
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { InvalidOptions } from "../InvalidOptions.js"
 
-/** Longer ones overflow the timers of Node.js, which then fire at once. */
+/** Node.js fires a timer with a longer delay at once, because the delay overflows 31 bits. */
 const maxTimerMillis = 2 ** 31 - 1
 
-/** `Duration` takes a number that is none, or is negative, for zero, in whatever form it comes. */
+/** `Duration` decodes a negative number and `NaN` as zero, whatever form they come in. */
 const isNegative = (input: Duration.DurationInput): boolean => {
   switch (typeof input) {
     case "number":
@@ -17,19 +19,19 @@ const isNegative = (input: Duration.DurationInput): boolean => {
   }
 }
 
-/** `NaN` for what is no length of time. */
+/** The milliseconds of a duration; `NaN` for an input that is not a duration. */
 export const millisOf = (input: Duration.DurationInput): number =>
   isNegative(input)
     ? Number.NaN
     : Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
 
-/** Reads options one by one, so that all that is wrong with them can be told at once. */
-export interface OptionReader {
-  /** What is wrong with those that were read, and what they should be. */
-  readonly faults: Array<string>
-  /** A positive integer. */
+/** Reads options one by one, so that one error reports all that are invalid. */
+export interface Reader {
+  /** Records an invalid option. The text names the option and says what it must be. */
+  readonly report: (issue: string) => void
+  /** Reads a positive integer. */
   readonly whole: (name: string, given: number | undefined, fallback: number, most?: number) => number
-  /** A length of time in milliseconds. */
+  /** Reads a duration, in milliseconds. */
   readonly millis: (
     name: string,
     given: Duration.DurationInput | undefined,
@@ -38,25 +40,36 @@ export interface OptionReader {
   ) => number
 }
 
-export const make = (): OptionReader => {
-  const faults: Array<string> = []
-  return {
-    faults,
-    whole: (name, given, fallback, most = Number.MAX_SAFE_INTEGER) => {
-      const value = given ?? fallback
-      if (!(Number.isSafeInteger(value) && value >= 1 && value <= most)) {
-        const bound = most === Number.MAX_SAFE_INTEGER ? "" : ` up to ${most}`
-        faults.push(`\`${name}\` must be a positive integer${bound}, but is ${value}`)
+const dayMillis = 86_400_000
+
+const format = (millis: number): string =>
+  millis >= dayMillis ? `${Math.floor(millis / dayMillis)} days` : `${millis} ms`
+
+/** Reads and checks the options of a module. Fails with every option that the reader reported. */
+export const read = <A>(module: string, reading: (reader: Reader) => A): Effect.Effect<A, InvalidOptions> =>
+  Effect.suspend(() => {
+    const issues: Array<string> = []
+    const settings = reading({
+      report: (issue) => {
+        issues.push(issue)
+      },
+      whole: (name, given, fallback, most = Number.MAX_SAFE_INTEGER) => {
+        const value = given ?? fallback
+        if (!(Number.isSafeInteger(value) && value >= 1 && value <= most)) {
+          const bound = most === Number.MAX_SAFE_INTEGER ? "" : ` up to ${most}`
+          issues.push(`\`${name}\` must be a positive integer${bound}, but is ${value}`)
+        }
+        return value
+      },
+      millis: (name, given, fallback, { least = 1, most = maxTimerMillis } = {}) => {
+        const value = millisOf(given ?? fallback)
+        if (!(value >= least && value <= most)) {
+          issues.push(
+            `\`${name}\` must be a duration between ${format(least)} and ${format(most)}, but is ${String(given)}`
+          )
+        }
+        return value
       }
-      return value
-    },
-    millis: (name, given, fallback, { least = 1, most = maxTimerMillis } = {}) => {
-      const value = millisOf(given ?? fallback)
-      if (!(value >= least && value <= most)) {
-        const days = Math.floor(Duration.toDays(most))
-        faults.push(`\`${name}\` must be a length of time from ${least} ms to ${days} days, but is ${String(given)}`)
-      }
-      return value
-    }
-  }
-}
+    })
+    return issues.length === 0 ? Effect.succeed(settings) : new InvalidOptions({ module, issues })
+  })

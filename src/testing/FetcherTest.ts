@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Fetcher from "../Fetcher.js"
 import type { HostPolicy } from "../HostPolicy.js"
+import type { InvalidOptions } from "../InvalidOptions.js"
 import * as DialerTest from "./DialerTest.js"
 import * as NameLookupTest from "./NameLookupTest.js"
 import { Origin, publicAddresses } from "./Origin.js"
@@ -20,12 +21,12 @@ import { Origin, publicAddresses } from "./Origin.js"
  */
 export const layer = (
   options?: Fetcher.Options
-): Layer.Layer<Fetcher.Fetcher | DialerTest.DialerTest, Fetcher.FetcherInvalid, Origin | HostPolicy> =>
+): Layer.Layer<Fetcher.Fetcher | DialerTest.DialerTest, InvalidOptions, Origin | HostPolicy> =>
   Layer.unwrapEffect(
     Effect.map(
       Origin,
       ({ ca }) =>
-        Fetcher.layerWithoutDependencies({ ca, failurePause: { minimum: 0, maximum: 0 }, ...options }).pipe(
+        Fetcher.layerWithoutDependencies({ ca, backoff: { initial: 0, maximum: 0 }, ...options }).pipe(
           Layer.provideMerge(DialerTest.layer),
           Layer.provide(NameLookupTest.layer(() => Effect.succeed(publicAddresses)))
         )

@@ -15,7 +15,7 @@ import type * as Scope from "effect/Scope"
 import type { AddressInfo, Socket } from "node:net"
 import { createServer } from "node:net"
 import * as tls from "node:tls"
-import * as Certificate from "../internal/certificate.js"
+import * as Certificate from "./internal/certificate.js"
 
 /**
  * A request as it came.

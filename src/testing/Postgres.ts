@@ -19,7 +19,7 @@ import { mkdtemp, rm, stat } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import * as EmbeddedLibraries from "../internal/embeddedLibraries.js"
+import * as EmbeddedLibraries from "./internal/embeddedLibraries.js"
 
 /**
  * The embedded server did not start.

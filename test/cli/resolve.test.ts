@@ -108,7 +108,7 @@ describe("cimd resolve", () => {
         const { exitCode, stdout } = yield* run(["resolve", missing, "--database-url", url, ...trusting, "--json"])
         expect(JSON.parse(stdout)).toEqual({
           ok: false,
-          error: { code: "StatusRefused", message: expect.stringContaining("404") }
+          error: { code: "UnexpectedStatus", message: expect.stringContaining("404") }
         })
         expect(exitCode).toBe(1)
       }))

@@ -66,7 +66,7 @@ describe.sequential("ten thousand callers of four processes ask for one cold cli
       const clientId = "https://app.example/failing.json"
       yield* origin.serve(clientId, { status: 503, delay: "500 millis" })
       const tallies = yield* burst(nodes, clientId)
-      expect(sum(tallies, "errors")).toEqual({ StatusRefused: callers })
+      expect(sum(tallies, "errors")).toEqual({ UnexpectedStatus: callers })
       expect(yield* requestsFor(clientId)).toHaveLength(1)
     }))
 

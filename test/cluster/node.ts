@@ -57,8 +57,8 @@ const Fetching = Layer.unwrapEffect(
         timeout,
         // So that the origin can tell which node asks.
         accept: `application/json;node=${name}`,
-        startRate: { starts: 100_000, per: 1 },
-        failurePause: { minimum: 0, maximum: 0 }
+        rateLimit: { limit: 100_000, window: 1 },
+        backoff: { initial: 0, maximum: 0 }
       }).pipe(
         Layer.provide(NameLookupTest.layer(() => Effect.succeed(Origin.publicAddresses))),
         Layer.provide(DialerTest.layerWith(() => port))

@@ -1,5 +1,5 @@
 import type { ClientId, ClientMetadata } from "effect-cimd"
-import * as Accepted from "../../src/internal/acceptedDocument.js"
+import * as Accepted from "../../src/internal/rules/acceptedDocument.js"
 
 export const ruleset = "test-1"
 

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 
 /** A real fetcher of a production server and its origin. Fetches may begin as often as a test likes. */
 export const world = (options?: Fetcher.Options) =>
-  FetcherTest.layer({ startRate: { starts: 100_000, per: 1 }, ...options }).pipe(
+  FetcherTest.layer({ rateLimit: { limit: 100_000, window: 1 }, ...options }).pipe(
     Layer.provideMerge(Origin.layer),
     Layer.provide(HostPolicy.layerPublic)
   )

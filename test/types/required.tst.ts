@@ -1,6 +1,6 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
-import type { Cache, ClientId, ClientMetadata, Freshness } from "effect-cimd"
+import type { Cache, ClientId, ClientMetadata, InvalidOptions } from "effect-cimd"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,7 +12,7 @@ const program = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve
 const parts = Layer.mergeAll(Fetcher.layer(), Validator.layer())
 const withoutCache = Resolver.layer().pipe(Layer.provide(parts), Layer.provide(HostPolicy.layerPublic))
 
-type OptionsInvalid = Fetcher.FetcherInvalid | Freshness.PolicyInvalid | Resolver.ResolverInvalid
+type OptionsInvalid = InvalidOptions.InvalidOptions
 
 declare const clientLayer: Layer.Layer<PgClient.PgClient>
 declare const cache: Cache.Cache["Type"]
@@ -28,7 +28,7 @@ describe("CAC-08: a program without its cache does not compile", () => {
 
   test("the Postgres cache asks for a client", () => {
     expect(PostgresCache.layer()).type.toBe<
-      Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable, PgClient.PgClient>
+      Layer.Layer<Cache.Cache, OptionsInvalid | PostgresCache.CacheUnavailable, PgClient.PgClient>
     >()
     const withoutClient = Layer.provide(withoutCache, PostgresCache.layer())
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutClient))
@@ -39,7 +39,7 @@ describe("CAC-08: a program without its cache does not compile", () => {
 
   test("the sweeper asks for a cache", () => {
     expect(Sweeper.layer({ interval: "10 minutes" })).type.toBe<
-      Layer.Layer<Sweeper.Sweeper, Sweeper.SweeperInvalid, Cache.Cache>
+      Layer.Layer<Sweeper.Sweeper, InvalidOptions.InvalidOptions, Cache.Cache>
     >()
   })
 })

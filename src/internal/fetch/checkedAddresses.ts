@@ -1,0 +1,73 @@
+import * as Effect from "effect/Effect"
+import { isIPv6 } from "node:net"
+import { AddressBlocked, LookupFailed, Throttled } from "../../FetchError.js"
+import type { HostPolicy } from "../../HostPolicy.js"
+import type { NameLookup } from "../../NameLookup.js"
+import { printable } from "../rules/text.js"
+import * as Address from "./addressRules.js"
+import type { Target } from "./requestTarget.js"
+import { codeOf } from "./sockets.js"
+
+/** Addresses dialed for one fetch at most: a stranger's DNS answer may hold hundreds. All of them are judged. */
+const maxDialed = 8
+
+/** The code of a lookup that was not begun, which says nothing about the name. */
+const notBegun = "EBUSY"
+
+/** First one family, then the other, in turn (RFC 8305, section 4): a family that does not work costs one attempt. */
+export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const preferred = isIPv6(addresses[0] ?? "")
+  const first = addresses.filter((address) => isIPv6(address) === preferred)
+  const second = addresses.filter((address) => isIPv6(address) !== preferred)
+  return Array.from(
+    { length: Math.max(first.length, second.length) },
+    (_, index) => [first[index], second[index]]
+  ).flat().filter((address) => address !== undefined)
+}
+
+const isLoopbackHost = (target: Target): boolean =>
+  target.host === "localhost" || Address.judge(target.host).kind === "loopback"
+
+/** Why an address may not be dialed for this target. */
+const refusal = (target: Target, address: string, policy: HostPolicy["Type"]): string | undefined => {
+  const { kind, reason } = Address.judge(address)
+  switch (kind) {
+    case "public":
+      return target.isAddress && !policy.addressLiterals ? "an address in the place of a host name" : undefined
+    case "loopback":
+      // A stranger's name that leads to loopback is an attack, in development mode as well.
+      return policy.loopback && isLoopbackHost(target) ? undefined : reason
+    default:
+      return reason
+  }
+}
+
+/**
+ * The addresses that may be dialed for a target, in the order to try them: one lookup, and all answers are permitted or
+ * none is used (ADR-01).
+ */
+export const find = (
+  target: Target,
+  lookup: NameLookup["Type"]["lookup"],
+  policy: HostPolicy["Type"]
+): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked | Throttled> => {
+  const { clientId, host } = target
+  const failed = (code: string) => new LookupFailed({ clientId, host, code })
+  const answers = target.isAddress
+    ? Effect.succeed([host])
+    : Effect.mapError(lookup(host), ({ cause }) => {
+      const code = codeOf(cause)
+      return code === notBegun ? new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 }) : failed(code)
+    })
+  return Effect.flatMap(answers, (addresses): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked> => {
+    for (const address of addresses) {
+      const reason = refusal(target, address, policy)
+      if (reason !== undefined) {
+        return new AddressBlocked({ clientId, address: printable(address), reason })
+      }
+    }
+    return addresses.length === 0
+      ? failed("EMPTY")
+      : Effect.succeed(interleaved([...new Set(addresses)]).slice(0, maxDialed))
+  })
+}

@@ -1,0 +1,75 @@
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Hash from "effect/Hash"
+import type { InvalidOptions } from "../../InvalidOptions.js"
+import * as OptionReader from "../optionReader.js"
+
+/**
+ * Where the tables live. The migrations, the cache and the sweep must agree on it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TableNames {
+  /** The schema of the tables; the connection's search path decides, if absent. */
+  readonly schema?: string | undefined
+  /** What every table name begins with; `cimd_` unless told. */
+  readonly prefix?: string | undefined
+}
+
+/** The names in full, and `channel`, on which changes are announced. */
+export interface Tables {
+  readonly schema: string | undefined
+  readonly documents: string
+  readonly leases: string
+  readonly state: string
+  readonly migrations: string
+  readonly channel: string
+}
+
+// PostgreSQL cuts identifiers at 63 bytes; the longest suffix leaves room for a prefix of 40.
+const validName = /^[a-z_][a-z0-9_]{0,39}$/
+
+const defaultPrefix = "cimd_"
+
+const tablesOf = (schema: string | undefined, prefix: string): Tables => {
+  const qualify = (name: string) => schema === undefined ? `${prefix}${name}` : `${schema}.${prefix}${name}`
+  return {
+    schema,
+    documents: qualify("documents"),
+    leases: qualify("leases"),
+    state: qualify("state"),
+    migrations: qualify("migrations"),
+    // A channel is an identifier of at most 63 bytes, and some qualified names are longer.
+    channel: `cimd_${Hash.string(qualify("documents")) >>> 0}`
+  }
+}
+
+/** The names of the default options. */
+export const defaults: Tables = tablesOf(undefined, defaultPrefix)
+
+/** Reads the names from options. */
+export const read = ({ report }: OptionReader.Reader, { prefix = defaultPrefix, schema }: TableNames): Tables => {
+  for (const [option, name] of [["schema", schema], ["prefix", prefix]] as const) {
+    if (name !== undefined && !validName.test(name)) {
+      report(
+        `\`${option}\` must have 1 to 40 characters of a-z, 0-9 and _, and must not begin with a digit, but is ${
+          JSON.stringify(name)
+        }`
+      )
+    }
+  }
+  return tablesOf(schema, prefix)
+}
+
+/** Checks the names, for callers that have no other options. */
+export const settle = (module: string, names: TableNames = {}): Effect.Effect<Tables, InvalidOptions> =>
+  OptionReader.read(module, (reader) => read(reader, names))
+
+/** What a migration reads the names from: a loader cannot pass arguments. */
+export class CurrentTables extends Context.Reference<CurrentTables>()("effect-cimd/CurrentTables", {
+  defaultValue: () => defaults
+}) {}
+
+/** The version of the tables that this library reads and writes: the id of the last migration. */
+export const tablesVersion = 1

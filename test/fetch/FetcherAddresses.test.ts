@@ -1,0 +1,248 @@
+import { it } from "@effect/vitest"
+import type { InvalidOptions } from "effect-cimd"
+import { Fetcher, HostPolicy, NameLookup } from "effect-cimd"
+import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { afterEach, describe, expect } from "vitest"
+import { clientId } from "../support/clientId.js"
+import { dnsServer } from "../support/dnsServer.js"
+
+const url = "https://app.example/client.json"
+const publicAddress = Origin.publicAddresses[0]
+const otherPublicAddress = "93.184.215.15"
+
+/** A fetcher with a name lookup of the test's, and an origin behind the addresses that `reachable` lists. */
+const worldOf = (
+  lookup: Layer.Layer<NameLookup.NameLookup, InvalidOptions.InvalidOptions>,
+  reachable: ReadonlyArray<string> = [publicAddress],
+  options?: Fetcher.Options
+) =>
+  Layer.unwrapEffect(
+    Effect.map(Origin.Origin, ({ ca, port }) =>
+      Fetcher.layerWithoutDependencies({ ca, timeout: "2 seconds", ...options }).pipe(
+        Layer.provideMerge(DialerTest.layerWith((address) =>
+          reachable.includes(address) ? port : undefined
+        )),
+        Layer.provide(lookup)
+      ))
+  ).pipe(Layer.provideMerge(Origin.layer), Layer.provide(HostPolicy.layerPublic))
+
+const world = (
+  answers: NameLookupTest.Answers,
+  reachable?: ReadonlyArray<string>,
+  options?: Fetcher.Options
+) => worldOf(NameLookupTest.layer(answers), reachable, options)
+
+const fetch = Effect.flatMap(Fetcher.Fetcher, (fetcher) => fetcher.fetch(clientId(url)))
+const dialed = Effect.flatMap(DialerTest.DialerTest, ({ dialed }) => dialed)
+const document = Effect.flatMap(Origin.Origin, (origin) => origin.document(url, { client_id: url }))
+const connections = Effect.flatMap(Origin.Origin, (origin) => Effect.map(origin.connections, ({ total }) => total))
+
+describe("the addresses of a name", () => {
+  const mixtures = [
+    ["169.254.169.254"],
+    [publicAddress, "10.0.0.1"],
+    ["10.0.0.1", publicAddress],
+    [publicAddress, "::1"],
+    [publicAddress, "::ffff:10.0.0.1"],
+    [publicAddress, "fe80::1%eth0"],
+    [publicAddress, "no address"]
+  ]
+  for (const answer of mixtures) {
+    it.live(`ADR-01, FET-13: one answer that is not public refuses all, and nothing is dialed: ${answer.join(", ")}`, () =>
+      Effect.gen(function*() {
+        yield* document
+        expect((yield* Effect.flip(fetch))._tag).toBe("AddressBlocked")
+        expect(yield* dialed).toEqual([])
+        expect(yield* connections).toBe(0)
+      }).pipe(Effect.provide(world({ "app.example": answer }))))
+  }
+
+  it.live("ADR-01: a name without addresses is an error", () =>
+    Effect.gen(function*() {
+      expect((yield* Effect.flip(fetch))._tag).toBe("LookupFailed")
+    }).pipe(Effect.provide(world({ "app.example": [] }))))
+
+  it.live("ADR-01: a name that does not exist is an error", () =>
+    Effect.gen(function*() {
+      expect((yield* Effect.flip(fetch))._tag).toBe("LookupFailed")
+    }).pipe(Effect.provide(world({}))))
+
+  it.live("ADR-01, FET-08: a lookup that never ends ends with the deadline, even one that cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const start = Date.now()
+      expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
+      expect(Date.now() - start).toBeLessThan(600)
+    }).pipe(Effect.provide(
+      world(() => Effect.uninterruptible(Effect.as(Effect.sleep("5 seconds"), [publicAddress])), [], {
+        timeout: "300 millis"
+      })
+    )))
+
+  it.live("ADR-01: an origin with IPv6 alone is reached", () =>
+    Effect.gen(function*() {
+      yield* document
+      expect((yield* fetch).address).toBe(Origin.publicAddresses[1])
+    }).pipe(Effect.provide(world({ "app.example": [Origin.publicAddresses[1]] }, [Origin.publicAddresses[1]]))))
+})
+
+describe("DNS rebinding", () => {
+  const rebinding = () => {
+    const lookups: Array<string> = []
+    return {
+      lookups,
+      answers: (host: string) =>
+        Effect.sync(() => {
+          lookups.push(host)
+          return lookups.length === 1 ? [publicAddress] : ["127.0.0.1"]
+        })
+    }
+  }
+
+  it.live("ADR-02: the name is looked up once, and the address that was checked is the one that is dialed", () => {
+    const { answers, lookups } = rebinding()
+    return Effect.gen(function*() {
+      yield* document
+      expect((yield* fetch).address).toBe(publicAddress)
+      expect(lookups).toEqual(["app.example"])
+      expect(yield* dialed).toEqual([{ address: publicAddress, port: 443 }])
+    }).pipe(Effect.provide(world(answers)))
+  })
+
+  it.live("ADR-02: no second lookup follows an address that refuses the connection", () => {
+    const { answers, lookups } = rebinding()
+    return Effect.gen(function*() {
+      expect((yield* Effect.flip(fetch))._tag).toBe("ConnectFailed")
+      expect(lookups).toEqual(["app.example"])
+      expect(yield* dialed).toEqual([{ address: publicAddress, port: 443 }])
+      expect(yield* connections).toBe(0)
+    }).pipe(Effect.provide(world(answers, [])))
+  })
+
+  it.live("ADR-02: when the first checked address refuses, the next checked one is dialed", () =>
+    Effect.gen(function*() {
+      yield* document
+      expect((yield* fetch).address).toBe(otherPublicAddress)
+      expect((yield* dialed).map(({ address }) => address)).toEqual([publicAddress, otherPublicAddress])
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress, otherPublicAddress] }, [otherPublicAddress]))))
+})
+
+describe("the response", () => {
+  it.live("FET-10: it gives the body, its freshness and the address, and no header text", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.document(url, { client_id: url }, {
+        "Cache-Control": "max-age=60",
+        "X-Secret": "s3cret",
+        ETag: "\"e\""
+      })
+      const response = yield* fetch
+      expect(Object.keys(response).sort()).toEqual(["address", "body", "freshness", "receivedAt"])
+      expect(response.freshness).toMatchObject({ storable: true, noCache: false })
+      expect(JSON.stringify({ ...response, body: "" })).not.toContain("s3cret")
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
+})
+
+describe("the time of a fetch", () => {
+  it.live("FET-10: it is when the head had arrived, however long the body takes", () =>
+    Effect.gen(function*() {
+      const origin = yield* Origin.Origin
+      yield* origin.serve(url, {
+        raw: "HTTP/1.1 200 \r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n".padEnd(180, "x"),
+        drip: { bytes: 90, every: 400 }
+      })
+      const before = Date.now()
+      const { receivedAt } = yield* fetch
+      const [request] = yield* origin.requests
+      expect(receivedAt).toBeGreaterThanOrEqual(request?.time ?? before)
+      expect(Date.now() - receivedAt).toBeGreaterThanOrEqual(350)
+    }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
+})
+
+describe("proxies of the environment", () => {
+  const names = [
+    ...["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"].flatMap((name) => [name, name.toLowerCase()]),
+    ...["GLOBAL_AGENT_HTTP_PROXY", "npm_config_proxy", "npm_config_https_proxy", "NODE_USE_ENV_PROXY"]
+  ]
+  afterEach(() => {
+    for (const name of names) delete process.env[name]
+  })
+
+  it.live("FET-13: they change nothing, and get no connection", () =>
+    Effect.gen(function*() {
+      let proxied = 0
+      const proxy = yield* Effect.acquireRelease(
+        Effect.async<ReturnType<typeof createServer>>((resume) => {
+          const server = createServer().on("connection", () => proxied++)
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.async<void>((resume) => {
+            server.close(() => resume(Effect.void))
+          })
+      )
+      const { port } = proxy.address() as AddressInfo
+      for (const name of names) process.env[name] = `http://127.0.0.1:${port}`
+      process.env["NODE_USE_ENV_PROXY"] = "1"
+      process.env["NO_PROXY"] = process.env["no_proxy"] = "other.example"
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* document
+          expect((yield* fetch).address).toBe(publicAddress)
+        }),
+        world({ "app.example": [publicAddress] })
+      )
+      expect(proxied).toBe(0)
+    }).pipe(Effect.scoped))
+})
+
+describe("a fetcher that asks DNS", () => {
+  const ends: ReadonlyArray<readonly [end: string, expected: Record<string, unknown>, dialed: ReadonlyArray<string>]> =
+    [
+      ["169.254.169.254", { _tag: "AddressBlocked", address: "169.254.169.254" }, []],
+      [publicAddress, { address: publicAddress }, [publicAddress]]
+    ]
+  for (const [end, expected, addresses] of ends) {
+    it.scopedLive(`ADR-01, FET-13: of a chain of CNAMEs it judges the end: ${end}`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* dnsServer(({ type }) =>
+          type === "A"
+            ? [
+              { type: "CNAME", name: "app.example", data: "a.cdn.example" },
+              { type: "CNAME", name: "a.cdn.example", data: "b.cdn.example" },
+              { type: "A", name: "b.cdn.example", data: end }
+            ]
+            : []
+        )
+        yield* Effect.gen(function*() {
+          yield* document
+          expect(yield* Effect.merge(fetch)).toMatchObject(expected)
+          expect((yield* dialed).map(({ address }) => address)).toEqual(addresses)
+          expect(yield* connections).toBe(addresses.length)
+        }).pipe(Effect.provide(worldOf(NameLookup.layerWith({ servers: [server] }))))
+      }))
+  }
+
+  it.scopedLive("FET-08: a server that says nothing ends with the deadline", () =>
+    Effect.gen(function*() {
+      const { server } = yield* dnsServer(() => "silence")
+      const [took, error] = yield* Effect.timed(Effect.flip(fetch)).pipe(
+        Effect.provide(worldOf(NameLookup.layerWith({ servers: [server] }), [], { timeout: 300 }))
+      )
+      expect(error).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
+      expect(Duration.toMillis(took)).toBeLessThan(600)
+    }))
+
+  it.live("FET-15: a lookup that was not begun is this server's matter: it throttles, and no pause follows", () =>
+    Effect.gen(function*() {
+      for (let attempt = 0; attempt < 3; attempt++) {
+        expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "Throttled", reason: "busy" })
+      }
+    }).pipe(Effect.provide(world(
+      (host) => new NameLookup.NameLookupError({ host, cause: Object.assign(new Error("too many"), { code: "EBUSY" }) })
+    ))))
+})

@@ -1,0 +1,254 @@
+import * as fc from "effect/FastCheck"
+import { Duplex } from "node:stream"
+import { Client } from "undici"
+import { describe, expect, it } from "vitest"
+import * as HttpResponse from "../../src/internal/fetch/httpResponse.js"
+
+const limits = { maxHeaderBytes: 2000, maxHeaderCount: 20, maxBodyBytes: 100 }
+
+/** Reads pieces, then the end of the connection. */
+const read = (pieces: ReadonlyArray<Uint8Array>, given: HttpResponse.Limits = limits) => {
+  let head: HttpResponse.Head | undefined
+  const reader = HttpResponse.make<never>(given, (it) => {
+    head = it
+    return undefined
+  })
+  for (const piece of pieces) {
+    const progress = reader.push(piece)
+    if (progress !== undefined) return { head, progress }
+  }
+  return { head, progress: reader.end() }
+}
+
+const split = (bytes: Uint8Array, sizes: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
+  const pieces: Array<Uint8Array> = []
+  for (let from = 0, index = 0; from < bytes.length; index++) {
+    const size = sizes[index % sizes.length] ?? bytes.length
+    pieces.push(bytes.subarray(from, from + size))
+    from += size
+  }
+  return pieces
+}
+
+/** Responses of which most are nearly right. */
+const line = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom("a: b", "X-Y:z", "c:", "Content-Type: application/json", "d:\te ") },
+  { weight: 1, arbitrary: fc.constantFrom("Content-Length: 5", "Content-Length: 0", "Content-Length: 7") },
+  { weight: 1, arbitrary: fc.constantFrom("Transfer-Encoding: chunked", "transfer-encoding:Chunked") },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      " folded",
+      "no colon",
+      "s : p",
+      ": x",
+      "Content-Length: 05",
+      "Content-Length: +5",
+      "Content-Length: 5, 5",
+      "Transfer-Encoding: gzip",
+      "Transfer-Encoding: chunked, chunked",
+      "n: \0",
+      "r: a\rb",
+      "Connection: close",
+      "Connection: keep-alive",
+      "é: x",
+      "x: é"
+    )
+  }
+)
+const chunk = fc.tuple(
+  fc.constantFrom("", "a", "hello", "{\"a\":1}"),
+  fc.constantFrom("", ";x", ";x=y", " ", ";\"", " ;x"),
+  fc.constantFrom("\r\n", "\r\n", "\r\n", "\n", ""),
+  fc.constantFrom("\r\n", "\r\n", "\r\n", "", "x\r\n")
+).map(([data, extension, first, last]) => `${data.length.toString(16)}${extension}${first}${data}${last}`)
+const body = fc.oneof(
+  fc.constantFrom("", "hello", "hello w", "hello world"),
+  fc.tuple(
+    fc.array(chunk, { maxLength: 3 }),
+    fc.constantFrom("0\r\n\r\n", "0\r\na: b\r\n\r\n", "00;e\r\n\r\n", "0\r\n", "0\r\nx\r\n\r\n", "")
+  ).map(
+    ([chunks, last]) => chunks.join("") + last
+  )
+)
+const response = fc.record({
+  status: fc.oneof(
+    { weight: 5, arbitrary: fc.constant("HTTP/1.1 200 OK") },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom(
+        "HTTP/1.0 200 OK",
+        "HTTP/1.1 200",
+        "HTTP/1.1 200 ",
+        "HTTP/1.2 200 OK",
+        "HTTP/2 200 OK",
+        "http/1.1 200 OK",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1 0200 OK",
+        "HTTP/1.1\t200 OK"
+      )
+    }
+  ),
+  lines: fc.array(line, { maxLength: 5 }),
+  end: fc.oneof({ weight: 8, arbitrary: fc.constant("\r\n") }, {
+    weight: 1,
+    arbitrary: fc.constantFrom("\n", "\r", "\r\r\n")
+  }),
+  body
+}).map(({ body, end, lines, status }) => Buffer.from([status, ...lines, "", ""].join(end) + body, "latin1"))
+
+const runs = Number(process.env["PROPERTY_RUNS"] ?? 1000)
+
+describe("The reader of responses", () => {
+  it("FET-07: the pieces in which bytes come change nothing", () => {
+    fc.assert(
+      fc.property(
+        response,
+        fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
+        (bytes, sizes) => {
+          expect(read(split(bytes, sizes))).toEqual(read([bytes]))
+        }
+      ),
+      { numRuns: runs }
+    )
+  })
+
+  it("FET-07: whatever comes, no more than the limits is handed on, and nothing throws", () => {
+    let completed = 0
+    fc.assert(
+      fc.property(fc.array(fc.oneof(response, fc.uint8Array({ maxLength: 300 })), { maxLength: 3 }), (pieces) => {
+        const { head, progress } = read(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
+        expect(progress).toBeDefined()
+        expect(head?.headers.length ?? 0).toBeLessThanOrEqual(2)
+        expect((head?.headers ?? []).flat().join("").length).toBeLessThanOrEqual(60)
+        if (progress?._tag === "Complete") {
+          completed++
+          expect(progress.body.length).toBeLessThanOrEqual(6)
+        }
+      }),
+      { numRuns: runs }
+    )
+    expect(completed).toBeGreaterThan(0)
+  })
+
+  const chunked = "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n"
+  const unlimited = { maxHeaderBytes: 1_000_000, maxHeaderCount: 1_000_000, maxBodyBytes: 1_000_000 }
+  const headers = { _tag: "TooLarge", part: "headers", limit: 60 }
+  const fields = { _tag: "TooLarge", part: "fields", limit: 5 }
+  const tooLong = { _tag: "TooLarge", part: "body", limit: 60 }
+  for (
+    const [what, start, more, given, fault, most] of [
+      ["a status line", "HTTP/1.1 200 ", "y", { maxHeaderBytes: 60 }, headers, 61],
+      ["a header line", "HTTP/1.1 200\r\na: ", "y", { maxHeaderBytes: 60 }, headers, 61],
+      ["header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderBytes: 60 }, headers, 61],
+      ["header lines, counted", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderCount: 5 }, fields, 14 + 6 * 6],
+      ["a trailer line", `${chunked}0\r\na: `, "y", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
+      ["trailer lines", `${chunked}0\r\n`, "a: b\r\n", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
+      [
+        "trailer lines, counted with the header's",
+        `${chunked}0\r\n`,
+        "a: b\r\n",
+        { maxHeaderCount: 5 },
+        fields,
+        chunked.length + 3 + 5 * 6
+      ],
+      ["a body", "HTTP/1.1 200\r\n\r\n", "y", { maxBodyBytes: 60 }, tooLong, 16 + 61],
+      ["chunks", chunked, "1\r\ny\r\n", { maxBodyBytes: 60 }, tooLong, chunked.length + 61 * 6],
+      ["the line of a chunk", `${chunked}1;`, "y", {}, { _tag: "Malformed" }, chunked.length + 257]
+    ] as const
+  ) {
+    it(`FET-07: ${what} without end is given up at the first byte past the limit`, () => {
+      const reader = HttpResponse.make<never>(
+        { ...unlimited, ...given },
+        () => undefined
+      )
+      let taken = 0
+      const push = (text: string) => {
+        for (const byte of Buffer.from(text)) {
+          taken++
+          const progress = reader.push(Uint8Array.of(byte))
+          if (progress !== undefined) return progress
+        }
+        return undefined
+      }
+      let progress = push(start)
+      while (progress === undefined && taken <= most) progress = push(more)
+      expect(progress).toMatchObject({ _tag: "Failed", fault })
+      expect(taken).toBeLessThanOrEqual(most)
+    })
+  }
+
+  it("FET-09: what it accepts, undici reads in the same way", async () => {
+    let accepted = 0
+    await fc.assert(
+      fc.asyncProperty(response, async (bytes) => {
+        const { head, progress } = read([bytes])
+        if (progress?._tag !== "Complete") return
+        accepted++
+        const theirs = await byUndici(bytes)
+        expect(theirs).toEqual({
+          status: head?.status,
+          headers: head?.headers,
+          body: Buffer.from(progress.body).toString("latin1")
+        })
+      }),
+      { numRuns: Math.min(runs, 2000) }
+    )
+    expect(accepted).toBeGreaterThan(50)
+  })
+
+  it("FET-07: a header of blanks takes time that grows with its length alone", () => {
+    const start = process.hrtime.bigint()
+    const blanks = " ".repeat(500_000)
+    const { progress } = read([Buffer.from(`HTTP/1.1 200 OK\r\na:${blanks}b${blanks}\0${blanks}\r\n\r\n`)], {
+      maxHeaderBytes: 2_000_000,
+      maxHeaderCount: 9,
+      maxBodyBytes: 9
+    })
+    expect(progress).toMatchObject({ _tag: "Failed", fault: { _tag: "Malformed" } })
+    expect(Number(process.hrtime.bigint() - start) / 1e6).toBeLessThan(1000)
+  })
+})
+
+/** What undici makes of the same bytes, which it finds on a connection that has been made. */
+const byUndici = async (bytes: Uint8Array) => {
+  const socket = new Duplex({
+    read() {},
+    write(_chunk, _encoding, done) {
+      done()
+      setImmediate(() => {
+        socket.push(bytes)
+        socket.push(null)
+      })
+    }
+  })
+  const client = new Client("http://app.example", {
+    connect: (_options, done) => queueMicrotask(() => done(null, socket as never))
+  })
+  const headers: Array<[string, string]> = []
+  let status = 0
+  try {
+    const text = await new Promise<string>((resolve, reject) => {
+      let body = ""
+      client.dispatch({ method: "GET", path: "/", reset: true }, {
+        onRequestStart() {},
+        onResponseStart(controller, code) {
+          status = code
+          const raw = (controller as unknown as { rawHeaders: ReadonlyArray<Buffer> }).rawHeaders
+          // It leaves the white space after a value, which is not part of it (RFC 9110, section 5.5).
+          for (let index = 0; index < raw.length; index += 2) {
+            headers.push([raw[index]!.toString("latin1"), raw[index + 1]!.toString("latin1").trimEnd()])
+          }
+        },
+        onResponseData(_controller, chunk) {
+          body += chunk.toString("latin1")
+        },
+        onResponseEnd: () => resolve(body),
+        onResponseError: (_controller, error) => reject(error)
+      })
+    })
+    return { status, headers, body: text }
+  } finally {
+    await client.destroy()
+  }
+}

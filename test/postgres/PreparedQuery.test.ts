@@ -1,0 +1,210 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { SqlError } from "@effect/sql/SqlError"
+import { describe, expect, it } from "@effect/vitest"
+import { PostgresCache } from "effect-cimd"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import pg from "pg"
+import * as DirectQuery from "../../src/internal/postgres/preparedQuery.js"
+import * as SqlFaults from "../../src/internal/postgres/sqlErrors.js"
+import * as Proxy from "../cluster/proxy.js"
+import * as Postgres from "../support/postgres.js"
+
+const withPool = <A, E>(
+  use: (pool: DirectQuery.OwnPool, admin: pg.Client) => Effect.Effect<A, E>,
+  options?: PostgresCache.ClientConfig
+) =>
+  Effect.gen(function*() {
+    const url = yield* Postgres.emptyUrl
+    return yield* Effect.gen(function*() {
+      const own = DirectQuery.poolOf(yield* PgClient.PgClient)!
+      // A connection of the test's own, which waits for none of the pool's.
+      const admin = yield* Effect.acquireRelease(
+        Effect.promise(async () => {
+          const client = new pg.Client(Redacted.value(url))
+          await client.connect()
+          return client
+        }),
+        (client) => Effect.promise(() => client.end())
+      )
+      return yield* use(own, admin)
+    }).pipe(
+      Effect.provide(PostgresCache.layerClient({ url, maxConnections: 2, applicationName: "direct", ...options }))
+    )
+  }).pipe(Effect.scoped)
+
+const sleep = { name: "sleep", text: "SELECT pg_backend_pid(), pg_sleep($1)" }
+const pid = { name: "pid", text: "SELECT pg_backend_pid()" }
+
+/** A started statement: its end, and how to stop it. */
+const started = (pool: DirectQuery.OwnPool, query: DirectQuery.Query, values: Array<unknown> = []) => {
+  let stop = () => {}
+  const end = new Promise<Exit.Exit<DirectQuery.Rows, SqlError>>((resolve) => {
+    stop = DirectQuery.start(pool, query, values)(resolve)
+  })
+  return { end: Effect.promise(() => end), stop }
+}
+
+/** What is thrown meanwhile where nobody catches it, which would end a process. */
+const uncaught = <A>(effect: Effect.Effect<A>) =>
+  Effect.gen(function*() {
+    const thrown: Array<Error> = []
+    const listeners = process.listeners("uncaughtException")
+    yield* Effect.acquireUseRelease(
+      Effect.sync(() => {
+        process.removeAllListeners("uncaughtException")
+        process.on("uncaughtException", (error) => thrown.push(error))
+      }),
+      () => Effect.zipRight(effect, Effect.sleep("50 millis")),
+      () =>
+        Effect.sync(() => {
+          process.removeAllListeners("uncaughtException")
+          for (const listener of listeners) process.on("uncaughtException", listener)
+        })
+    )
+    return thrown
+  })
+
+const until = (check: () => Promise<boolean>) =>
+  Effect.promise(check).pipe(
+    Effect.filterOrFail((holds) => holds),
+    Effect.retry(Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(200))),
+    Effect.orDieWith(() => new Error("It never came true"))
+  )
+
+const running = (admin: pg.Client, count: number) =>
+  until(async () => {
+    const { rows } = await admin.query(
+      "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
+    )
+    return rows.length === count
+  })
+
+describe("a statement on a connection of the pool", () => {
+  it.live("answers with rows as text, and prepares the statement once", () =>
+    withPool((pool) =>
+      Effect.gen(function*() {
+        const query = {
+          name: "typed",
+          text: "SELECT $1::int, now()::date = now()::date, NULL, count(*) FROM pg_prepared_statements"
+        }
+        for (const _ of [1, 2, 3]) {
+          const exit = yield* started(pool, query, [7]).end
+          expect(exit).toEqual(Exit.succeed([["7", "t", null, expect.any(String)]]))
+        }
+        const prepared = yield* Effect.promise(() => pool.pool.query("SELECT name FROM pg_prepared_statements"))
+        expect(prepared.rows).toEqual([{ name: "typed" }])
+      })
+    ))
+
+  it.live("CAC-09: is cancelled on the server when it is stopped, and its connection serves on", () =>
+    withPool((pool, admin) =>
+      Effect.gen(function*() {
+        const before = yield* started(pool, pid).end
+        const { end, stop } = started(pool, sleep, [60])
+        yield* running(admin, 1)
+        stop()
+        const exit = yield* end
+        expect(exit).toMatchObject({ _tag: "Failure", cause: { error: { cause: { code: "57014" } } } })
+        yield* running(admin, 0)
+        const after = yield* Effect.all(Array.from({ length: 8 }, () => started(pool, pid).end), {
+          concurrency: "unbounded"
+        })
+        expect(after).toContainEqual(before)
+        expect(after.every(Exit.isSuccess)).toBe(true)
+        expect(pool.pool.totalCount).toBeLessThanOrEqual(2)
+      })
+    ))
+
+  it.live("CAC-09: is never sent when it was stopped while it waited for a connection", () =>
+    withPool((pool, admin) =>
+      Effect.gen(function*() {
+        const holding = [started(pool, sleep, [0.3]), started(pool, sleep, [0.3])]
+        yield* running(admin, 2)
+        const late = started(pool, sleep, [60])
+        late.stop()
+        yield* Effect.all(holding.map(({ end }) => end))
+        expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+        yield* running(admin, 0)
+        expect(pool.pool.idleCount).toBe(pool.pool.totalCount)
+      })
+    ))
+
+  it.live("CAC-09: fails when its connection is lost, and the next one gets a connection that works", () =>
+    withPool((pool, admin) =>
+      Effect.gen(function*() {
+        const { end } = started(pool, sleep, [60])
+        yield* running(admin, 1)
+        yield* Effect.promise(() =>
+          admin.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'direct' AND pid <> pg_backend_pid()"
+          )
+        )
+        expect(yield* end).toMatchObject({ _tag: "Failure", cause: { error: { _tag: "SqlError" } } })
+        expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+      })
+    ))
+
+  it.live("CAC-09: disturbs nobody when there is no connection in time to cancel it with", () =>
+    withPool(
+      (pool, admin) =>
+        Effect.gen(function*() {
+          const { end, stop } = started(pool, sleep, [0.6])
+          yield* running(admin, 1)
+          stop()
+          const thrown = yield* uncaught(Effect.sleep("300 millis"))
+          expect(thrown).toEqual([])
+          expect(Exit.isSuccess(yield* end)).toBe(true)
+          expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+        }),
+      { maxConnections: 1, connectTimeout: "100 millis" }
+    ))
+
+  it.live("CAC-09: disturbs nobody when the connection is lost that is to cancel it", () =>
+    Effect.gen(function*() {
+      const url = new URL(Redacted.value(yield* Postgres.emptyUrl))
+      const proxy = yield* Proxy.make(Number(url.port))
+      url.port = String(proxy.port)
+      const throughProxy = { url: Redacted.make(url.href) }
+      yield* withPool((pool, admin) =>
+        Effect.gen(function*() {
+          // Both connections are there before the way to the server is cut.
+          yield* Effect.all([started(pool, sleep, [0.1]).end, started(pool, sleep, [0.1]).end], {
+            concurrency: "unbounded"
+          })
+          expect(pool.pool.idleCount).toBe(2)
+          const { end, stop } = started(pool, sleep, [2])
+          yield* running(admin, 1)
+          yield* proxy.swallow
+          stop()
+          yield* Effect.sleep("50 millis")
+          const thrown = yield* uncaught(Effect.zipRight(proxy.reset, end))
+          expect(thrown).toEqual([])
+          expect(Exit.isFailure(yield* end)).toBe(true)
+          yield* proxy.heal
+          expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+        }), throughProxy)
+    }).pipe(Effect.scoped))
+
+  it.live("fails, and does not throw, once the pool has ended", () =>
+    Effect.gen(function*() {
+      const pool = yield* withPool(Effect.succeed)
+      const { end, stop } = started(pool, pid)
+      expect(Exit.isFailure(yield* end)).toBe(true)
+      stop()
+    }))
+
+  it.each([
+    ["EPIPE", undefined],
+    ["EPERM", undefined],
+    ["ECONNRESET", undefined],
+    ["57P01", "57P01"],
+    ["42P01", "42P01"],
+    ["XX000", "XX000"]
+  ])("CAC-09: an error of the system is no answer of Postgres: %s", (code, state) => {
+    const cause = Object.assign(new Error("write"), { code })
+    expect(SqlFaults.sqlState(new SqlError({ cause, message: "" }))).toBe(state)
+  })
+})

@@ -1,0 +1,54 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Bounded from "../../src/internal/postgres/timeout.js"
+import * as Postgres from "../support/postgres.js"
+
+describe("a statement whose caller has left", () => {
+  it.scopedLive("runs to its end, and is cancelled only when it is overdue", () =>
+    Effect.gen(function*() {
+      const bounded = yield* Bounded.make("1 second")
+      const ends: Array<string> = []
+      const ended = (count: number) =>
+        Effect.repeat(Effect.delay(Effect.sync(() => ends.length), "5 millis"), { until: (ends) => ends >= count })
+          .pipe(
+            Effect.timeout("10 seconds")
+          )
+      const statement = (name: string, millis: number) =>
+        Effect.sleep(millis).pipe(
+          Effect.onExit(({ _tag }) => Effect.sync(() => ends.push(`${name}: ${_tag}`)))
+        )
+      const callers = yield* Effect.all([
+        Effect.fork(bounded("get")(statement("short", 500))),
+        Effect.fork(bounded("get")(statement("endless", 60_000)))
+      ])
+      yield* Effect.sleep("20 millis")
+      yield* Fiber.interruptAll(callers)
+      expect(ends).toEqual([])
+      yield* ended(2)
+      expect(ends).toEqual(["short: Success", "endless: Failure"])
+    }))
+
+  it.live("CAC-09: takes nobody else's statement with it, that runs on its connection by then", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const bounded = yield* Bounded.make("2 seconds")
+      const causes: Array<unknown> = []
+      const staying = bounded("get")(sql`SELECT pg_sleep(0.002)`).pipe(
+        Effect.catchAll((error) => Effect.sync(() => causes.push(error.cause)))
+      )
+      const leaving = Effect.gen(function*() {
+        const caller = yield* Effect.fork(bounded("elect")(sql`SELECT pg_sleep(0.0035)`))
+        // About when its statement ends.
+        yield* Effect.sleep(yield* Random.nextRange(3, 5))
+        yield* Fiber.interrupt(caller)
+      })
+      yield* Effect.all(
+        [...Array.from({ length: 3 }, () => staying), ...Array.from({ length: 4 }, () => leaving)].map(Effect.forever),
+        { concurrency: "unbounded" }
+      ).pipe(Effect.timeoutOption("4 seconds"))
+      expect(causes).toEqual([])
+    }).pipe(Effect.scoped, Effect.provide(Postgres.empty)))
+})
