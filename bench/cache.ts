@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { pathToFileURL } from "node:url"
-import * as DirectQuery from "../dist/src/internal/directQuery.js"
+import * as DirectQuery from "../dist/src/internal/postgres/preparedQuery.js"
 import type { Row } from "./row.js"
 import { atLeast, atMost, median, percentile, print, unlimited } from "./row.js"
 
