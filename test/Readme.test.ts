@@ -92,9 +92,9 @@ describe("The Configuration of README.md", () => {
   const readers: Readonly<Record<string, ReadonlyArray<string>>> = {
     Resolver: ["src/Resolver.ts", "src/Freshness.ts", "src/internal/rules/clientIdGrammar.ts"],
     Fetcher: filesIn("src/internal/fetch"),
-    PostgresCache: filesIn("src/internal/postgres"),
+    PostgresCache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
     "PostgresCache.layerClient": ["src/PostgresCache.ts"],
-    Cache: filesIn("src/internal/postgres"),
+    Cache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
     HostPolicy: ["src/HostPolicy.ts"],
     Validator: ["src/Validator.ts", "src/internal/rules/ruleset.ts"],
     Sweeper: ["src/Sweeper.ts"],
