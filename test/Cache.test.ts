@@ -14,10 +14,10 @@ describe("Cache.layerMemory", () => {
     [{ maxEntries: 0 }, "`maxEntries` must be a positive integer"],
     [{ maxEntries: Number.NaN }, "`maxEntries` must be a positive integer"],
     [{ maxEntries: 2 ** 24 + 1 }, "`maxEntries` must be a positive integer up to 16777216"],
-    [{ staleIfError: "abc" as never }, "`staleIfError` must be a length of time"],
-    [{ staleIfError: Number.NaN }, "`staleIfError` must be a length of time"],
-    [{ staleIfError: -1 }, "`staleIfError` must be a length of time"],
-    [{ staleIfError: "400 days" }, "`staleIfError` must be a length of time from 0 ms to 365 days"]
+    [{ staleIfError: "abc" as never }, "`staleIfError` must be a duration"],
+    [{ staleIfError: Number.NaN }, "`staleIfError` must be a duration"],
+    [{ staleIfError: -1 }, "`staleIfError` must be a duration"],
+    [{ staleIfError: "400 days" }, "`staleIfError` must be a duration between 0 ms and 365 days"]
   ]
   for (const [options, fault] of invalid) {
     it.effect(`does not start with options that are invalid: ${JSON.stringify(options)}`, () =>

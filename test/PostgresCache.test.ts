@@ -187,13 +187,13 @@ describe("CAC-08: a cache that cannot work does not start", () => {
   })
 
   const invalid: ReadonlyArray<readonly [PostgresCache.TieredOptions, string]> = [
-    [{ prefix: "x\"; DROP TABLE y; --" }, "a table prefix or schema name"],
-    [{ schema: "" }, "a table prefix or schema name"],
-    [{ timeout: "Infinity" as never }, "`timeout` must be a length of time"],
-    [{ timeout: 0 }, "`timeout` must be a length of time"],
-    [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a length of time"],
-    [{ staleIfError: Number.NaN }, "`staleIfError` must be a length of time"],
-    [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a length of time"],
+    [{ prefix: "x\"; DROP TABLE y; --" }, "must have 1 to 40 characters of a-z, 0-9 and _"],
+    [{ schema: "" }, "must have 1 to 40 characters of a-z, 0-9 and _"],
+    [{ timeout: "Infinity" as never }, "`timeout` must be a duration"],
+    [{ timeout: 0 }, "`timeout` must be a duration"],
+    [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a duration"],
+    [{ staleIfError: Number.NaN }, "`staleIfError` must be a duration"],
+    [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a duration"],
     [{ maxPerOrigin: 0 }, "`maxPerOrigin` must be a positive integer"],
     [{ maxDocuments: 1.5 }, "`maxDocuments` must be a positive integer"],
     [{ maxEntries: -1 }, "`maxEntries` must be a positive integer"]
@@ -587,7 +587,7 @@ describe("PostgresCache.layerClient", () => {
           Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ socketTimeout }))
         )
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
-        expect(error.message).toContain("`socketTimeout` must be a length of time")
+        expect(error.message).toContain("`socketTimeout` must be a duration")
       }))
   }
 
@@ -768,10 +768,13 @@ describe("Migrations", () => {
       expect(refused._tag).toBe("SqlError")
     }))
 
-  it.effect("with names that are none are a typed error", () =>
+  it.effect("with invalid names fail with a typed error", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Migrations.run({ schema: "no schema" }))
-      expect(error).toMatchObject({ _tag: "MigrationError", message: expect.stringContaining("no schema") })
+      expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining("no schema") })
+      // Effect's `Migrator` fixes the error of a loader.
+      const loaded = yield* Effect.flip(Migrations.loader({ schema: "no schema" }))
+      expect(loaded).toMatchObject({ _tag: "MigrationError", message: expect.stringContaining("no schema") })
     }).pipe(Effect.provide(Postgres.empty)))
 
   it.live("a migration that fails is a typed error and leaves nothing behind", () =>

@@ -272,7 +272,7 @@ describe("Sweeper", () => {
           Layer.provide(Sweeper.layer(options), Cache.layerMemory())
         )))
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
-        expect(error.message).toContain("`interval` must be a length of time from 1 ms to 22 days")
+        expect(error.message).toContain("`interval` must be a duration between 1 ms and 22 days")
       }))
   }
 
