@@ -1,11 +1,12 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { describe, expect, it, layer } from "@effect/vitest"
+import { describe, expect, it, layer, vi } from "@effect/vitest"
 import type { ClientMetadata } from "effect-cimd"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -20,6 +21,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import pg from "pg"
 import * as metrics from "../src/internal/metrics.js"
 import * as PostgresOptions from "../src/internal/postgres/options.js"
 import * as Statements from "../src/internal/postgres/statements.js"
@@ -610,6 +612,106 @@ describe("PostgresCache.layerClient", () => {
       expect(yield* withEnvironment({ DATABASE_URL: url, SOCKET_TIMEOUT: "3 seconds" })).toEqual([{ timeout: "3s" }])
       expect(yield* Effect.flip(withEnvironment({ DATABASE_URL: url }))).toMatchObject({ _op: "MissingData" })
     }))
+
+  it.scopedLive("reads from the database of its own client, with two clients in one program", () =>
+    Effect.gen(function*() {
+      const [first, second] = [yield* Postgres.migratedUrl, yield* Postgres.migratedUrl]
+      const own = (url: Redacted.Redacted) => PostgresCache.layerClient({ url, maxConnections: 2 })
+      const plain = (url: Redacted.Redacted) => PgClient.layer({ url, maxConnections: 2 })
+      const document = accepted("https://app.example/databases")
+      const build = <E>(client: Layer.Layer<PgClient.PgClient, E>) =>
+        Effect.map(
+          Layer.build(Layer.fresh(Layer.provide(PostgresCache.layer(), client))),
+          (context) => Context.get(context, Cache.Cache)
+        )
+      const writer = yield* build(own(first))
+      yield* writer.put(document, { fetchedAt: yield* writer.now, timeToLive: "1 hour" })
+      const clients: Array<readonly [Layer.Layer<PgClient.PgClient, unknown>, boolean]> = [
+        [own(first), true],
+        [own(second), false],
+        // One client replaces the other, whichever of them brings its pool.
+        [Layer.provideMerge(plain(second), own(first)), false],
+        [Layer.provideMerge(plain(first), own(second)), true],
+        [Layer.provideMerge(own(second), own(first)), false],
+        [Layer.provideMerge(own(first), plain(second)), true]
+      ]
+      const found = yield* Effect.forEach(
+        clients,
+        ([client]) =>
+          Effect.flatMap(build(client), (cache) => Effect.map(cache.get(document.clientId, ruleset), Option.isSome))
+      )
+      expect(found).toEqual(clients.map(([, isFirst]) => isFirst))
+      // A client that a nested layer replaces.
+      const nested = Layer.provide(PostgresCache.layer(), plain(second)).pipe(Layer.fresh, Layer.build)
+      const cache = Context.get(yield* Effect.provide(nested, own(first)), Cache.Cache)
+      expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
+    }))
+
+  it.scopedLive("queues no statement behind another on a connection", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const original = pg.Client.prototype.query
+      const query = vi.spyOn(pg.Client.prototype, "query")
+      yield* Effect.addFinalizer(() => Effect.sync(() => query.mockRestore()))
+      const queued: Array<unknown> = []
+      query.mockImplementation(function(this: pg.Client, ...args: Array<unknown>) {
+        // The name of the queue differs between versions of node-postgres.
+        const { _queryQueue, queryQueue = _queryQueue } = this as {
+          readonly _queryQueue?: ReadonlyArray<unknown>
+          readonly queryQueue?: ReadonlyArray<unknown>
+        }
+        const isBusy = queryQueue === undefined || queryQueue.length > 0
+        if (isBusy) queued.push(args[0])
+        return Reflect.apply(original, this, args)
+      } as never)
+      const client = PostgresCache.layerClient({ url, maxConnections: 3 })
+      const cache = Context.get(
+        yield* Layer.build(Layer.provide(PostgresCache.layerTiered(), client)),
+        Cache.Cache
+      )
+      const documents = Array.from({ length: 40 }, (_, i) => accepted(`https://app.example/queued-${i}`))
+      yield* Effect.forEach(documents, (document) =>
+        Effect.zipRight(
+          Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" })),
+          cache.get(document.clientId, ruleset)
+        ), { concurrency: "unbounded" })
+      yield* Effect.sleep("600 millis")
+      expect(query.mock.calls.length).toBeGreaterThan(80)
+      expect(queued).toEqual([])
+    }))
+
+  for (const sockets of [2, 3]) {
+    it.scopedLive(`layerTiered closes every connection when its scope closes as it opens number ${sockets}`, () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.migratedUrl
+        for (const delay of [0, 1, 2, 4, 8, 16, 24]) {
+          const made: Array<Socket> = []
+          const opened = yield* Deferred.make<void>()
+          const client = PostgresCache.layerClient({
+            url,
+            maxConnections: 1,
+            stream: () => {
+              made.push(new Socket())
+              if (made.length === sockets) Effect.runSync(Deferred.succeed(opened, undefined))
+              return made.at(-1)!
+            }
+          })
+          const scope = yield* Scope.make()
+          yield* Scope.extend(Layer.build(Layer.fresh(Layer.provide(PostgresCache.layerTiered(), client))), scope)
+          yield* Effect.timeoutOption(Deferred.await(opened), "300 millis")
+          yield* Effect.sleep(delay)
+          const start = performance.now()
+          yield* Scope.close(scope, Exit.void)
+          yield* Effect.repeat(
+            Effect.delay(Effect.sync(() => made.filter(({ destroyed }) => !destroyed)), "5 millis"),
+            {
+              until: (open) => open.length === 0
+            }
+          ).pipe(Effect.timeout("5 seconds"))
+          expect(performance.now() - start).toBeLessThan(900)
+        }
+      }))
+  }
 
   it.scopedLive("prepares the reads once on each connection, unless `prepare` is off", () =>
     Effect.gen(function*() {
