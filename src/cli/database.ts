@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { mkdir, stat } from "node:fs/promises"
 import { tmpdir, userInfo } from "node:os"
 import * as Path from "node:path"
 import type { InvalidOptions } from "../InvalidOptions.js"
@@ -22,7 +21,7 @@ import { UsageError } from "./output.js"
 export const options = {
   databaseUrl: Options.redacted("database-url").pipe(
     Options.withPseudoName("url"),
-    Options.withDescription("The Postgres database to use; else the one of the environment variable DATABASE_URL"),
+    Options.withDescription("The Postgres database to use. Defaults to the environment variable DATABASE_URL"),
     Options.optional
   ),
   embedded: Options.boolean("embedded").pipe(
@@ -30,24 +29,26 @@ export const options = {
   ),
   dataDirectory: Options.text("data-dir").pipe(
     Options.withPseudoName("folder"),
-    Options.withDescription("Where the embedded Postgres keeps its data; else a temporary folder of this user"),
+    Options.withDescription(
+      "The folder for the data of the embedded Postgres. Defaults to a temporary folder of this user"
+    ),
     Options.optional
   ),
   tables: Options.all({
     schema: Options.text("schema").pipe(
       Options.withPseudoName("name"),
-      Options.withDescription("The schema of the tables; else the search path decides"),
+      Options.withDescription("The schema of the tables. Defaults to the search path"),
       Options.optional
     ),
     prefix: Options.text("prefix").pipe(
       Options.withPseudoName("name"),
-      Options.withDescription("What every table name begins with; else cimd_"),
+      Options.withDescription("The prefix of every table name. Defaults to cimd_"),
       Options.optional
     )
   })
 }
 
-/** What the flags say. */
+/** The values of the flags. */
 export interface Choice {
   readonly databaseUrl: Option.Option<Redacted.Redacted>
   readonly embedded: boolean
@@ -73,24 +74,12 @@ export type DatabaseError =
   | SqlError
   | Migrator.MigrationError
 
-// Names of temporary folders can be guessed, and who makes one first could watch or forge what is kept there.
-const ownFolder = Effect.tryPromise({
-  try: async () => {
-    const { uid, username } = userInfo()
-    const folder = Path.join(tmpdir(), `effect-cimd-${username}`)
-    await mkdir(folder, { recursive: true, mode: 0o755 })
-    const found = await stat(folder)
-    if (found.uid !== uid && uid !== -1) throw new Error(`${folder} belongs to someone else`)
-    return Path.join(folder, "postgres")
-  },
-  catch: (cause) => new UsageError({ message: `Choose a folder with --data-dir: ${String(cause)}` })
-})
+// Users share the temporary folder, and each keeps its own data. `Postgres.embedded` refuses a folder of another user.
+const ownFolder = () => Path.join(tmpdir(), `effect-cimd-${process.getuid?.() ?? userInfo().username}`)
 
 const embedded = (dataDirectory: Option.Option<string>) =>
   Layer.unwrapScoped(Effect.gen(function*() {
-    const url = yield* Postgres.embedded({
-      dataDirectory: Option.isSome(dataDirectory) ? Path.resolve(dataDirectory.value) : yield* ownFolder
-    })
+    const url = yield* Postgres.embedded({ dataDirectory: Option.getOrElse(dataDirectory, ownFolder) })
     return PostgresCache.layerClient({ url })
   }))
 
@@ -113,7 +102,7 @@ const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redac
     return url
   })
 
-/** The database that the flags choose, as it is. */
+/** A client of the database that the flags choose. */
 export const layerClient = (
   choice: Choice
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> => {
@@ -122,7 +111,7 @@ export const layerClient = (
       return Layer.fail(new UsageError({ message: "--data-dir is the folder of --embedded, which is not given." }))
     }
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
-      // A migration of large tables may take its time.
+      // A migration of large tables has no time limit.
       PostgresCache.layerClient({ url, socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
@@ -130,7 +119,7 @@ export const layerClient = (
     : embedded(choice.dataDirectory)
 }
 
-/** The database that the flags choose, with its tables if it is this command's own. */
+/** A client of the database that the flags choose. An embedded one gets its tables first. */
 export const layer = (
   choice: Choice
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
