@@ -10,8 +10,8 @@ import type * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { findings, isPlain } from "./internal/rules/clientIdGrammar.js"
+import { parts } from "./internal/rules/clientIdParts.js"
 import { quote } from "./internal/rules/text.js"
-import { splitAuthority } from "./internal/rules/uri.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
@@ -104,19 +104,13 @@ export const parse = (input: unknown, options?: Options): Effect.Effect<ClientId
       : Effect.fail(new InvalidClientId({ input, issues: issues(input, options) }))
   )
 
-// What follows `https://`, up to the path that every client identifier has.
-const authority = (clientId: ClientId): string => clientId.slice(8, clientId.indexOf("/", 8))
-
 /**
  * The host of a client identifier, in lower case, without port; an IPv6 literal without its brackets.
  *
  * @since 0.1.0
  * @category getters
  */
-export const host = (clientId: ClientId): string => {
-  const { host } = splitAuthority(authority(clientId))
-  return host.startsWith("[") ? host.slice(1, -1) : host
-}
+export const host = (clientId: ClientId): string => parts(clientId).host
 
 /**
  * The origin of a client identifier: scheme, host, and port unless it is 443.
@@ -124,10 +118,7 @@ export const host = (clientId: ClientId): string => {
  * @since 0.1.0
  * @category getters
  */
-export const origin = (clientId: ClientId): string => {
-  const { host, port } = splitAuthority(authority(clientId))
-  return port === undefined || port === "443" ? `https://${host}` : `https://${host}:${port}`
-}
+export const origin = (clientId: ClientId): string => parts(clientId).origin
 
 /**
  * `ClientId` as a schema, with the grammar of a production server.
