@@ -319,7 +319,9 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   }
 ) {
   override get message(): string {
-    return `${this.clientId} was not fetched, because ${reasons[this.reason]}; try again in ${this.retryAfterMillis} ms.`
+    return `${this.clientId} was not fetched, because ${
+      reasons[this.reason]
+    }; try again in ${this.retryAfterMillis} ms.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {

@@ -116,8 +116,12 @@ const issuesOfAuthorities = (ca: unknown): ReadonlyArray<string> => {
     return ["`ca` must be certificates in PEM form"]
   }
   return ca.length === 0
-    ? ["`ca` must not be empty, because then no certificate would be trusted; leave it out to trust the authorities of the system"]
-    : ca.flatMap((pem: unknown) => isCertificate(pem) ? [] : ["`ca` contains an entry that is not a certificate in PEM form"])
+    ? [
+      "`ca` must not be empty, because then no certificate would be trusted; leave it out to trust the authorities of the system"
+    ]
+    : ca.flatMap((pem: unknown) =>
+      isCertificate(pem) ? [] : ["`ca` contains an entry that is not a certificate in PEM form"]
+    )
 }
 
 const isCertificate = (pem: unknown): boolean => {

@@ -40,7 +40,8 @@ const isJson = (contentType: string): boolean => {
     return false
   }
   const subtype = match[2]?.toLowerCase() ?? ""
-  return (subtype === "json" || (subtype.endsWith("+json") && subtype !== "+json")) && hasValidParameters(match[3] ?? "")
+  return (subtype === "json" || (subtype.endsWith("+json") && subtype !== "+json")) &&
+    hasValidParameters(match[3] ?? "")
 }
 
 const isIdentity = (contentEncoding: string): boolean =>

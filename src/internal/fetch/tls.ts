@@ -5,8 +5,8 @@ import type { SecureContext, TLSSocket } from "node:tls"
 import * as tls from "node:tls"
 import { TlsFailed } from "../../FetchError.js"
 import { printable } from "../rules/text.js"
-import type { Connection } from "./happyEyeballs.js"
 import type { FetchTarget } from "./fetchTarget.js"
+import type { Connection } from "./happyEyeballs.js"
 import { codeOf, destroy, ignore, whenConnected } from "./sockets.js"
 
 /** The settings of all handshakes. Made once, because parsing the authorities takes time. Throws if they are invalid. */
