@@ -1,10 +1,10 @@
 /**
- * Runs ten thousand fetches to a thousand hosts, half of which hang, and counts what they leave behind: sockets, timers,
- * listeners, heap.
+ * Runs ten thousand fetches to a thousand hosts, half of which hang, and counts what they leave behind: sockets,
+ * timers, listeners, heap.
  *
  * Fetches with a response have a timeout of an hour, so that a timer that was not cleared is still there when they are
- * counted. The heap is compared with that after the first half, so that code and tables that are made once do not count.
- * The origin records every request, so it has a process of its own. The run takes three to four minutes: use
+ * counted. The heap is compared with that after the first half, so that code and tables that are made once do not
+ * count. The origin records every request, so it has a process of its own. The run takes three to four minutes: use
  * `npm run bench:leaks`.
  */
 import { Dialer, Fetcher, HostPolicy } from "effect-cimd"

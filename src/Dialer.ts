@@ -1,8 +1,8 @@
 /**
  * Dialing: from a checked address to a connected socket.
  *
- * The fetcher decides which address may be dialed, and the dialer connects to exactly that address. The fetcher runs TLS
- * and HTTP over the socket, so a dialer sees no plain text.
+ * The fetcher decides which address may be dialed, and the dialer connects to exactly that address. The fetcher runs
+ * TLS and HTTP over the socket, so a dialer sees no plain text.
  *
  * @since 0.1.0
  */

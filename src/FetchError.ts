@@ -1,9 +1,9 @@
 /**
  * The errors of a fetch: one for each class of failure (FET-12).
  *
- * The `_tag` is a stable code. The `message` and the fields are for the operator: they may contain what the origin sent,
- * shortened and escaped. The `oauthError` is for the OAuth client. It is the same for all errors, except for a server
- * that is too busy.
+ * The `_tag` is a stable code. The `message` and the fields are for the operator: they may contain what the origin
+ * sent, shortened and escaped. The `oauthError` is for the OAuth client. It is the same for all errors, except for a
+ * server that is too busy.
  *
  * @since 0.1.0
  */

@@ -2,8 +2,8 @@
  * One guarded GET of a client's metadata document (rules FET-01 to FET-15 and ADR-01 to ADR-06).
  *
  * The name is looked up once, and each of its addresses is checked. One of the checked addresses is dialed, the TLS
- * certificate must be for the name, and one request is sent. One deadline covers all of this, and the connection is then
- * closed. Neither a proxy variable nor a global agent or dispatcher changes where the request goes.
+ * certificate must be for the name, and one request is sent. One deadline covers all of this, and the connection is
+ * then closed. Neither a proxy variable nor a global agent or dispatcher changes where the request goes.
  *
  * A `traceparent`, or any other header that tracing packages add to outgoing requests, is not sent. The request is
  * written by hand, so that no stranger receives information about the traces of this server.

@@ -27,7 +27,10 @@ export class NameLookupError extends Schema.TaggedError<NameLookupError>("effect
   "NameLookupError",
   {
     host: Schema.String,
-    /** Its `code` is part of the error for the operator. `EBUSY` means that too many other lookups kept this one from starting. */
+    /**
+     * Its `code` is part of the error for the operator. `EBUSY` means that too many other lookups kept this one from
+     * starting.
+     */
     cause: Schema.Defect
   }
 ) {
@@ -130,8 +133,8 @@ const make = (options: Options): Effect.Effect<Service, InvalidOptions> => {
 }
 
 /**
- * Queries DNS for A and AAAA at the same time and for exactly the name. It uses neither a hosts file, nor a search list,
- * nor a cache. An interrupted lookup is cancelled at once, so names whose servers do not respond delay no others.
+ * Queries DNS for A and AAAA at the same time and for exactly the name. It uses neither a hosts file, nor a search
+ * list, nor a cache. An interrupted lookup is cancelled at once, so names whose servers do not respond delay no others.
  *
  * @since 0.1.0
  * @category layers
@@ -187,13 +190,13 @@ const makeSystem = (): Service => {
 }
 
 /**
- * The resolver of the operating system (`getaddrinfo`), for machines whose names are not all in DNS. It uses the order of
- * addresses, the caches and the hosts file of the system; of the hosts file, only names that end with a dot.
+ * The resolver of the operating system (`getaddrinfo`), for machines whose names are not all in DNS. It uses the order
+ * of addresses, the caches and the hosts file of the system; of the hosts file, only names that end with a dot.
  *
- * Such a lookup cannot be cancelled, and it occupies a thread of libuv's pool until it ends. At most half of the threads
- * serve lookups. So two names of a stranger whose DNS servers do not respond delay every other lookup of the process for
- * seconds, including that of its database: raise `UV_THREADPOOL_SIZE`. While 32 lookups are pending, further ones fail at
- * once, and their fetches with `Throttled`.
+ * Such a lookup cannot be cancelled, and it occupies a thread of libuv's pool until it ends. At most half of the
+ * threads serve lookups. So two names of a stranger whose DNS servers do not respond delay every other lookup of the
+ * process for seconds, including that of its database: raise `UV_THREADPOOL_SIZE`. While 32 lookups are pending,
+ * further ones fail at once, and their fetches with `Throttled`.
  *
  * @since 0.1.0
  * @category layers

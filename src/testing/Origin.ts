@@ -45,8 +45,8 @@ export interface Answer {
   /** Defaults to `200`. */
   readonly status?: number | undefined
   /**
-   * Header fields, beside `Content-Type: application/json`, `Content-Length` and `Connection: close`. A field of the same
-   * name replaces each of these, and an empty array removes it. A `Transfer-Encoding` removes `Content-Length`.
+   * Header fields, beside `Content-Type: application/json`, `Content-Length` and `Connection: close`. A field of the
+   * same name replaces each of these, and an empty array removes it. A `Transfer-Encoding` removes `Content-Length`.
    */
   readonly headers?: Readonly<Record<string, string | ReadonlyArray<string>>> | undefined
   /** Defaults to an empty body. */
@@ -91,8 +91,9 @@ export class Origin extends Context.Tag("effect-cimd/testing/Origin")<Origin, {
   /** The certificate of its authority in PEM form, for the `ca` option of a fetcher. */
   readonly ca: string
   /**
-   * Sets the response at a URL: `https://app.example/client.json`, or only a path for every host. The response may depend
-   * on the request, and on the number of requests so far (`count` is 1 for the first). Other URLs have status 404.
+   * Sets the response at a URL: `https://app.example/client.json`, or only a path for every host. The response may
+   * depend on the request, and on the number of requests so far (`count` is 1 for the first). Other URLs have status
+   * 404.
    */
   readonly serve: (url: string, answer: Answer | ((request: Request, count: number) => Answer)) => Effect.Effect<void>
   /** Serves a value as JSON with status 200. */
@@ -238,8 +239,8 @@ const contextsOf = (authority: ReturnType<typeof Certificate.authority>) => {
 }
 
 /**
- * The default addresses of names in tests, IPv4 and IPv6. They are public, so a fetcher accepts them, but nothing is ever
- * sent to them.
+ * The default addresses of names in tests, IPv4 and IPv6. They are public, so a fetcher accepts them, but nothing is
+ * ever sent to them.
  *
  * @since 0.1.0
  * @category constants

@@ -20,7 +20,10 @@ const hostOf = (payload: string): string | undefined => {
 const asClientId = (payload: string): string =>
   `https://${payload.replace(/^[a-z0-9]*:?\/+/i, "").replace(/\/$/, "")}/client.json`
 
-/** The payloads that ssrfcheck accepts and this library does not. Each carries a public IPv4 address in an excluded form. */
+/**
+ * The payloads that ssrfcheck accepts and this library does not. Each carries a public IPv4 address in an excluded
+ * form.
+ */
 const refusedForms = [
   "http://[::ffff:8.8.8.8]/",
   "http://[::ffff:808:808]/",

@@ -207,7 +207,7 @@ describe("Fetcher with DNS", () => {
       [publicAddress, { address: publicAddress }, [publicAddress]]
     ]
   for (const [end, expected, addresses] of ends) {
-    it.scopedLive(`ADR-01, FET-13: of a chain of CNAMEs it judges the end: ${end}`, () =>
+    it.scopedLive(`ADR-01, FET-13: checks the addresses at the end of a chain of CNAMEs: ${end}`, () =>
       Effect.gen(function*() {
         const { server } = yield* dnsServer(({ type }) =>
           type === "A"
@@ -227,7 +227,7 @@ describe("Fetcher with DNS", () => {
       }))
   }
 
-  it.scopedLive("FET-08: a server that does not respond ends with the deadline", () =>
+  it.scopedLive("FET-08: the deadline ends a lookup when the server does not respond", () =>
     Effect.gen(function*() {
       const { server } = yield* dnsServer(() => "silence")
       const [took, error] = yield* Effect.timed(Effect.flip(fetch)).pipe(

@@ -38,7 +38,7 @@ interface Case {
   readonly expected: { readonly _tag: string } & Record<string, unknown> | string
 }
 
-const refusals: ReadonlyArray<Case> = [
+const failures: ReadonlyArray<Case> = [
   ...[301, 302, 303, 307, 308].map((status): Case => ({
     name: `FET-04: status ${status} to a loopback address is not followed`,
     answer: { status, headers: { location: "https://127.0.0.1/client.json" } },
@@ -245,7 +245,7 @@ const refusals: ReadonlyArray<Case> = [
     [{ maxHeaderCount: 2 }, "fields", 2],
     [{ maxHeaderBytes: 80 }, "headers", 80]
   ] as const).map(([options, part, limit]): Case => ({
-    name: `FET-07: the limits are options: ${JSON.stringify(options)} refuses`,
+    name: `FET-07: the limits are options: the response exceeds ${JSON.stringify(options)}`,
     answer: { body: json },
     options,
     expected: { _tag: "ResponseTooLarge", part, limit }
@@ -472,7 +472,7 @@ const refusals: ReadonlyArray<Case> = [
   }))
 ]
 
-const answers: ReadonlyArray<Case> = [
+const successes: ReadonlyArray<Case> = [
   ...[
     "application/json",
     "Application/JSON",
@@ -591,7 +591,7 @@ const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expec
 }
 
 describe("Hostile origin", () => {
-  for (const { answer, expected, handshake, name, options } of [...refusals, ...answers]) {
+  for (const { answer, expected, handshake, name, options } of [...failures, ...successes]) {
     it.live(name, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin

@@ -339,9 +339,9 @@ describe("Telemetry and errors", () => {
   it("FET-12: every error can be sent to another node as JSON", () => {
     for (const error of [...samples, busy]) {
       const text = JSON.stringify(Schema.encodeSync(FetchError.FetchError)(error))
-      const told = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
-      expect(told).toEqual(error)
-      expect(told.message).toBe(error.message)
+      const decoded = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
+      expect(decoded).toEqual(error)
+      expect(decoded.message).toBe(error.message)
     }
   })
 })

@@ -136,11 +136,11 @@ describe("HttpDate.parse", () => {
     "Sun, 06 Nov 1994 08:49:60 GMT",
     "Sun, 06 Foo 1994 08:49:37 GMT",
     "Sun, ０６ Nov 1994 08:49:37 GMT"
-  ])("FRS-08: \"%s\" is none of the three", (text) => {
+  ])("FRS-08: \"%s\" is not an HTTP-date", (text) => {
     assert.isUndefined(HttpDate.parse(text, now))
   })
 
-  it("FRS-08: one character more, less or changed gives another date or none, and never throws", () => {
+  it("FRS-08: one character more, less or changed is another date or none, and never throws", () => {
     const mutation = fc.record({
       form: fc.constantFrom("imfFixdate" as const, "rfc850" as const, "asctime" as const),
       time: fourDigitYears,

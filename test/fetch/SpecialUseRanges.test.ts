@@ -95,10 +95,10 @@ for (const range of ranges.filter((range) => cidrOf(range) !== nat64)) {
         const kind = expectedKind(number, range.family)
         assert.notStrictEqual(kind, "public")
         for (const spelling of spellingsOf(number, range.family)) {
-          const judgement = Address.classify(spelling)
-          assert.strictEqual(judgement.kind, kind, spelling)
+          const classification = Address.classify(spelling)
+          assert.strictEqual(classification.kind, kind, spelling)
           if (kind === "special-use") {
-            assert.include(judgement.reason, holders(number, range.family).map(cidrOf)[0] ?? "a range", spelling)
+            assert.include(classification.reason, holders(number, range.family).map(cidrOf)[0] ?? "a range", spelling)
           }
         }
       }

@@ -26,7 +26,7 @@ export const awaitDetached = <A, E>(
       }
       const start: Start = (effect, onExit) => {
         if (over) return
-        // Effect logs a fiber that fails as an unhandled error, with the client's whole URL; `onExit` handles the error.
+        // Effect logs the error of a failed fiber as unhandled, with the client's whole URL, but `onExit` handles it.
         // The runtime of an uninterruptible caller makes its fibers uninterruptible too, but these have to end.
         const fiber = run(Effect.either(Effect.interruptible(effect)))
         fibers.push(fiber)

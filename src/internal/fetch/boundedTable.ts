@@ -1,8 +1,8 @@
 /**
  * A map of bounded size that never evicts a live entry: a new key that does not fit is not stored.
  *
- * Written by hand, because the bounded caches of effect and `lru-cache` evict a live entry to make room. A spray of keys
- * could then evict the entry of the client or origin that it attacks.
+ * Written by hand, because the bounded caches of effect and `lru-cache` evict a live entry to make room. A spray of
+ * keys could then evict the entry of the client or origin that it attacks.
  *
  * Each `set` visits a few entries in the order of their last `set`, so no call takes long, however full the map is.
  */

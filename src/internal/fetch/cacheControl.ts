@@ -1,8 +1,9 @@
 /**
- * Parses the `Cache-Control` field: `#( token [ "=" ( token / quoted-string ) ] )` (RFC 9111, section 5.2; rule FRS-02).
+ * Parses the `Cache-Control` field: `#( token [ "=" ( token / quoted-string ) ] )` (RFC 9111, section 5.2; FRS-02).
  *
- * Written by hand, because http-cache-semantics compares directive names case-sensitively and splits at every comma, also
- * within a quoted string. It serves as a differential test: `test/FreshnessDifferential.test.ts` lists where the two differ.
+ * Written by hand, because http-cache-semantics compares directive names case-sensitively, and splits at every comma,
+ * also within a quoted string. It serves as a differential test: `test/FreshnessDifferential.test.ts` lists every
+ * difference and its reason.
  */
 
 /** One directive: its name in lower case, and its argument without quotes. */
@@ -65,8 +66,8 @@ const unquoted = (argument: string): string =>
     : argument
 
 /**
- * The name ends at the first blank or equals sign. A malformed rest, as in `max-age =1` or `no-store max-age=1`, is kept
- * as an argument that no directive has. So the name counts, but the value does not.
+ * The name ends at the first blank or equals sign. A malformed rest, as in `max-age =1` or `no-store max-age=1`, is
+ * kept as an argument that no directive has. So the name counts, but the value does not.
  */
 const directive = (member: string): Directive => {
   const end = member.search(/[ \t=]/)
@@ -78,8 +79,8 @@ const directive = (member: string): Directive => {
 }
 
 /**
- * Returns the directives of all field lines, in order. A malformed directive is kept with the name and argument that can
- * be recognized, so that the name still counts.
+ * Returns the directives of all field lines, in order. A malformed directive is kept with the name and argument that
+ * can be recognized, so that the name still counts.
  */
 export const parse = (lines: ReadonlyArray<string>): ReadonlyArray<Directive> =>
   lines.flatMap((line) => members(line).map((member) => directive(trimmed(member)))).filter(({ name }) => name !== "")

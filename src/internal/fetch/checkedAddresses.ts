@@ -8,7 +8,7 @@ import * as Address from "./addressRules.js"
 import type { FetchTarget } from "./fetchTarget.js"
 import { codeOf } from "./sockets.js"
 
-/** Maximum number of addresses to dial for one fetch: a stranger's DNS answer may hold hundreds. All of them are checked. */
+/** Maximum number of addresses to dial for one fetch. A stranger's DNS may return hundreds, and all are checked. */
 const maxDialed = 8
 
 /** The code of a lookup that was not started, which says nothing about the name. */

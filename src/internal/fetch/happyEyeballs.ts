@@ -1,8 +1,8 @@
 /**
  * Connecting to one of several addresses: while one is slow, the next is tried beside it (RFC 8305).
  *
- * Written by hand, because the same algorithm in `net.connect` (`autoSelectFamily`) has to be given the host and a
- * `lookup`, and dials by itself. Here each address is checked first and dialed through the `Dialer`, which may be a proxy.
+ * Written by hand, because the similar algorithm in `net.connect` (`autoSelectFamily`) looks the host up and dials by
+ * itself. Here each address is checked first, and then dialed through the `Dialer`, which may be a proxy.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

@@ -57,8 +57,8 @@ const withCentury = (fields: Fields, now: number): number | undefined => {
 }
 
 /**
- * Returns milliseconds since the Unix epoch. `now`, in the same unit, decides the century of a two-digit year. The weekday
- * must be one of the seven names, but is not compared with the date, because the grammar does not bind the two.
+ * Returns milliseconds since the Unix epoch. `now`, in the same unit, decides the century of a two-digit year. The
+ * weekday must be one of the seven names, but is not compared with the date, because the grammar does not bind the two.
  */
 export const parse = (text: string, now: number): number | undefined => {
   const withFullYear = (imfFixdate.exec(text) ?? asctime.exec(text))?.groups

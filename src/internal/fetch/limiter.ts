@@ -2,9 +2,8 @@
  * Bounds how much a stranger can make this server fetch: concurrency and rate, overall and per origin, and the back-off
  * of a client whose fetch failed. This is abuse control and not caching: no response is kept.
  *
- * Written by hand, because one fetch needs a permit of two bounds at once: the overall
- * concurrency and that of its origin. With two semaphores of effect, a fetch that waits for its busy origin would hold an
- * overall permit, and so delay other origins; and the number of those that wait for a semaphore is not bounded.
+ * Written by hand, because the semaphore and the `RateLimiter` of effect queue without a bound, and the latter delays a
+ * fetch that has to fail with a retry time.
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -124,7 +123,10 @@ export const make = (limits: Limits): Limiter => {
     }
   }
 
-  /** Waits for a waiter's permit. Another fetch of the same client may have failed by then, so the pause is checked again. */
+  /**
+   * Waits for a waiter's permit. Another fetch of the same client may have failed by then, so the pause is checked
+   * again.
+   */
   const permitOf = (clientId: string, waiter: Waiter, clock: Clock.Clock): Effect.Effect<void, Throttled> =>
     Effect.suspend(() =>
       waiter.hasPermit

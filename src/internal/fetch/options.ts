@@ -34,8 +34,8 @@ export interface FetchOptions {
    */
   readonly concurrency?: number | undefined
   /**
-   * Maximum number of concurrent fetches from one origin. Eight more per slot are queued; beyond that, fetches fail with
-   * `Throttled`. Defaults to `4`.
+   * Maximum number of concurrent fetches from one origin. Eight more per slot are queued; beyond that, fetches fail
+   * with `Throttled`. Defaults to `4`.
    */
   readonly concurrencyPerOrigin?: number | undefined
   /**
@@ -117,7 +117,7 @@ const issuesOfAuthorities = (ca: unknown): ReadonlyArray<string> => {
   }
   return ca.length === 0
     ? [
-      "`ca` must not be empty, because then no certificate would be trusted; leave it out to trust the authorities of the system"
+      "`ca` must not be empty; leave it out to trust the authorities of the system"
     ]
     : ca.flatMap((pem: unknown) =>
       isCertificate(pem) ? [] : ["`ca` contains an entry that is not a certificate in PEM form"]

@@ -9,7 +9,9 @@ import type { FetchTarget } from "./fetchTarget.js"
 import type { Connection } from "./happyEyeballs.js"
 import { codeOf, destroy, ignore, whenConnected } from "./sockets.js"
 
-/** The settings of all handshakes. Made once, because parsing the authorities takes time. Throws if they are invalid. */
+/**
+ * The settings of all handshakes. Made once, because parsing the authorities takes time. Throws if they are invalid.
+ */
 export const context = (ca: ReadonlyArray<string> | undefined): SecureContext =>
   tls.createSecureContext({
     ...(ca === undefined ? {} : { ca: [...ca] }),
@@ -41,7 +43,9 @@ const tlsOver = (target: FetchTarget, socket: Duplex, secureContext: SecureConte
     rejectUnauthorized: true
   }))
 
-/** Runs an effect with a TLS connection over a dialed one. The certificate must be for the host of the target (FET-01). */
+/**
+ * Runs an effect with a TLS connection over a dialed one. The certificate must be for the host of the target (FET-01).
+ */
 export const withTls = <A, E>(
   target: FetchTarget,
   { address, socket }: Connection,

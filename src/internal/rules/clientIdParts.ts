@@ -1,4 +1,4 @@
-import type { ClientId } from "../../ClientId.js"
+import type * as Brand from "effect/Brand"
 import { splitAuthority } from "./uri.js"
 
 /** The parts of a client identifier. The only place that cuts one up, so that all readers agree where it leads. */
@@ -16,6 +16,9 @@ export interface ClientIdParts {
   /** Path and query, byte for byte as they stand in the client identifier (FET-01). */
   readonly requestTarget: string
 }
+
+/** `ClientId`, whose module imports this one. */
+type ClientId = string & Brand.Brand<"effect-cimd/ClientId">
 
 const authorityStart = "https://".length
 

@@ -1,10 +1,10 @@
 /**
- * Temporary X.509 certificates for the scripted origin (RFC 5280): the DER (X.690) that they need, signed by `node:crypto`.
- * The keys are made in the process and never leave it.
+ * Temporary X.509 certificates for the scripted origin (RFC 5280): the DER (X.690) that they need, signed by
+ * `node:crypto`. The keys are made in the process and never leave it.
  *
- * Written by hand, because `node:crypto` parses certificates but does not issue them. `@peculiar/x509` was tried instead
- * and brought a dozen packages, which every user of `effect-cimd/testing` would install. The origin's tests verify the
- * certificates with OpenSSL, through the TLS of Node.js.
+ * Written by hand, because `node:crypto` parses certificates but does not issue them. `@peculiar/x509` was tried
+ * instead and brought a dozen packages, which every user of `effect-cimd/testing` would install. The origin's tests
+ * verify the certificates with OpenSSL, through the TLS of Node.js.
  */
 import type { KeyObject } from "node:crypto"
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
