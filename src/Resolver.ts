@@ -1,5 +1,6 @@
 /**
- * The way through: from a client identifier to its accepted document.
+ * Resolves a client identifier to its accepted document: from the cache while it is fresh, otherwise from the client's
+ * origin.
  *
  * @since 0.1.0
  */
@@ -22,36 +23,36 @@ import { Fetcher } from "./Fetcher.js"
 import * as Freshness from "./Freshness.js"
 import type { HostRefused } from "./HostPolicy.js"
 import { HostPolicy } from "./HostPolicy.js"
-import * as Failures from "./internal/failures.js"
 import * as metrics from "./internal/metrics.js"
 import * as OptionReader from "./internal/optionReader.js"
 import { maxLengthAllowed } from "./internal/rules/clientIdGrammar.js"
-import * as Flights from "./internal/singleFlight.js"
+import * as SharedFailure from "./internal/sharedFailure.js"
+import * as SingleFlight from "./internal/singleFlight.js"
 import * as Spans from "./internal/spans.js"
+import * as StaleIfError from "./internal/staleIfError.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { InvalidDocument, UnauthorizedClient } from "./Validator.js"
 import { Validator } from "./Validator.js"
 
 /**
- * The answer about a client: its document, and where that came from.
+ * A client's document and its source.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Resolution {
   readonly document: AcceptedDocument
-  /** Where the answer came from: a tier of the cache, or the client's origin. */
+  /** A tier of the cache, or the client's origin. */
   readonly source: "memory" | "postgres" | "origin"
   /**
-   * Whether the document has expired and is answered with only because its origin has a fault. It happens only if the
-   * cache was told, by `staleIfError`, to keep expired documents.
+   * Whether the document has expired and is returned only because its origin failed. `false` unless the cache keeps
+   * expired documents (its option `staleIfError`).
    */
   readonly stale: boolean
 }
 
 /**
- * Everything that can stand between a client identifier and its document. Each has a `message` for the operator and an
- * `oauthError` for the client.
+ * Every error of `resolve` and `refresh`. Each has a `message` for the operator and an `oauthError` for the OAuth client.
  *
  * @since 0.1.0
  * @category errors
@@ -65,57 +66,61 @@ export type ResolveError =
   | UnauthorizedClient
 
 /**
- * What the resolver may be told; every option has a default.
+ * The options of the resolver. Each has a default.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** The bounds on how long documents are kept; `Freshness.defaultPolicy` where they are silent. */
+  /** The bounds of a document's time to live. Each defaults to its value in `Freshness.defaultPolicy`. */
   readonly freshness?: Partial<Freshness.Policy> | undefined
-  /** Characters a client identifier may have at most; 2048 unless told, and no more (URL-09). */
+  /** Maximum length of a client identifier in characters, 2048 at most (URL-09). Defaults to `2048`. */
   readonly maxClientIdLength?: number | undefined
-  /** What to do while the cache cannot be asked: refuse (the default), or fetch without caching (CAC-09). */
+  /**
+   * What to do while the cache fails: `"fail"` fails with `CacheError`, `"fetch"` fetches without caching (CAC-09).
+   * Defaults to `"fail"`.
+   */
   readonly onCacheError?: "fail" | "fetch" | undefined
   /**
-   * The last part of its lifetime, from 0 to 0.5, in which a document that is asked for is fetched again in the
-   * background, so that nobody waits for a popular client. Off (0) unless told. It never serves past the expiry.
+   * The last part of a document's lifetime, as a fraction from 0 to 0.5, in which a hit also starts a fetch in the
+   * background. Callers of a popular client then never wait for its origin. A document is never returned past its
+   * expiry. Defaults to `0`, which is off.
    */
   readonly refreshAhead?: number | undefined
 }
 
 /**
- * Answers with the accepted document of a client identifier, be it cached or fetched.
+ * Resolves client identifiers to accepted documents.
  *
  * @since 0.1.0
  * @category tags
  */
 export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
   /**
-   * The accepted document of a client: from the cache while it is fresh, else from the client's origin. Callers that ask
-   * for one client at the same time share one look-up and one fetch, and its failure too (FET-14).
+   * Returns the accepted document of a client: from the cache while it is fresh, otherwise from the client's origin.
+   * Concurrent callers of one client share one lookup and one fetch, and its failure (FET-14).
    */
   readonly resolve: (clientId: string) => Effect.Effect<Resolution, ResolveError>
   /**
-   * Fetches the document again, whatever the cache holds, and remembers the result. The fetch begins after the call:
-   * one that is already under way is waited for, and those who wait for it share the next one.
+   * Fetches the document again, whatever the cache holds, and stores the result. The fetch starts after the call: a
+   * fetch in progress is waited for, and concurrent callers share the next one.
    */
   readonly refresh: (clientId: string) => Effect.Effect<Resolution, ResolveError>
 }>() {}
 
-/** What a fetch brought, and whether it is still what the cache would answer with. */
-interface Outcome {
+/** The result of a fetch, and whether the cache would still return it. */
+interface Fetched {
   readonly resolution: Resolution
   readonly current: boolean
 }
 
-/** Fetches that one call may make when each is overtaken by an eviction. */
+/** Maximum number of fetches for one call, if an eviction invalidates each of them. */
 const maxAttempts = 3
 
-// A lifetime counts from when its fetch began, so of a greater part the next fetch would begin as soon as one has ended.
+// A lifetime starts when its fetch starts. With a greater part, each fetch would start as soon as the last one has ended.
 const maxAhead = 0.5
 
-/** Clients of which is remembered that their fetch ahead of expiry was tried. */
+/** Maximum number of clients whose attempt to fetch ahead of expiry is remembered. */
 const maxTriedAhead = 10_000
 
 type Services = Cache | Fetcher | Validator | HostPolicy
@@ -131,6 +136,27 @@ const settle = (options: Options) =>
     }
     return { maxClientIdLength, refreshAhead }
   })
+
+/** Returns whether an entry's fetch ahead of expiry is the first one, so that a failing origin is not tried at each hit. */
+const makeFirstTry = () => {
+  const tried = new Map<string, Instant>()
+  return ({ document: { clientId }, fetchedAt }: Entry): boolean => {
+    if (tried.get(clientId) === fetchedAt) return false
+    tried.set(clientId, fetchedAt)
+    for (const oldest of tried.keys()) {
+      if (tried.size <= maxTriedAhead) break
+      tried.delete(oldest)
+    }
+    return true
+  }
+}
+
+const fromEntry = (entry: Entry): Resolution => {
+  const stale = entry.remainingMillis <= 0
+  const hits = entry.tier === "memory" ? metrics.memoryHits : metrics.postgresHits
+  ;(stale ? metrics.staleHits : hits).unsafeUpdate(1, [])
+  return { document: entry.document, source: entry.tier, stale }
+}
 
 const make = (
   options: Options = {}
@@ -156,17 +182,14 @@ const make = (
           effect,
           (error) => error instanceof CacheError,
           (error) =>
-            Effect.as(Effect.logWarning("Resolving without the client metadata cache", Cause.fail(error)), fallback)
+            Effect.as(
+              Effect.logWarning("The client metadata cache failed; resolving without it", Cause.fail(error)),
+              fallback
+            )
         )
         : effect
 
-    const fromEntry = (entry: Entry): Resolution => {
-      const stale = entry.remainingMillis <= 0
-      const hits = entry.tier === "memory" ? metrics.memoryHits : metrics.postgresHits
-      ;(stale ? metrics.staleHits : hits).unsafeUpdate(1, [])
-      return { document: entry.document, source: entry.tier, stale }
-    }
-
+    /** Fetches, validates and stores the document. Without an instant, nothing is stored. */
     const fetch = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
       Effect.gen(function*() {
         const response = yield* fetcher.fetch(clientId)
@@ -179,116 +202,108 @@ const make = (
             cache.put(document, { fetchedAt, timeToLive, mustRevalidate: response.freshness.mustRevalidate })
         })))
         metrics.origins.unsafeUpdate(1, [])
-        return { resolution: { document, source: "origin", stale: false }, current } satisfies Outcome
+        return { resolution: { document, source: "origin", stale: false }, current } satisfies Fetched
       })
 
-    // Those who wait may have come long after the eviction that has overtaken a fetch, so they get a newer document. But
-    // not for ever: a client that is evicted all the time is answered with what was fetched.
-    const unlessOvertaken = (clientId: ClientId.ClientId, minRemainingMillis: number, attempts: number) =>
-    <E, R>(
-      outcome: Effect.Effect<Outcome, E, R>
-    ): Effect.Effect<Resolution, E | ResolveError, R> =>
-      Effect.flatMap(
-        outcome,
-        ({ current, resolution }) =>
-          current || attempts <= 1
-            ? Effect.succeed(resolution)
-            : fetchOnce(clientId, minRemainingMillis, attempts - 1)
-      )
-
-    /** Fetches; a failure that is no fault of the way means that the document of before is no longer to be answered with. */
+    /** Fetches. A failure of the document itself, not of the network, withdraws the stored document. */
     const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
-      Effect.tapError(
-        fetch(clientId, fetchedAt),
-        (error) =>
-          fetchedAt !== undefined && Failures.isFailure(error) && Failures.withdraws(error)
-            ? Effect.catchAll(
-              cache.withdraw(clientId, {
-                fetchedAt,
-                ruleset: Failures.isVerdict(error) ? validator.ruleset : undefined
-              }),
-              (error) => Effect.logWarning("A withdrawn document was not marked", Cause.fail(error))
-            )
-            : Effect.void
-      )
+      Effect.tapError(fetch(clientId, fetchedAt), (error) =>
+        fetchedAt !== undefined && SharedFailure.isFailure(error) && StaleIfError.withdraws(error)
+          ? Effect.catchAll(
+            cache.withdraw(clientId, {
+              fetchedAt,
+              ruleset: SharedFailure.isRefusedDocument(error) ? validator.ruleset : undefined
+            }),
+            (error) =>
+              Effect.logWarning("Could not mark a stored document as withdrawn", Cause.fail(error))
+          )
+          : Effect.void)
 
-    /** Fetches, unless another node does: then its result is waited for, be it a document or a failure. */
+    /**
+     * Fetches, unless another node does: then waits for its document or failure. Returns `undefined` for a failure that
+     * this node cannot read, since another version or another rule set wrote it.
+     */
     const fetchOnce = (
       clientId: ClientId.ClientId,
-      minRemainingMillis = 0,
-      attempts = maxAttempts
-    ): Effect.Effect<Resolution, ResolveError> =>
-      Effect.flatMap(
-        withoutCache<Election | undefined>(undefined)(
-          cache.elect(clientId, validator.ruleset, { minRemaining: minRemainingMillis })
-        ),
-        (election): Effect.Effect<Outcome, ResolveError> => {
-          switch (election?._tag) {
-            case undefined:
-              return fetch(clientId, undefined)
-            case "Found":
-              return Effect.succeed({ resolution: fromEntry(election.entry), current: true })
-            case "Failed":
-              return Effect.flatMap(
-                Effect.sync(() => Failures.decode(election.failure, validator.ruleset)),
-                (failure) =>
-                  failure ?? Effect.map(
-                    fetchOnce(clientId, minRemainingMillis, attempts),
-                    (resolution) => ({ resolution, current: true })
-                  )
-              )
-            case "Elected":
-              return Effect.tapError(
-                fetchOrWithdraw(clientId, election.fetchedAt),
-                (error) =>
-                  Failures.isFailure(error) && Failures.concernsAll(error)
-                    ? election.fail(Failures.encode(error, validator.ruleset))
-                    : Effect.void
-              )
+      minRemaining: number
+    ): Effect.Effect<Fetched | undefined, ResolveError, Scope.Scope> =>
+      Effect.gen(function*() {
+        const election = yield* withoutCache<Election | undefined>(undefined)(
+          cache.elect(clientId, validator.ruleset, { minRemaining })
+        )
+        switch (election?._tag) {
+          case undefined:
+            return yield* fetch(clientId, undefined)
+          case "Found":
+            return { resolution: fromEntry(election.entry), current: true }
+          case "Failed": {
+            const failure = SharedFailure.decode(election.failure, validator.ruleset)
+            return failure === undefined ? undefined : yield* failure
+          }
+          case "Elected":
+            return yield* Effect.tapError(fetchOrWithdraw(clientId, election.fetchedAt), (error) =>
+              SharedFailure.isFailure(error) && StaleIfError.isShared(error)
+                ? election.fail(SharedFailure.encode(error, validator.ruleset))
+                : Effect.void)
+        }
+      })
+
+    /**
+     * Fetches until the cache would return the result. A caller may have come long after the eviction that invalidated a
+     * fetch, so it receives a newer document. A client that is evicted all the time gets the result of the last attempt.
+     */
+    const untilCurrent = <E>(
+      attempt: Effect.Effect<Fetched | undefined, E, Scope.Scope>
+    ): Effect.Effect<Resolution, E> =>
+      Effect.gen(function*() {
+        let attempts = 0
+        while (true) {
+          const fetched = yield* Effect.scoped(attempt)
+          if (fetched === undefined) {
+            continue
+          }
+          attempts++
+          if (fetched.current || attempts === maxAttempts) {
+            return fetched.resolution
           }
         }
-      ).pipe(Effect.scoped, unlessOvertaken(clientId, minRemainingMillis, attempts))
+      })
+
+    const fetchShared = (clientId: ClientId.ClientId, minRemaining: number) =>
+      untilCurrent(fetchOnce(clientId, minRemaining))
 
     const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
-      Failures.isFailure(error) && Failures.isFault(error)
+      SharedFailure.isFailure(error) && StaleIfError.permitsStale(error)
         ? Effect.flatMap(
           withoutCache<Option.Option<Entry>>(Option.none())(cache.stale(clientId, validator.ruleset)),
-          Option.match({ onNone: () => Effect.fail(error), onSome: (entry) => Effect.succeed(fromEntry(entry)) })
+          Option.match({
+            onNone: () =>
+              Effect.fail(error),
+            onSome: (entry) => Effect.succeed(fromEntry(entry))
+          })
         )
         : Effect.fail(error)
 
-    const resolving = yield* Flights.make<Resolution, ResolveError>()
-    const refreshing = yield* Flights.make<Resolution, ResolveError>()
-    const refreshingAhead = yield* Flights.make<Resolution, ResolveError>()
+    const resolving = yield* SingleFlight.make<Resolution, ResolveError>()
+    const refreshing = yield* SingleFlight.make<Resolution, ResolveError>()
+    const refreshingAhead = yield* SingleFlight.make<Resolution, ResolveError>()
 
-    // One try for each fetch: a client that cannot be fetched is not asked for again with every hit.
-    const triedAhead = new Map<string, Instant>()
-    const firstTry = ({ document: { clientId }, fetchedAt }: Entry): boolean => {
-      if (triedAhead.get(clientId) === fetchedAt) return false
-      triedAhead.set(clientId, fetchedAt)
-      for (const oldest of triedAhead.keys()) {
-        if (triedAhead.size <= maxTriedAhead) break
-        triedAhead.delete(oldest)
-      }
-      return true
-    }
+    const isFirstTry = makeFirstTry()
     const hit = (entry: Entry): Effect.Effect<Resolution> => {
       const threshold = entry.lifetimeMillis * refreshAhead
       const { clientId } = entry.document
-      if (entry.remainingMillis >= threshold || !firstTry(entry)) return Effect.succeed(fromEntry(entry))
+      if (entry.remainingMillis >= threshold || !isFirstTry(entry)) return Effect.succeed(fromEntry(entry))
       return refreshingAhead.join(
         clientId,
-        fetchOnce(clientId, threshold).pipe(Spans.ofClient("cimd.refreshAhead", clientId))
+        fetchShared(clientId, threshold).pipe(Spans.ofClient("cimd.refreshAhead", clientId))
       ).pipe(
-        Effect.catchAllCause((cause) =>
-          Effect.logDebug("Fetching a client's document ahead of its expiry failed", cause)
-        ),
+        Effect.catchAllCause((cause) => Effect.logDebug("Could not refresh a document ahead of its expiry", cause)),
         Effect.forkIn(scope),
         Effect.as(fromEntry(entry))
       )
     }
 
-    // The cache is asked inside the shared work: who comes when a fetch has just ended finds what it stored.
+    // The shared run reads the cache, so a caller that comes just after a fetch finds what it stored.
     const resolveShared = (clientId: ClientId.ClientId) =>
       resolving.join(
         clientId,
@@ -296,7 +311,7 @@ const make = (
           Effect.flatMap(Option.match({
             onNone: () => {
               metrics.misses.unsafeUpdate(1, [])
-              return Effect.catchAll(fetchOnce(clientId), orStale(clientId))
+              return Effect.catchAll(fetchShared(clientId, 0), orStale(clientId))
             },
             onSome: hit
           })),
@@ -304,22 +319,22 @@ const make = (
         )
       )
 
-    // What a fetch that is under way brings may be older than what its caller knows of, so it is not shared.
+    // A fetch in progress may return an older document than the caller knows of, so it is not joined.
     const refreshShared = (clientId: ClientId.ClientId) =>
-      refreshing.next(
+      refreshing.joinNext(
         clientId,
-        Effect.flatMap(
+        untilCurrent(Effect.flatMap(
           withoutCache<Instant | undefined>(undefined)(cache.now),
           (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt)
-        ).pipe(unlessOvertaken(clientId, 0, maxAttempts), Spans.ofClient("cimd.refresh", clientId))
+        )).pipe(Spans.ofClient("cimd.refresh", clientId))
       )
 
-    const refused = (error: ResolveError) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, []))
+    const countFailure = (error: ResolveError) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, []))
 
     const admitted = <A>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, ResolveError>) =>
       ClientId.parse(input, grammar).pipe(
         Effect.flatMap((clientId) => Effect.zipRight(hostPolicy.check(clientId), next(clientId))),
-        Effect.tapError(refused)
+        Effect.tapError(countFailure)
       )
 
     return Resolver.of({
@@ -327,12 +342,12 @@ const make = (
         Effect.suspend(() => {
           const entry = cache.peek(input, validator.ruleset)
           if (entry === undefined) return admitted(input, resolveShared)
-          // What the memory tier holds under this string has passed the grammar; the host policy may have changed.
+          // A string in the memory tier has passed the grammar. The host policy may have changed since.
           const checked = hostPolicy.check(entry.document.clientId)
-          // A policy that has nothing to wait for need not cost a hit another step of its fiber.
+          // A check that succeeds at once saves a memory hit one step of its fiber.
           return checked === Effect.void
             ? hit(entry)
-            : Effect.zipRight(Effect.tapError(checked, refused), Effect.suspend(() => hit(entry)))
+            : Effect.zipRight(Effect.tapError(checked, countFailure), Effect.suspend(() => hit(entry)))
         }),
       refresh: (input) => admitted(input, refreshShared)
     })

@@ -84,7 +84,7 @@ const short = { minimum: "1 milli" } as const
 
 for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres", () => postgres()]] as const) {
   describe(`Resolver over the cache in ${name}`, () => {
-    it.live("fetches once, and answers from the cache while the document is fresh", () =>
+    it.live("fetches once, then returns the cached document while it is fresh", () =>
       Effect.gen(function*() {
         yield* serveDocument({ "Cache-Control": "max-age=600" })
         const first = yield* resolve()
@@ -106,7 +106,7 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
         expect([again.source, again.document.metadata.client_name]).toEqual(["origin", "Renamed"])
       }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
 
-    it.live("CAC-02: failures and invalid documents are not stored, and replace nothing", () =>
+    it.live("CAC-02: failures and invalid documents are neither stored nor replace a document", () =>
       Effect.gen(function*() {
         const resolver = yield* Resolver.Resolver
         yield* serve({ status: 500 })
@@ -122,7 +122,7 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
         expect((yield* resolve()).source).toBe(name.toLowerCase())
       }).pipe(withNode({ cache: cache() })))
 
-    it.live("FRS-03: what must not be stored serves the request and those that wait beside it", () =>
+    it.live("FRS-03: a document that must not be stored serves the request and concurrent callers", () =>
       Effect.gen(function*() {
         yield* serve(() => ({
           headers: { "Cache-Control": "no-store" },
@@ -136,7 +136,7 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
         expect(yield* requestCount).toBe(2)
       }).pipe(withNode({ cache: cache() })))
 
-    it.live("FET-14: callers that wait share one fetch, and its failure", () =>
+    it.live("FET-14: concurrent callers share one fetch and its failure", () =>
       Effect.gen(function*() {
         yield* serve({ status: 503, delay: "100 millis" })
         const errors = yield* Effect.all(Array.from({ length: 50 }, () => Effect.flip(resolve())), {
@@ -183,7 +183,7 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
 }
 
 describe("Resolver", () => {
-  it.live("URL-12: what is no client identifier is a typed error, and reaches neither cache nor network", () =>
+  it.live("URL-12: an invalid client identifier is a typed error and reaches neither cache nor network", () =>
     Effect.gen(function*() {
       for (const input of ["my-client", "http://app.example/c", "https://app.example/#", "https://127.0.0.1/c"]) {
         const error = yield* Effect.flip(resolve(input))
@@ -192,12 +192,12 @@ describe("Resolver", () => {
       expect(yield* requestCount).toBe(0)
     }).pipe(withNode()))
 
-  it.live("URL-09: the greatest length is the host's to set", () =>
+  it.live("URL-09: the maximum length is configurable", () =>
     Effect.gen(function*() {
       expect((yield* Effect.flip(resolve()))._tag).toBe("InvalidClientId")
     }).pipe(withNode({ resolver: { maxClientIdLength: 20 } })))
 
-  it.live("ADR-07: a changed host policy counts at once, before the cache", () =>
+  it.live("ADR-07: a changed host policy takes effect at once, before the cache", () =>
     Effect.gen(function*() {
       const open = yield* Ref.make(true)
       const policy = Layer.succeed(HostPolicy.HostPolicy, {
@@ -219,7 +219,7 @@ describe("Resolver", () => {
       }).pipe(withNode({ policy }))
     }))
 
-  it.live("FET-12: whatever went wrong, the OAuth client sees one text", () =>
+  it.live("FET-12: the OAuth client sees one text for every cause", () =>
     Effect.gen(function*() {
       yield* serve({ status: 500 }, "https://app.example/500")
       yield* serve({ status: 302, headers: { Location: "http://127.0.0.1/secret" } }, "https://app.example/302")
@@ -230,7 +230,7 @@ describe("Resolver", () => {
       expect(new Set(errors.map((error) => error.message)).size).toBe(5)
     }).pipe(withNode()))
 
-  it.live("FET-12: spans have the host of a client, and nothing else of its URL", () =>
+  it.live("FET-12: spans hold the host of a client and nothing else of its URL", () =>
     Effect.gen(function*() {
       const { events, exits, spans, tracer } = recording()
       const url = "https://app.example/p4th.json?code=qu3ry"
@@ -246,14 +246,14 @@ describe("Resolver", () => {
       expect(told).not.toMatch(/p4th|qu3ry/)
     }).pipe(withNode()))
 
-  it.live("DOC-22: a client that no supported method serves is unauthorized", () =>
+  it.live("DOC-22: a client without a supported authentication method is unauthorized", () =>
     Effect.gen(function*() {
       yield* serveDocument()
       const error = yield* Effect.flip(resolve())
       expect(error).toMatchObject({ _tag: "UnauthorizedClient", oauthError: { error: "unauthorized_client" } })
     }).pipe(withNode({ profile: { authMethods: ["private_key_jwt"] } })))
 
-  it.live("refresh fetches though the cache is fresh, and replaces what is stored", () =>
+  it.live("refresh fetches although the cache is fresh, and replaces the stored document", () =>
     Effect.gen(function*() {
       const resolver = yield* Resolver.Resolver
       yield* serveDocument()
@@ -264,7 +264,7 @@ describe("Resolver", () => {
       expect(yield* requestCount).toBe(2)
     }).pipe(withNode()))
 
-  it.live("refresh does not share a fetch that had begun before", () =>
+  it.live("refresh does not share a fetch that started before the call", () =>
     Effect.gen(function*() {
       const resolver = yield* Resolver.Resolver
       yield* serve({ body: JSON.stringify(documentOf(client, { client_name: "Old" })), delay: "200 millis" })
@@ -280,7 +280,7 @@ describe("Resolver", () => {
       expect(yield* requestCount).toBe(2)
     }).pipe(withNode()))
 
-  it.live("FRS-03: a refresh that must not be stored displaces what was stored", () =>
+  it.live("FRS-03: a refresh that must not be stored removes the stored document", () =>
     Effect.gen(function*() {
       const resolver = yield* Resolver.Resolver
       yield* serveDocument()
@@ -291,7 +291,7 @@ describe("Resolver", () => {
       expect([again.source, again.document.metadata.client_name]).toEqual(["origin", "New"])
     }).pipe(withNode()))
 
-  it.live("reads its options from the configuration, and refuses what cannot be kept", () =>
+  it.live("reads its options from Config and fails for invalid ones", () =>
     Effect.gen(function*() {
       const under = (length: string) =>
         Effect.provide(resolve(), Resolver.layerConfig({ maxClientIdLength: Config.integer("LENGTH") })).pipe(
@@ -321,7 +321,7 @@ describe("Resolver", () => {
       { freshness: { fallback: Number.NaN } }
     ] as const
   ) {
-    it.live(`options that cannot be kept do not start: ${JSON.stringify(options)}`, () =>
+    it.live(`does not build with invalid options: ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(node({ resolver: options }))))
         expect(error._tag).toBe("InvalidOptions")
@@ -345,7 +345,7 @@ describe("Resolver and a cache that fails", () => {
     sweep: () => away
   })
 
-  it.live("CAC-09: fails closed unless told", () =>
+  it.live("CAC-09: fails closed by default", () =>
     Effect.gen(function*() {
       yield* serveDocument()
       expect(yield* Effect.flip(resolve())).toMatchObject({
@@ -355,7 +355,7 @@ describe("Resolver and a cache that fails", () => {
       expect(yield* requestCount).toBe(0)
     }).pipe(withNode({ cache: failing })))
 
-  it.live("CAC-09: fetches without caching if told", () =>
+  it.live("CAC-09: fetches without caching with onCacheError: fetch", () =>
     Effect.gen(function*() {
       yield* serveDocument()
       expect((yield* resolve()).source).toBe("origin")
@@ -387,7 +387,7 @@ for (
         ["a connection that is reset", { raw: "HTTP/1.1 200 OK\r\n", end: "reset" }]
       ] as const
     ) {
-      it.live(`after ${fault} the expired document is the answer, and says so`, () =>
+      it.live(`returns the expired document, marked stale, after ${fault}`, () =>
         Effect.gen(function*() {
           yield* expired
           yield* serve(answer)
@@ -419,7 +419,7 @@ for (
         ]
       >
     ) {
-      it.live(`after ${fault} the expired document is the answer, and says so`, () => {
+      it.live(`returns the expired document, marked stale, after ${fault}`, () => {
         const fetch = makeBreakable()
         return Effect.gen(function*() {
           const resolver = yield* Resolver.Resolver
@@ -441,7 +441,7 @@ for (
         ["a document that is too large", { body: " ".repeat(6000) }]
       ] as const
     ) {
-      it.live(`after ${withdrawal} it is not, and not after a later fault either`, () =>
+      it.live(`returns no stale document after ${withdrawal}, nor after a later failure of the origin`, () =>
         Effect.gen(function*() {
           yield* expired
           yield* serve(answer)
@@ -452,7 +452,7 @@ for (
     }
 
     for (const directive of ["must-revalidate", "proxy-revalidate", "s-maxage=0"]) {
-      it.live(`FRS-09: a document with ${directive} is not answered with after its expiry`, () =>
+      it.live(`FRS-09: a document with ${directive} is not returned after its expiry`, () =>
         Effect.gen(function*() {
           yield* serveDocument({ "Cache-Control": `max-age=0, ${directive}` })
           yield* resolve()
@@ -462,7 +462,7 @@ for (
         }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
     }
 
-    it.live("a fetch that found it gone withdraws what was fetched before, and nothing that was fetched after", () =>
+    it.live("a withdrawal affects documents fetched before it and none fetched after it", () =>
       Effect.gen(function*() {
         const store = yield* Cache.Cache
         yield* expired
@@ -478,7 +478,7 @@ for (
         expect(yield* stale).toBe(false)
       }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
 
-    it.live("FRS-03: after an answer that must not be stored it is not", () =>
+    it.live("FRS-03: returns no stale document after a response that must not be stored", () =>
       Effect.gen(function*() {
         yield* expired
         yield* serveDocument({ "Cache-Control": "no-store" })
@@ -487,7 +487,7 @@ for (
         expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
       }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
 
-    it.live("a document that is served again is answered with again", () =>
+    it.live("returns a document again once its origin serves it again", () =>
       Effect.gen(function*() {
         yield* expired
         yield* serve({ status: 404 })
@@ -500,7 +500,7 @@ for (
 }
 
 describe("stale if error", () => {
-  it.live("is answered with past the memory tier, which does not remember it", () =>
+  it.live("bypasses the memory tier, which does not store stale documents", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=0" })
       yield* resolve()
@@ -519,7 +519,7 @@ describe("stale if error", () => {
       resolver: { freshness: short }
     })))
 
-  it.live("is off unless told", () =>
+  it.live("is off by default", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=0" })
       yield* resolve()
@@ -528,7 +528,7 @@ describe("stale if error", () => {
       expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
     }).pipe(withNode({ cache: postgres(), resolver: { freshness: short } })))
 
-  it.live("ends with its window, and the sweep keeps the row until then", () =>
+  it.live("ends with its window, until which the sweep keeps the row", () =>
     Effect.gen(function*() {
       const database = Layer.succeedContext(yield* Layer.build(Layer.orDie(Postgres.migrated)))
       const expiredFor = (minutes: number) =>
@@ -557,7 +557,7 @@ describe("stale if error", () => {
 })
 
 describe("refresh ahead", () => {
-  it.live("a document in the last part of its lifetime is fetched again while it is answered with", () =>
+  it.live("fetches a document again in the last part of its lifetime while it is still returned", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=2" })
       yield* resolve()
@@ -572,7 +572,7 @@ describe("refresh ahead", () => {
       expect(yield* requestCount).toBe(2)
     }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
 
-  it.live("that fails is tried once for a fetch, also where each read makes the document anew", () =>
+  it.live("is tried once for a fetch if it fails, also where each read decodes the document again", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=2" })
       yield* resolve()
@@ -584,7 +584,7 @@ describe("refresh ahead", () => {
       expect(yield* requestCount).toBe(2)
     }).pipe(withNode({ cache: postgres(), resolver: { freshness: short, refreshAhead: 0.5 } })))
 
-  it.live("of a popular client is one fetch for each document, also with the greatest part of its lifetime", () =>
+  it.live("of a popular client makes one fetch per document, also with the largest fraction", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=1" })
       yield* resolve()
@@ -600,7 +600,7 @@ describe("refresh ahead", () => {
       expect(fetches).toBeLessThanOrEqual(1 + Math.floor((performance.now() - began) / 500))
     }).pipe(withNode({ resolver: { freshness: short, refreshAhead: 0.5 } })))
 
-  it.live("of a client that several nodes read in the last part of its lifetime is one fetch for all", () =>
+  it.live("makes one fetch for all nodes that read a client in the last part of its lifetime", () =>
     Effect.gen(function*() {
       const database = Layer.succeedContext(yield* Layer.build(Layer.orDie(Postgres.migrated)))
       const origin = yield* Origin.Origin
@@ -638,7 +638,7 @@ describe("refresh ahead", () => {
       expect(yield* origin.requests).toHaveLength(2)
     }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
-  it.live("that fails is tried once for a document, and the document is served until it expires", () =>
+  it.live("is tried once for a document if it fails, and the document is returned until it expires", () =>
     Effect.gen(function*() {
       yield* serveDocument({ "Cache-Control": "max-age=2" })
       yield* resolve()
@@ -654,7 +654,7 @@ describe("refresh ahead", () => {
 })
 
 describe("caps", () => {
-  it.live("CAC-13: one origin keeps no more documents than its cap, and the oldest expiry goes first", () =>
+  it.live("CAC-13: one origin stores no more documents than its cap, and the oldest expiry is removed first", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 6; i++) {
         const url = `https://app.example/${i}`

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Scope from "effect/Scope"
-import * as Flights from "../src/internal/singleFlight.js"
+import * as SingleFlight from "../src/internal/singleFlight.js"
 
 /** Work that waits to be told its end, and counts how often it was begun and interrupted. */
 const work = Effect.map(Deferred.make<string, string>(), (gate) => {
@@ -27,10 +27,10 @@ const many = <A, E>(count: number, effect: Effect.Effect<A, E>) =>
     return fibers
   })
 
-describe("Flights", () => {
+describe("SingleFlight", () => {
   it.scoped("callers of one key share one run", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const { counts, effect, gate } = yield* work
       const fibers = yield* many(100, share.join("a", effect))
       yield* Deferred.succeed(gate, "done")
@@ -40,7 +40,7 @@ describe("Flights", () => {
 
   it.scoped("keys do not wait for each other, and a run that has ended is not shared", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const { counts, effect, gate } = yield* work
       const first = yield* many(1, share.join("a", effect))
       expect(yield* share.join("b", Effect.succeed("b"))).toBe("b")
@@ -51,12 +51,12 @@ describe("Flights", () => {
       expect(counts.begun).toBe(3)
     }))
 
-  it.scoped("who needs a flight that begins later waits for the one under way, and shares the next one", () =>
+  it.scoped("a caller that needs a later run waits for the one in progress and shares the next one", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const [under, later] = [yield* work, yield* work]
-      const [first] = yield* many(1, share.next("a", under.effect))
-      const others = yield* many(10, share.next("a", later.effect))
+      const [first] = yield* many(1, share.joinNext("a", under.effect))
+      const others = yield* many(10, share.joinNext("a", later.effect))
       expect([under.counts.begun, later.counts.begun]).toEqual([1, 0])
       yield* Deferred.fail(under.gate, "refused")
       expect(yield* Effect.flip(Fiber.join(first!))).toBe("refused")
@@ -67,7 +67,7 @@ describe("Flights", () => {
 
   it.scoped("FET-14: a failure is shared by all who waited", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const { counts, effect, gate } = yield* work
       const fibers = yield* many(50, share.join("a", effect))
       yield* Deferred.fail(gate, "refused")
@@ -78,7 +78,7 @@ describe("Flights", () => {
 
   it.scoped("a defect reaches all who waited, and the key is free again", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const exit = yield* Effect.exit(share.join("a", Effect.die("defect")))
       expect(Exit.isFailure(exit) && Cause.isDieType(exit.cause)).toBe(true)
       expect(yield* share.join("a", Effect.succeed("again"))).toBe("again")
@@ -86,7 +86,7 @@ describe("Flights", () => {
 
   it.scoped("FET-11: the first caller can leave without failing the others", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const { counts, effect, gate } = yield* work
       const [first, ...others] = yield* many(5, share.join("a", effect))
       yield* Fiber.interrupt(first!)
@@ -95,9 +95,9 @@ describe("Flights", () => {
       expect(counts).toEqual({ begun: 1, interrupted: 0 })
     }))
 
-  it.scoped("FET-11: the last caller to leave stops the work, and who comes then begins anew", () =>
+  it.scoped("FET-11: the last caller to leave interrupts the run, and the next caller starts a new one", () =>
     Effect.gen(function*() {
-      const share = yield* Flights.make<string, string>()
+      const share = yield* SingleFlight.make<string, string>()
       const { counts, effect, gate } = yield* work
       const fibers = yield* many(5, share.join("a", effect))
       yield* Fiber.interruptAll(fibers)
@@ -107,10 +107,10 @@ describe("Flights", () => {
       expect(yield* Effect.forEach(next, Fiber.join)).toEqual(["done"])
     }))
 
-  it.effect("who waits when the scope closes is interrupted and does not hang", () =>
+  it.effect("a caller that waits when the scope closes is interrupted and does not hang", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
-      const share = yield* Scope.extend(Flights.make<string, string>(), scope)
+      const share = yield* Scope.extend(SingleFlight.make<string, string>(), scope)
       const { effect } = yield* work
       const [before] = yield* many(1, share.join("a", effect))
       yield* Scope.close(scope, Exit.void)
@@ -118,7 +118,7 @@ describe("Flights", () => {
       expect(Exit.isInterrupted(yield* Effect.exit(share.join("b", effect)))).toBe(true)
     }))
 
-  it.live("a failed run is not logged as an error that nobody handled, since its waiters have it", () =>
+  it.live("a failed run is not logged as unhandled, since its waiters receive the failure", () =>
     Effect.gen(function*() {
       const logged: Array<unknown> = []
       const logger = Logger.make(({ message }) => {
@@ -126,7 +126,7 @@ describe("Flights", () => {
       })
       const quiet = Effect.provide(
         Effect.gen(function*() {
-          const share = yield* Flights.make<string, string>()
+          const share = yield* SingleFlight.make<string, string>()
           yield* Effect.exit(share.join("a", Effect.fail("https://app.example/secret.json")))
           yield* Effect.logTrace("heard")
         }),

@@ -1,7 +1,7 @@
 import * as Metric from "effect/Metric"
 
 const resolves = Metric.counter("cimd_resolves_total", {
-  description: "Documents answered with, by where they came from; callers that share one count once",
+  description: "Resolved documents by source. Coalesced callers count once.",
   incremental: true
 })
 
@@ -10,38 +10,35 @@ export const postgresHits = Metric.tagged(resolves, "source", "postgres")
 export const staleHits = Metric.tagged(resolves, "source", "stale")
 export const origins = Metric.tagged(resolves, "source", "origin")
 
-/** Clients that no tier had a fresh document of. */
 export const misses = Metric.counter("cimd_misses_total", {
-  description: "Resolved client identifiers that the cache had no fresh document of",
+  description: "Resolves that found no fresh document in the cache",
   incremental: true
 })
 
 const evictions = Metric.counter("cimd_evictions_total", {
-  description: "Documents given up before a sweep would take them, by reason",
+  description: "Documents removed before their expiry, by reason",
   incremental: true
 })
-/** By a call of `evict` or `evictAll`, each counted once. */
+/** Calls of `evict` and `evictAll`, not documents. */
 export const evictedByCall = Metric.tagged(evictions, "reason", "call")
 export const evictedFromMemory = Metric.tagged(evictions, "reason", "memory_full")
 export const evictedFromOrigin = Metric.tagged(evictions, "reason", "origin_full")
 export const evictedFromTable = Metric.tagged(evictions, "reason", "table_full")
 
-/** Callers that were answered by work another caller had begun, and nodes that waited for another's. */
 export const coalesced = Metric.counter("cimd_coalesced_total", {
-  description: "Callers that waited for work which another caller had begun, here or on another node",
+  description: "Callers that waited for a resolve or fetch of another caller, on this node or another",
   incremental: true
 })
 
-/** Rows that were there and could not be served (CAC-11). */
 const unservable = Metric.counter("cimd_unservable_rows_total", {
-  description: "Rows that are a miss because they are damaged or were accepted under another rule set",
+  description: "Rows read as a miss because they are damaged or were accepted under another rule set (CAC-11)",
   incremental: true
 })
 export const damagedRows = Metric.tagged(unservable, "reason", "damaged")
 export const otherRulesetRows = Metric.tagged(unservable, "reason", "ruleset")
 
 export const sweptRows = Metric.counter("cimd_swept_rows_total", {
-  description: "Rows that sweeps removed, leases as well",
+  description: "Rows that sweeps removed, leases included",
   incremental: true
 })
 
@@ -49,12 +46,11 @@ const sweeps = Metric.counter("cimd_sweeps_total", { description: "Sweeps, by ou
 export const sweepsDone = Metric.tagged(sweeps, "outcome", "done")
 export const sweepsFailed = Metric.tagged(sweeps, "outcome", "failed")
 
-/** 1 while the announcements of other nodes are heard, else 0. */
 export const listening = Metric.gauge("cimd_listening", {
-  description: "Whether this node hears the announcements of other nodes"
+  description: "1 while the LISTEN connection receives the notifications of other nodes, otherwise 0"
 })
 
-/** The tags are few and fixed, so each of their counters is made once. */
+/** Tag values are few and fixed, so each counter is made once. */
 const tagged = (counter: Metric.Metric.Counter<number>, key: string) => {
   const known = new Map<string, Metric.Metric.Counter<number>>()
   return (value: string): Metric.Metric.Counter<number> => {
@@ -66,7 +62,7 @@ const tagged = (counter: Metric.Metric.Counter<number>, key: string) => {
 
 export const fetchesOf = tagged(
   Metric.counter("cimd_fetches_total", {
-    description: "Fetches from clients' origins, by outcome: success, or the tag of the error",
+    description: "Fetches from origins by outcome: `success`, or the tag of the error",
     incremental: true
   }),
   "outcome"
@@ -74,13 +70,13 @@ export const fetchesOf = tagged(
 
 export const refusalsOf = tagged(
   Metric.counter("cimd_refusals_total", {
-    description: "Calls of resolve and refresh that failed, by the tag of the error",
+    description: "Failed calls of resolve and refresh, by the tag of the error",
     incremental: true
   }),
   "error"
 )
 
-/** Those of a client that `PostgresCache.layerClient` made; Effect's own client hides its pool. */
+/** Measured for a client of `PostgresCache.layerClient` only, since Effect's own client hides its pool. */
 export const poolWaiting = Metric.gauge("cimd_pool_waiting", {
-  description: "Statements that wait for a free connection to the database"
+  description: "Statements waiting for a free connection of the pool"
 })

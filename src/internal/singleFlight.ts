@@ -6,77 +6,77 @@ import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as metrics from "./metrics.js"
 
-interface Flight<A, E> {
-  readonly landed: Deferred.Deferred<A, E>
+interface Run<A, E> {
+  readonly result: Deferred.Deferred<A, E>
   fiber: Fiber.RuntimeFiber<Exit.Exit<A, E>> | undefined
-  waiting: number
+  waiters: number
 }
 
-export interface Flights<A, E> {
-  /** Boards the flight under way, or starts one. */
+export interface SingleFlight<A, E> {
+  /** Waits for the result of the run in progress for the key, or starts one. */
   readonly join: (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  /** The same for a flight that begins from now on: one that is under way is waited for, and the next one is boarded. */
-  readonly next: (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** The same for callers that need a run which starts after the call: they wait for the one in progress first. */
+  readonly joinNext: (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 }
 
 /**
- * Runs one effect per key at a time; who asks meanwhile waits for its result. The effect runs in the scope of its maker
- * and not in its first caller, so that an interrupted caller fails nobody else, and the last one to leave stops it
- * (FET-11). Effect's own `Cache` interrupts all waiters together with the first one.
+ * Runs one effect per key at a time; concurrent callers wait for its result. The effect runs in the scope of the maker
+ * and not in its first caller, so an interrupted caller fails no other caller, and the last one to leave interrupts the
+ * effect (FET-11). Effect's own `Cache` interrupts all waiters together with the first one.
  */
-export const make = <A, E>(): Effect.Effect<Flights<A, E>, never, Scope.Scope> =>
+export const make = <A, E>(): Effect.Effect<SingleFlight<A, E>, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {
-    const flights = new Map<string, Flight<A, E>>()
+    const runs = new Map<string, Run<A, E>>()
 
-    const forget = (key: string, flight: Flight<A, E>) => {
-      if (flights.get(key) === flight) flights.delete(key)
+    const remove = (key: string, run: Run<A, E>) => {
+      if (runs.get(key) === run) runs.delete(key)
     }
 
-    const board = (
+    const waitFor = (
       key: string,
-      flight: Flight<A, E>,
+      run: Run<A, E>,
       restore: <B, F, R>(effect: Effect.Effect<B, F, R>) => Effect.Effect<B, F, R>
     ): Effect.Effect<A, E> => {
-      flight.waiting++
-      return Effect.onExit(restore(Deferred.await(flight.landed)), () =>
+      run.waiters++
+      return Effect.onExit(restore(Deferred.await(run.result)), () =>
         Effect.suspend(() => {
-          flight.waiting--
-          if (flight.waiting > 0 || flight.fiber === undefined || flights.get(key) !== flight) return Effect.void
-          forget(key, flight)
-          return Fiber.interruptFork(flight.fiber)
+          run.waiters--
+          if (run.waiters > 0 || run.fiber === undefined || runs.get(key) !== run) return Effect.void
+          remove(key, run)
+          return Fiber.interruptFork(run.fiber)
         }))
     }
 
-    const start = (key: string, effect: Effect.Effect<A, E>): Effect.Effect<Flight<A, E>> => {
-      const flight: Flight<A, E> = { landed: Deferred.unsafeMake(FiberId.none), fiber: undefined, waiting: 0 }
-      flights.set(key, flight)
-      // A fiber that fails is logged as an error that nobody handled, with the client's whole URL; its waiters handle it.
+    const start = (key: string, effect: Effect.Effect<A, E>): Effect.Effect<Run<A, E>> => {
+      const run: Run<A, E> = { result: Deferred.unsafeMake(FiberId.none), fiber: undefined, waiters: 0 }
+      runs.set(key, run)
+      // Effect logs the failure of a forked fiber as unhandled, with the client's whole URL. The waiters handle it.
       return Effect.map(Effect.forkIn(Effect.exit(Effect.interruptible(effect)), scope), (fiber) => {
-        flight.fiber = fiber
-        // An observer runs even when the fiber was ended before its first step, as in a scope that is closed.
+        run.fiber = fiber
+        // An observer runs even if the fiber ended before its first step, as in a scope that is closed.
         fiber.addObserver((exit) => {
-          forget(key, flight)
-          Deferred.unsafeDone(flight.landed, Exit.flatten(exit))
+          remove(key, run)
+          Deferred.unsafeDone(run.result, Exit.flatten(exit))
         })
-        return flight
+        return run
       })
     }
 
-    const join: Flights<A, E>["join"] = (key, effect) =>
+    const join: SingleFlight<A, E>["join"] = (key, effect) =>
       Effect.uninterruptibleMask((restore) => {
-        const flight = flights.get(key)
-        if (flight === undefined) return Effect.flatMap(start(key, effect), (started) => board(key, started, restore))
+        const run = runs.get(key)
+        if (run === undefined) return Effect.flatMap(start(key, effect), (started) => waitFor(key, started, restore))
         metrics.coalesced.unsafeUpdate(1, [])
-        return board(key, flight, restore)
+        return waitFor(key, run, restore)
       })
 
-    const next: Flights<A, E>["next"] = (key, effect) =>
+    const joinNext: SingleFlight<A, E>["joinNext"] = (key, effect) =>
       Effect.suspend(() => {
-        const flight = flights.get(key)
-        return flight === undefined
+        const run = runs.get(key)
+        return run === undefined
           ? join(key, effect)
-          : Effect.zipRight(Effect.exit(Deferred.await(flight.landed)), join(key, effect))
+          : Effect.zipRight(Effect.exit(Deferred.await(run.result)), join(key, effect))
       })
 
-    return { join, next }
+    return { join, joinNext }
   })

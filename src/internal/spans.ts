@@ -2,8 +2,8 @@ import * as Effect from "effect/Effect"
 import * as ClientId from "../ClientId.js"
 
 /**
- * A span for work on one client. It tells the host alone, and of an error the code: the client's whole URL, which an
- * error's message has, may be confidential in its query.
+ * Wraps work on one client in a span. The span holds the host only, and of an error its code only: the client's whole
+ * URL, which an error's message contains, may be confidential in its query.
  */
 export const ofClient =
   (name: string, clientId: ClientId.ClientId) =>
