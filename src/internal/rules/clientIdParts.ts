@@ -17,13 +17,10 @@ export interface ClientIdParts {
   readonly requestTarget: string
 }
 
-/** `ClientId`, whose module imports this one. */
-type ClientId = string & Brand.Brand<"effect-cimd/ClientId">
-
 const authorityStart = "https://".length
 
 /** Splits a client identifier, which the grammar has accepted: it begins with `https://` and has a path. */
-export const parts = (clientId: ClientId): ClientIdParts => {
+export const parts = (clientId: string): ClientIdParts => {
   const path = clientId.indexOf("/", authorityStart)
   const { host: bracketedHost, port: digits } = splitAuthority(clientId.slice(authorityStart, path))
   const port = digits === undefined ? 443 : Number(digits)
