@@ -124,9 +124,10 @@ describe("the lists", () => {
   it.effect("ADR-07: a hundred thousand patterns do not slow matching down", () =>
     Effect.gen(function*() {
       const hosts = Array.from({ length: 100_000 }, (_, index) => `h${index}.example`)
-      const options = { block: [...hosts, ...hosts.map((host) => `*.${host}`)] }
-      yield* assertRefuses(options, "h99999.example", "x.h99999.example")
-      yield* assertPermits(options, "h100000.example")
+      const { check } = yield* service({ block: [...hosts, ...hosts.map((host) => `*.${host}`)] })
+      yield* Effect.flip(check(clientOn("h99999.example")))
+      yield* Effect.flip(check(clientOn("x.h99999.example")))
+      yield* check(clientOn("h100000.example"))
     }))
 
   it.effect("ADR-07: the error's message has the host, and its oauthError does not", () =>
