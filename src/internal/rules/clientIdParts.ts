@@ -1,4 +1,3 @@
-import type * as Brand from "effect/Brand"
 import { splitAuthority } from "./uriSyntax.js"
 
 /** The parts of a client identifier. The only place that cuts one up, so that all readers agree where it leads. */
