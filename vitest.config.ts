@@ -7,7 +7,7 @@ const src = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta
 const timed = [
   "test/Sweeper.test.ts",
   "test/cluster/**/*.test.ts",
-  "test/fetch/FetcherLife.test.ts",
+  "test/fetch/FetcherLifecycle.test.ts",
   "test/fetch/FetcherDialing.test.ts",
   "test/postgres/Coherence.test.ts",
   "test/postgres/PreparedQuery.test.ts"
