@@ -6,7 +6,7 @@ import * as ServerUser from "./serverUser.js"
 import * as StagedFolder from "./stagedFolder.js"
 
 /** The folders of the system that a copy may be made in, best first. */
-export const systemFolders: ReadonlyArray<string> = ["/var/cache", "/var/lib", "/opt"]
+const systemFolders: ReadonlyArray<string> = ["/var/cache", "/var/lib", "/opt"]
 
 const readableByAll = 0o755
 
