@@ -61,7 +61,7 @@ const serverSettings = { listen_addresses: "127.0.0.1", unix_socket_directories:
 
 /**
  * Starts a Postgres server on a loopback port, and stops it when the scope closes. Returns the URL of its `postgres`
- * database. Its superuser gets a new random password at each start.
+ * database. Its superuser has a random password, which is kept with the data.
  *
  * Root can start it too: the server then runs as the user `postgres`, which is created if it does not exist. If that
  * user may not enter the folder of the package, the server's files are copied to `/var/cache/effect-cimd`.
@@ -80,8 +80,7 @@ export const embedded = (options?: Options): Effect.Effect<Redacted.Redacted, Em
       data: EmbeddedData.dataOf(folder),
       temporary: isTemporary ? folder : undefined
     })
-    const password = Redacted.make(randomBytes(24).toString("base64url"))
-    yield* EmbeddedData.prepare({ binaries, user, folder, password })
+    const password = yield* EmbeddedData.prepare({ binaries, user, folder })
     const port = options?.port ?? (yield* EmbeddedServer.freePort)
     yield* EmbeddedServer.start({
       binaries,

@@ -151,6 +151,6 @@ describe("the database", () => {
       const folder = join(yield* openFolder, "kept")
       const { exitCode } = yield* run(["sweep", "--embedded", "--data-dir", folder])
       expect(exitCode).toBe(0)
-      expect(yield* Effect.promise(() => readdir(folder))).toEqual(["data"])
+      expect(yield* Effect.promise(() => readdir(folder))).toEqual(["cluster"])
     }))
 })

@@ -176,7 +176,7 @@ describe("a folder for the data that is refused, with what to do", () => {
       const { error } = await Program.run(program, [JSON.stringify({ dataDirectory: folder })])
       expect(error).toMatch(/^EmbeddedPostgresError: /)
       expect(error).toMatch(message)
-      expect(await readdir(folder).catch(() => [])).not.toContain("data")
+      expect(await readdir(folder).catch(() => [])).not.toContain("cluster")
     } finally {
       await rm(parent, { recursive: true, force: true })
     }

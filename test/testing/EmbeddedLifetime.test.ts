@@ -2,12 +2,14 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Postgres } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
-import { existsSync, readFileSync } from "node:fs"
+import * as Scope from "effect/Scope"
+import { existsSync, readFileSync, statSync } from "node:fs"
 import { chmod, mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
 import * as Program from "./embeddedReport.js"
 
@@ -60,37 +62,49 @@ describe("the data", () => {
       const options = JSON.stringify({ dataDirectory })
       const { child, outcome } = Program.start(program, [options])
       const staging = async () => (await readdir(dataDirectory).catch(() => []))[0] ?? ""
-      yield* until(async () => existsSync(join(dataDirectory, await staging(), "data/global")))
+      yield* until(async () => existsSync(join(dataDirectory, await staging(), "cluster/data/global")))
       child.kill("SIGKILL")
       yield* Effect.promise(() => outcome)
-      expect(yield* Effect.promise(staging)).toMatch(/^\.data-new-/)
+      expect(yield* Effect.promise(staging)).toMatch(/^\.cluster-new-/)
       expect(yield* Effect.promise(() => Program.run(program, [options]))).toMatchObject({
-        data: join(dataDirectory, "data")
+        data: join(dataDirectory, "cluster/data")
       })
-      expect(yield* Effect.promise(() => readdir(dataDirectory))).toEqual(["data"])
+      expect(yield* Effect.promise(() => readdir(dataDirectory))).toEqual(["cluster"])
     }))
 
-  it.scopedLive("is kept for the next start, which has another password", () =>
+  it.scopedLive("is kept for the next start, with its password", () =>
     Effect.gen(function*() {
       const dataDirectory = join(yield* temporaryFolder, "data")
-      const first = yield* Effect.scoped(Effect.gen(function*() {
+      const { password, port } = yield* Effect.scoped(Effect.gen(function*() {
         const url = yield* Postgres.embedded({ dataDirectory })
         yield* query(url, "CREATE TABLE kept AS SELECT 1 AS one")
-        return url
+        return new URL(Redacted.value(url))
       }))
-      const second = yield* Postgres.embedded({ dataDirectory })
+      const second = yield* Postgres.embedded({ dataDirectory, port: Number(port) })
+      expect(new URL(Redacted.value(second)).password).toBe(password)
       expect(yield* query(second, "SELECT one FROM kept")).toEqual([{ one: 1 }])
-      for (const password of [new URL(Redacted.value(first)).password, "postgres", ""]) {
-        const url = new URL(Redacted.value(second))
-        expect(url.password).toMatch(/^[\w-]{32}$/)
-        url.password = password
-        const error = yield* Effect.flip(query(Redacted.make(url.href), "SELECT 1"))
-        expect(String(error.cause)).toContain("password")
-      }
       const other = yield* Effect.flip(Postgres.embedded({ dataDirectory }))
       expect(other).toMatchObject({ _tag: "EmbeddedPostgresError" })
       expect(other.message).toMatch(/Stop the other server that uses .*\n[^]*postmaster\.pid/)
       expect(yield* query(second, "SELECT one FROM kept"), "the first server still runs").toEqual([{ one: 1 }])
+    }))
+
+  it.scopedLive("has a password of its own that other users cannot read", () =>
+    Effect.gen(function*() {
+      const dataDirectory = join(yield* temporaryFolder, "data")
+      const url = yield* Postgres.embedded({ dataDirectory })
+      const { password } = new URL(Redacted.value(url))
+      expect(password).toMatch(/^[\w-]{32}$/)
+      const file = join(dataDirectory, "cluster/password")
+      expect(readFileSync(file, "utf8")).toBe(password)
+      expect(statSync(file).mode & 0o777).toBe(0o600)
+      const another = new URL(Redacted.value(yield* Postgres.embedded())).password
+      for (const wrong of [another, "postgres", ""]) {
+        const changed = new URL(Redacted.value(url))
+        changed.password = wrong
+        const error = yield* Effect.flip(query(Redacted.make(changed.href), "SELECT 1"))
+        expect(String(error.cause)).toContain("password")
+      }
     }))
 
   it.scopedLive("of another version is refused with what to do", () =>
@@ -117,6 +131,16 @@ describe("the server", () => {
       ).pipe(Effect.map((results) => JSON.stringify(results)))
       expect(copied).toContain("LC_CTYPE=C")
       expect(copied).not.toContain("sesame")
+    }))
+
+  it.live("starts where nothing may interrupt it", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      yield* Effect.acquireUseRelease(
+        Scope.extend(Postgres.embedded(), scope),
+        (url) => Effect.map(query(url, "SELECT 1 AS one"), (rows) => expect(rows).toEqual([{ one: 1 }])),
+        () => Scope.close(scope, Exit.void)
+      )
     }))
 
   it.scopedLive("leaves nothing in the temporary folder", () =>
@@ -162,7 +186,6 @@ describe("the server", () => {
       expect(isRunning(pid)).toBe(true)
       child.kill("SIGKILL")
       yield* Effect.promise(() => outcome)
-      yield* until(() => !isRunning(pid) && !existsSync(dirname(data ?? "")))
-      expect(yield* Effect.promise(() => readdir(TMPDIR))).toEqual([])
+      yield* until(async () => !isRunning(pid) && (await readdir(TMPDIR)).length === 0)
     }))
 })

@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { chmod, chown, lstat, mkdir, mkdtemp, readdir, realpath, writeFile } from "node:fs/promises"
+import { randomBytes } from "node:crypto"
+import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, realpath, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import * as ChildProcess from "./childProcess.js"
@@ -15,8 +16,13 @@ import * as StagedFolder from "./stagedFolder.js"
 /** The superuser of the server. */
 export const superuser = "postgres"
 
+// The data and the password that belongs to it: they are made together, and kept together.
+const clusterOf = (folder: string) => Path.join(folder, "cluster")
+
+const passwordFileOf = (cluster: string) => Path.join(cluster, "password")
+
 /** The server's data in a folder of `temporary` or `persistent`. */
-export const dataOf = (folder: string): string => Path.join(folder, "data")
+export const dataOf = (folder: string): string => Path.join(clusterOf(folder), "data")
 
 // Another user than this process's gets through, and can neither list nor write.
 const modeFor = (user: ServerUser.ServerUser | undefined) => user === undefined ? 0o700 : 0o711
@@ -69,9 +75,11 @@ export const persistent = (
         )
       )
     }
-    const data = dataOf(folder)
+    const cluster = clusterOf(folder)
     const strangers = (yield* attempt(`${folder} cannot be read.`, () => readdir(folder)))
-      .filter((name) => name !== Path.basename(data) && !StagedFolder.isStaging(data, name) && name !== "lost+found")
+      .filter((name) =>
+        name !== Path.basename(cluster) && !StagedFolder.isStaging(cluster, name) && name !== "lost+found"
+      )
     if (strangers.length > 0) {
       return yield* refused(`it holds other files (${strangers[0]}). Choose an empty folder`)
     }
@@ -88,20 +96,23 @@ export const persistent = (
 const initialise = (
   { initdb }: EmbeddedBinaries,
   user: ServerUser.ServerUser | undefined,
-  password: Redacted.Redacted
+  password: string
 ) =>
-(folder: string, staging: string) =>
+(cluster: string) =>
   Effect.gen(function*() {
-    const passwordFile = Path.join(staging, "password")
-    yield* attempt(`${staging} cannot be written.`, async () => {
-      await mkdir(folder, { mode: 0o700 })
-      await writeFile(passwordFile, Redacted.value(password), { flag: "wx", mode: 0o600 })
+    const data = Path.join(cluster, "data")
+    const passwordFile = passwordFileOf(cluster)
+    yield* attempt(`${cluster} cannot be written.`, async () => {
+      await mkdir(cluster)
+      await chmod(cluster, modeFor(user))
+      await mkdir(data, { mode: 0o700 })
+      await writeFile(passwordFile, password, { flag: "wx", mode: 0o600 })
       if (user === undefined) return
-      await chown(folder, user.uid, user.gid)
+      await chown(data, user.uid, user.gid)
       await chown(passwordFile, user.uid, user.gid)
     })
     yield* ChildProcess.run(initdb, [
-      `--pgdata=${folder}`,
+      `--pgdata=${data}`,
       `--username=${superuser}`,
       `--pwfile=${passwordFile}`,
       "--auth=scram-sha-256",
@@ -111,33 +122,22 @@ const initialise = (
     ], { user })
   })
 
-// The password of an earlier start is stored nowhere, so the server's own user sets a new one.
-const setPassword = (
-  { postgres }: EmbeddedBinaries,
-  user: ServerUser.ServerUser | undefined,
-  password: Redacted.Redacted,
-  data: string
-) =>
-  ChildProcess.run(
-    postgres,
-    // A log would hold the statement.
-    ["--single", "-D", data, "-c", "log_statement=none", "-c", "log_min_error_statement=panic", "postgres"],
-    { user, input: `ALTER ROLE ${superuser} PASSWORD '${Redacted.value(password)}';\n` }
-  )
-
-/** Makes the server's data if there is none, and lets its superuser log in with this password. */
+/** Makes the server's data if there is none, and returns the password of its superuser. */
 export const prepare = (options: {
   readonly binaries: EmbeddedBinaries
   readonly user: ServerUser.ServerUser | undefined
   readonly folder: string
-  readonly password: Redacted.Redacted
-}): Effect.Effect<void, EmbeddedFailure> =>
+}): Effect.Effect<Redacted.Redacted, EmbeddedFailure> =>
   Effect.gen(function*() {
-    const { binaries, folder, password, user } = options
-    const data = dataOf(folder)
-    const isNew = yield* StagedFolder.build(data, initialise(binaries, user, password))
-    if (!isNew) yield* setPassword(binaries, user, password, data)
-  }).pipe(Effect.mapError((cause) => didNotStart(options.folder, cause.message, cause.cause)))
+    const { binaries, folder, user } = options
+    const cluster = clusterOf(folder)
+    yield* StagedFolder.build(cluster, initialise(binaries, user, randomBytes(24).toString("base64url")))
+    const password = yield* attempt(
+      `The password in ${cluster} cannot be read.`,
+      () => readFile(passwordFileOf(cluster), "utf8")
+    )
+    return Redacted.make(password)
+  }).pipe(Effect.mapError(({ cause, message }) => didNotStart(options.folder, message, cause)))
 
 const remedies: ReadonlyArray<readonly [reason: RegExp, remedy: (folder: string) => string]> = [
   [/Address already in use/, () => "Choose another port."],

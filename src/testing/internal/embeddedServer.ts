@@ -54,15 +54,19 @@ export const start = (options: {
       stop
     )
     if (server.child.pid !== undefined) options.onStart(server.child.pid)
-    const ready = Effect.repeat(Effect.delay(isReady(data, server.child.pid), "10 millis"), { until: (ready) => ready })
-    const ended = Effect.promise(() => server.closed).pipe(
-      Effect.zipRight(Effect.suspend(() => EmbeddedData.didNotStart(folder, server.output())))
-    )
-    yield* Effect.raceFirst(ready, ended).pipe(
+    const ready = isReady(data, server.child.pid).pipe(
+      Effect.delay("10 millis"),
+      Effect.repeat({ until: (ready) => ready }),
       Effect.timeoutFail({
         duration: "60 seconds",
         onTimeout: () =>
           EmbeddedData.didNotStart(folder, `It accepts no connections after 60 seconds. ${server.output()}`)
       })
     )
+    const ended = Effect.flatMap(
+      Effect.promise(() => server.closed),
+      () => EmbeddedData.didNotStart(folder, server.output())
+    )
+    // The race ends when its loser does, and a server that is acquired cannot be interrupted otherwise.
+    yield* Effect.raceFirst(Effect.interruptible(ready), Effect.interruptible(ended))
   })

@@ -48,31 +48,25 @@ const open = (place: string) =>
 
 /**
  * Makes a folder in a staging folder beside its place, and renames it there: the place holds a complete folder or none,
- * also after this process was killed. Returns false, and makes nothing, if the place holds one. The parent must be a
- * folder that only the user of this process can write.
+ * also after this process was killed. Makes nothing if the place holds one. The parent must be a folder that only the
+ * user of this process can write.
  */
 export const build = (
   place: string,
-  make: (folder: string, staging: string) => Effect.Effect<void, EmbeddedFailure>
-): Effect.Effect<boolean, EmbeddedFailure> =>
+  make: (folder: string) => Effect.Effect<void, EmbeddedFailure>
+): Effect.Effect<void, EmbeddedFailure> =>
   Effect.gen(function*() {
     yield* removeAbandoned(place)
-    if (yield* exists(place)) return false
-    return yield* Effect.acquireUseRelease(
+    if (yield* exists(place)) return
+    yield* Effect.acquireUseRelease(
       open(place),
       (staging) =>
         Effect.gen(function*() {
           const folder = Path.join(staging, Path.basename(place))
-          yield* make(folder, staging)
-          return yield* attempt(`${folder} cannot be renamed to ${place}.`, () => rename(folder, place)).pipe(
-            Effect.as(true),
-            // Another process was first.
-            Effect.catchAll((error) =>
-              Effect.if(exists(place), {
-                onTrue: () => Effect.succeed(false),
-                onFalse: () => error
-              })
-            )
+          yield* make(folder)
+          yield* attempt(`${folder} cannot be renamed to ${place}.`, () => rename(folder, place)).pipe(
+            // Another process may have been first.
+            Effect.catchAll((error) => Effect.unlessEffect(error, exists(place)))
           )
         }),
       removeFolder
