@@ -64,9 +64,10 @@ export const read = <A>(module: string, reading: (reader: Reader) => A): Effect.
       millis: (name, given, fallback, { least = 1, most = maxTimerMillis } = {}) => {
         const value = millisOf(given ?? fallback)
         if (!(value >= least && value <= most)) {
-          issues.push(
-            `\`${name}\` must be a duration between ${format(least)} and ${format(most)}, but is ${String(given)}`
-          )
+          const bounds = most === Number.POSITIVE_INFINITY
+            ? `of at least ${format(least)}`
+            : `between ${format(least)} and ${format(most)}`
+          issues.push(`\`${name}\` must be a duration ${bounds}, but is ${String(given)}`)
         }
         return value
       }

@@ -111,7 +111,7 @@ describe("the data", () => {
     Effect.gen(function*() {
       const dataDirectory = join(yield* temporaryFolder, "data")
       yield* Effect.scoped(Postgres.embedded({ dataDirectory }))
-      yield* Effect.promise(() => writeFile(join(dataDirectory, "data/PG_VERSION"), "14\n"))
+      yield* Effect.promise(() => writeFile(join(dataDirectory, "cluster/data/PG_VERSION"), "14\n"))
       const error = yield* Effect.flip(Postgres.embedded({ dataDirectory }))
       expect(error.message).toMatch(/Another version of Postgres wrote .*\n[^]*initialized by PostgreSQL version 14/)
     }))

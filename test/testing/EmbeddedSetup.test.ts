@@ -6,7 +6,8 @@ it("the setup of all tests writes why the server did not start", () => {
   const module = new URL("../support/globalSetup.ts", import.meta.url).href
   const program = `
     import setup from ${JSON.stringify(module)}
-    await setup({ provide() {} }).catch(() => { process.exitCode = 3 })
+    const root = { getProvidedContext: () => ({}), provide() {} }
+    await setup({ vitest: { getRootProject: () => root } }).catch(() => { process.exitCode = 3 })
   `
   const { status, stderr } = spawnSync(
     process.execPath,
