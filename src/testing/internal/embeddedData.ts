@@ -9,6 +9,7 @@ import * as ChildProcess from "./childProcess.js"
 import type { EmbeddedBinaries } from "./embeddedBinaries.js"
 import { attempt, EmbeddedFailure } from "./embeddedFailure.js"
 import { removeFolder } from "./removeFolder.js"
+import { assertIrreplaceable } from "./rootOnly.js"
 import * as ServerUser from "./serverUser.js"
 import * as StagedFolder from "./stagedFolder.js"
 
@@ -66,7 +67,19 @@ export const persistent = (
     if (process.getuid !== undefined && found.uid !== process.getuid()) {
       return yield* refused("it belongs to another user. Choose another folder, or delete it")
     }
+<<<<<<< HEAD
     const cluster = clusterOf(folder)
+=======
+    // Root gives its content to another user, so nobody else may be able to put another folder in its place.
+    if (user !== undefined) {
+      yield* Effect.tryPromise(() => assertIrreplaceable(folder)).pipe(
+        Effect.catchAll(({ error }) =>
+          refused(`${error instanceof Error ? error.message : error}. Choose another folder`)
+        )
+      )
+    }
+    const data = dataOf(folder)
+>>>>>>> main
     const strangers = (yield* attempt(`${folder} cannot be read.`, () => readdir(folder)))
       .filter((name) =>
         name !== Path.basename(cluster) && !StagedFolder.isStaging(cluster, name) && name !== "lost+found"
@@ -130,10 +143,19 @@ export const prepare = (options: {
     return Redacted.make(password)
   }).pipe(Effect.mapError(({ cause, message }) => didNotStart(options.folder, message, cause)))
 
+const remedies: ReadonlyArray<readonly [reason: RegExp, remedy: (folder: string) => string]> = [
+  [/Address already in use/, () => "Choose another port."],
+  [/lock file "postmaster\.pid" already exists/, (folder) => `Stop the other server that uses ${folder}.`],
+  [
+    /database files are incompatible with server/,
+    (folder) => `Another version of Postgres wrote ${folder}. Choose another folder, or delete it.`
+  ],
+  [/invalid value for parameter|unrecognized configuration parameter/, () => "Correct the setting."]
+]
+
 /** The server cannot work with its data, or at all. */
-export const didNotStart = (folder: string, reason: string, cause?: unknown): EmbeddedFailure =>
-  new EmbeddedFailure({
-    message: `The embedded server did not start with its data in ${folder}. ` +
-      `Stop another server that uses that folder. If its data is damaged or of another version, delete the folder.\n${reason}`,
-    cause
-  })
+export const didNotStart = (folder: string, reason: string, cause?: unknown): EmbeddedFailure => {
+  const remedy = remedies.find(([pattern]) => pattern.test(reason))?.[1] ??
+    (() => `If the data in ${folder} is damaged, delete that folder. Or set DATABASE_URL to use another server.`)
+  return new EmbeddedFailure({ message: `The embedded server did not start. ${remedy(folder)}\n${reason}`, cause })
+}

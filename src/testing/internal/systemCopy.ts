@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
-import { chmod, copyFile, lstat, mkdir, readdir, readlink, realpath, stat, symlink } from "node:fs/promises"
+import { chmod, copyFile, lstat, mkdir, readdir, readlink, symlink } from "node:fs/promises"
 import * as Path from "node:path"
 import { attempt, EmbeddedFailure } from "./embeddedFailure.js"
+import { assertRootOnly } from "./rootOnly.js"
 import * as ServerUser from "./serverUser.js"
 import * as StagedFolder from "./stagedFolder.js"
 
@@ -21,17 +22,6 @@ const copy = async (from: string, to: string): Promise<void> => {
   await mkdir(to)
   await chmod(to, readableByAll)
   for (const name of await readdir(from)) await copy(Path.join(from, name), Path.join(to, name))
-}
-
-const writableByOthers = 0o022
-
-// What is run from a folder can be exchanged by anyone that can write the folder or one above it.
-const assertRootOnly = async (folder: string): Promise<void> => {
-  for (let path = await realpath(folder);; path = Path.dirname(path)) {
-    const { mode, uid } = await stat(path)
-    if (uid !== 0 || (mode & writableByOthers) !== 0) throw new Error(`others than root can write ${path}`)
-    if (path === Path.dirname(path)) return
-  }
 }
 
 const ownFolder = (systemFolder: string, user: ServerUser.ServerUser) =>
