@@ -67,9 +67,6 @@ export const persistent = (
     if (process.getuid !== undefined && found.uid !== process.getuid()) {
       return yield* refused("it belongs to another user. Choose another folder, or delete it")
     }
-<<<<<<< HEAD
-    const cluster = clusterOf(folder)
-=======
     // Root gives its content to another user, so nobody else may be able to put another folder in its place.
     if (user !== undefined) {
       yield* Effect.tryPromise(() => assertIrreplaceable(folder)).pipe(
@@ -78,8 +75,7 @@ export const persistent = (
         )
       )
     }
-    const data = dataOf(folder)
->>>>>>> main
+    const cluster = clusterOf(folder)
     const strangers = (yield* attempt(`${folder} cannot be read.`, () => readdir(folder)))
       .filter((name) =>
         name !== Path.basename(cluster) && !StagedFolder.isStaging(cluster, name) && name !== "lost+found"
