@@ -143,7 +143,7 @@ try {
   const optional = Object.keys(manifest.peerDependenciesMeta).map((name) => `${name}@${manifest.devDependencies[name]}`)
   run([...install, ...optional], { cwd: consumer })
   run([process.execPath, "--input-type=module", "--eval", `import "effect-cimd/testing"`], { cwd: consumer })
-  // As root the server runs as another user, who must get to its data.
+  // When run by root, the server runs as another user, which needs access to its data.
   chmodSync(consumer, 0o755)
   run([...cimd, "migrate", "--embedded", "--data-dir", "data"], { cwd: consumer })
 

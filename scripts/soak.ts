@@ -301,7 +301,7 @@ const main = Effect.gen(function*() {
     if (count < least) violated(`${what}: no more than ${count}, and at least ${least} were to be`)
   }
   log("the end: what is left")
-  // Longer than a lease, and than a failure is kept for those who wait.
+  // Longer than a lease, and longer than a failure is kept for the waiters.
   yield* Effect.sleep("8 seconds")
   const swept = yield* ask((yield* pick(places)).node, "sweep", {})
   if (swept?.error !== null) violated(`the last sweep: ${swept?.error}`)

@@ -65,7 +65,7 @@ describe("SingleFlight", () => {
       expect([under.counts.begun, later.counts.begun]).toEqual([1, 1])
     }))
 
-  it.scoped("FET-14: a failure is shared by all who waited", () =>
+  it.scoped("FET-14: all waiters share a failure", () =>
     Effect.gen(function*() {
       const share = yield* SingleFlight.make<string, string>()
       const { counts, effect, gate } = yield* work
@@ -76,7 +76,7 @@ describe("SingleFlight", () => {
       expect(counts.begun).toBe(1)
     }))
 
-  it.scoped("a defect reaches all who waited, and the key is free again", () =>
+  it.scoped("a defect reaches all waiters, and the key is free again", () =>
     Effect.gen(function*() {
       const share = yield* SingleFlight.make<string, string>()
       const exit = yield* Effect.exit(share.join("a", Effect.die("defect")))

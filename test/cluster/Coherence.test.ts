@@ -126,7 +126,7 @@ describe.sequential("four processes over one database", () => {
       expect(measured.newMillis, JSON.stringify(measured)).toBeLessThan(boundMillis)
     }))
 
-  it.live("CAC-10: who asks a second after an eviction is not answered by a fetch that had begun before it", () =>
+  it.live("CAC-10: a caller that comes a second after an eviction does not receive a fetch that started before it", () =>
     Effect.gen(function*() {
       const clientId = "https://app.example/slow.json"
       const body = (version: string) => JSON.stringify(World.document(clientId, version))

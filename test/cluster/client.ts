@@ -44,12 +44,12 @@ export interface Options {
   readonly name: string
   readonly database: Redacted.Redacted
   readonly origin: { readonly port: number; readonly ca: string }
-  /** The cache of the node; `tiered` unless told. */
+  /** The cache of the node. Defaults to `tiered`. */
   readonly cache?: "tiered" | "plain"
   readonly notifications?: boolean
   readonly maxEntries?: number
   readonly maxConnections?: number
-  /** Time for one statement; 2 seconds unless told. */
+  /** The timeout of one statement. Defaults to 2 seconds. */
   readonly cacheTimeout?: Duration.DurationInput
   readonly fetchTimeout?: Duration.DurationInput
   readonly minimumLifetime?: Duration.DurationInput
@@ -60,7 +60,7 @@ export interface Options {
 
 export interface Node {
   readonly name: string
-  /** Sends a command and waits for what comes back, for as long as `patience`; 30 seconds unless told. */
+  /** Sends a command and waits for the result, at most for `patience`. Defaults to 30 seconds. */
   readonly ask: <C extends Command>(
     command: C,
     input: Input<C>,

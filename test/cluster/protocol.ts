@@ -44,7 +44,7 @@ export interface Commands {
   /** What the memory of the node holds. */
   readonly peek: (input: { clientId: string }) => { readonly version: string | null }
   readonly get: (input: { clientId: string }) => { readonly version: string | null; readonly error: string | null }
-  /** The instant is one of `now`, and the present unless told. */
+  /** An instant of `now`. Defaults to the present. */
   readonly put: (
     input: { clientId: string; version: string; fetchedAt?: string; lifetimeMillis?: number; at?: Moment }
   ) => Written & { readonly stored: boolean }

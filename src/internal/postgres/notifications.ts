@@ -45,7 +45,7 @@ const reconnect = Schedule.exponential("100 millis", 2).pipe(
  * connection. Postgres delivers notifications in the order of their commits, so a heartbeat that arrives proves that
  * everything committed before it has arrived. Without heartbeats nothing is trusted, and the connection is replaced.
  *
- * The connection is none of the pool's. A heartbeat must not wait for a free one, and `PgClient.listen` has two faults:
+ * The connection does not belong to the pool. A heartbeat must not wait for a free one, and `PgClient.listen` has two faults:
  * an interruption while it connects leaks the connection, and one listener that ends stops others on its channel.
  */
 export const make = (
