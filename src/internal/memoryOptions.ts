@@ -1,7 +1,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { InvalidOptions } from "../InvalidOptions.js"
-import * as Lifetime from "./lifetime.js"
+import * as Lifetime from "./storedLifetime.js"
 import * as OptionReader from "./optionReader.js"
 
 /** Options of a cache that keeps documents in memory. */

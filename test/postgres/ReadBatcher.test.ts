@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as ReadBatcher from "../../src/internal/postgres/readBatcher.js"
-import * as Timeout from "../../src/internal/postgres/timeout.js"
+import * as Timeout from "../../src/internal/postgres/statementTimeout.js"
 
 interface LookUp {
   readonly keys: ReadonlyArray<string>

@@ -10,8 +10,8 @@ import type { Cache, CacheError, Instant } from "../../Cache.js"
 import type { ClientId } from "../../ClientId.js"
 import * as metrics from "../metrics.js"
 import { type Find, servable } from "./reads.js"
-import type { Statements } from "./statements.js"
-import type { Run } from "./timeout.js"
+import type { Statements } from "./sqlFragments.js"
+import type { Run } from "./statementTimeout.js"
 
 /** A holder that has not renewed its lease for this long is taken to be dead. */
 const leaseMillis = 3000

@@ -6,7 +6,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Exit from "effect/Exit"
 import type pg from "pg"
 import { endsConnection } from "./sqlErrors.js"
-import type { Start } from "./timeout.js"
+import type { Start } from "./statementTimeout.js"
 
 /** A statement, and the name under which a connection prepares it. Different texts need different names. */
 export interface Query {

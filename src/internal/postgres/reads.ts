@@ -17,8 +17,8 @@ import type { Settings } from "./options.js"
 import type { OwnPool } from "./pool.js"
 import * as PreparedQuery from "./preparedQuery.js"
 import * as ReadBatcher from "./readBatcher.js"
-import type { Statements } from "./statements.js"
-import type { Start, Timeout } from "./timeout.js"
+import type { Statements } from "./sqlFragments.js"
+import type { Start, Timeout } from "./statementTimeout.js"
 
 /** A row that could be read, whatever rule set it was accepted under. */
 export interface Found {

@@ -6,8 +6,8 @@ import type { Cache, CacheError, Instant } from "../../Cache.js"
 import * as metrics from "../metrics.js"
 import type { Settings } from "./options.js"
 import { sqlState } from "./sqlErrors.js"
-import type { Statements } from "./statements.js"
-import type { Run } from "./timeout.js"
+import type { Statements } from "./sqlFragments.js"
+import type { Run } from "./statementTimeout.js"
 
 /** What a batch found and deleted. Another sweeper deleted the rows that it found and did not delete. */
 interface Batch {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import * as Timeout from "../../src/internal/postgres/timeout.js"
+import * as Timeout from "../../src/internal/postgres/statementTimeout.js"
 import * as Postgres from "../support/postgres.js"
 
 describe("a statement whose caller was interrupted", () => {

@@ -3,12 +3,12 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError } from "../../Cache.js"
 import * as ClientId from "../../ClientId.js"
-import * as Lifetime from "../lifetime.js"
+import * as Lifetime from "../storedLifetime.js"
 import * as metrics from "../metrics.js"
 import * as Accepted from "../rules/acceptedDocument.js"
 import type { Settings } from "./options.js"
-import type { Statements } from "./statements.js"
-import type { Run } from "./timeout.js"
+import type { Statements } from "./sqlFragments.js"
+import type { Run } from "./statementTimeout.js"
 
 /** An instant later than this is damaged, or older than a correction of the database's clock. */
 const clockErrorMillis = 60_000
