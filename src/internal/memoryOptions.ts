@@ -1,8 +1,8 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { InvalidOptions } from "../InvalidOptions.js"
-import * as Lifetime from "./storedLifetime.js"
 import * as OptionReader from "./optionReader.js"
+import * as Lifetime from "./storedLifetime.js"
 
 /** Options of a cache that keeps documents in memory. */
 export interface MemoryOptions {
