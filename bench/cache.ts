@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { pathToFileURL } from "node:url"
-import * as DirectQuery from "../dist/src/internal/postgres/preparedQuery.js"
+import * as Pool from "../dist/src/internal/postgres/pool.js"
 import type { Row } from "./row.js"
 import { atLeast, atMost, median, percentile, print, unlimited } from "./row.js"
 
@@ -134,8 +134,8 @@ const filled = (prefix: string, count: number) =>
 const reads = (url: Redacted.Redacted) =>
   Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
-    const pool = DirectQuery.poolOf(sql)?.pool
-    if (pool === undefined) return yield* Effect.dieMessage("The client has a pool of its own")
+    const pool = (yield* Pool.ofClient(sql))?.pool
+    if (pool === undefined) return yield* Effect.dieMessage("layerClient did not make this client")
     const { ruleset } = yield* Validator.Validator
     const cache = yield* filled("cimd_", 1000)
     let next = 0

@@ -1,5 +1,5 @@
 /**
- * The smallest authorization server that accepts clients it has never met: the beginning of its authorization endpoint.
+ * The start of an authorization endpoint: identifies the client of a request, and checks its redirect URI.
  */
 import { ClientId, Fetcher, HostPolicy, PostgresCache, RedirectUri, Resolver, Sweeper, Validator } from "effect-cimd"
 import * as Config from "effect/Config"
@@ -10,12 +10,12 @@ const Database = PostgresCache.layerClientConfig({ url: Config.redacted("DATABAS
 
 const Live = Resolver.layer().pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),
-  Layer.provide(Layer.mergeAll(Fetcher.layer(), Validator.layer(Validator.mcp), PostgresCache.layerTiered())),
+  Layer.provide([Fetcher.layer(), Validator.layer(Validator.mcp), PostgresCache.layerTiered()]),
   Layer.provide(HostPolicy.layerPublic),
   Layer.provide(Database)
 )
 
-/** Whom the request comes from and where the answer may go, or what to tell the user. */
+/** Returns the client of an authorization request, and the redirect URI that the response may go to. */
 export const authorize = (request: { readonly client_id: string; readonly redirect_uri: string }) =>
   Effect.gen(function*() {
     // Not a client identifier URL: look it up in the server's own registry.
@@ -25,7 +25,9 @@ export const authorize = (request: { readonly client_id: string; readonly redire
     const redirectUri = yield* RedirectUri.match(document.metadata.redirect_uris ?? [], request.redirect_uri)
     return { client: document.metadata, authMethods: document.authMethods, redirectUri }
   }).pipe(
+    // For the operator: this text names the cause.
     Effect.tapError((error) => Effect.logWarning(error.message)),
+    // For the OAuth client: this text does not. Show it on a page to the user, and never redirect with it.
     Effect.mapError((error) => error.oauthError)
   )
 

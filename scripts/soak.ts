@@ -215,7 +215,9 @@ const terminating = (sql: PgClient.PgClient) =>
     const over = ledger.fault()
     const ended = yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
       WHERE datname = current_database() AND application_name <> 'test' AND CASE ${kind}
-        WHEN 'all' THEN true WHEN 'listeners' THEN query ILIKE 'LISTEN%' ELSE random() < 0.5 END`.pipe(Effect.orDie)
+        WHEN 'all' THEN true WHEN 'listeners' THEN query ~ '^(LISTEN|SELECT pg_notify)' ELSE random() < 0.5 END`.pipe(
+      Effect.orDie
+    )
     over()
     log(`terminated ${ended.length} connections (${kind})`)
     ledger.count("terminated connections", ended.length)

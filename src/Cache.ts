@@ -1,7 +1,7 @@
 /**
- * Where accepted documents are remembered (rules CAC-01 to CAC-13).
+ * Where accepted documents are stored (rules CAC-01 to CAC-13).
  *
- * `Cache` is the service; `layerMemory` keeps one process's documents, `PostgresCache` those of a cluster. There is no
+ * `Cache` is the service. `layerMemory` keeps the documents of one process, `PostgresCache` those of a cluster. There is no
  * default: a program that provides neither does not compile (CAC-08).
  *
  * @since 0.1.0
@@ -18,10 +18,10 @@ import type * as Scope from "effect/Scope"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
 import * as Lifetime from "./internal/lifetime.js"
+import * as MemoryCacheOptions from "./internal/memoryOptions.js"
 import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
 import * as metrics from "./internal/metrics.js"
-import * as CacheSettings from "./internal/postgres/options.js"
 import { assertAccepted } from "./internal/rules/acceptedDocument.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
@@ -44,23 +44,23 @@ export type Instant = bigint
  */
 export interface Entry {
   readonly document: AcceptedDocument
-  /** The tier that answered. */
+  /** The tier that the document comes from. */
   readonly tier: "memory" | "postgres"
-  /** Milliseconds until it expires, counted from the answer; negative for a stale one. */
+  /** Milliseconds until it expires, counted from the read. Negative for a stale document. */
   readonly remainingMillis: number
-  /** Milliseconds from the beginning of its fetch to its expiry. */
+  /** Milliseconds from the start of its fetch to its expiry. */
   readonly lifetimeMillis: number
-  /** When its fetch began. */
+  /** When its fetch started. */
   readonly fetchedAt: Instant
 }
 
 /**
- * The outcome of an election: who fetches a client for the cluster.
+ * The result of an election, which decides what node fetches a client for the cluster.
  *
- * - `Elected`: the caller does. The election ends with its scope; `put` and the scope's end release those who wait, and
- *   `fail` gives them the failure, in whatever text the caller can read back.
- * - `Found`: another node did, and this is what it stored.
- * - `Failed`: another node did, and failed.
+ * - `Elected`: the caller fetches. The election ends with its scope. `put` and the end of the scope release the nodes that
+ *   wait, and `fail` passes them the failure, in any text that the caller can decode.
+ * - `Found`: another node fetched, and stored this document.
+ * - `Failed`: another node fetched, and its fetch failed.
  *
  * @since 0.1.0
  * @category models
@@ -74,21 +74,21 @@ export type Election =
   | { readonly _tag: "Found"; readonly entry: Entry }
   | { readonly _tag: "Failed"; readonly failure: string }
 
-const attempts = {
+const descriptions = {
   get: "look up a document",
   stale: "look up an expired document",
   put: "store a document",
-  elect: "elect who fetches a document",
-  supersede: "displace a document",
-  withdraw: "mark a document as withdrawn",
+  elect: "elect the node that fetches a document",
+  supersede: "supersede a document",
+  withdraw: "withdraw a document",
   evict: "evict a client",
   evictAll: "evict all clients",
   sweep: "sweep",
-  now: "tell the time"
+  now: "read its clock"
 }
 
 /**
- * The cache could not be asked, at run time. Nothing was lost; a later attempt may succeed.
+ * A call of the cache failed at run time, such as by a timeout. Nothing is lost, and a later call may succeed.
  *
  * @since 0.1.0
  * @category errors
@@ -112,9 +112,7 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
   }
 ) {
   override get message(): string {
-    return `The client metadata cache could not ${
-      attempts[this.operation]
-    }; see the cause, and whether the database is up.`
+    return `The client metadata cache could not ${descriptions[this.operation]}; see the cause, and check the database.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -123,58 +121,58 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
 }
 
 /**
- * How many rows a sweep removed from each table (SWP-07).
+ * The number of rows that a sweep deleted from each table (SWP-07).
  *
  * @since 0.1.0
  * @category models
  */
 export interface Swept {
   readonly documents: number
-  /** Leases of nodes that ended before they had fetched; none in memory. */
+  /** Leases of nodes that ended before their fetch did. `0` for the cache in memory. */
   readonly leases: number
 }
 
 /**
- * Remembers accepted documents until they expire, for one process or for a cluster.
+ * Stores accepted documents until they expire, for one process or for a cluster.
  *
  * @since 0.1.0
  * @category tags
  */
 export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
-  /** The instant by the cache's clock. Take it before a fetch begins, and give it to `put`. */
+  /** The current instant of the cache's clock. Read it before a fetch starts, and pass it to `put`. */
   readonly now: Effect.Effect<Instant, CacheError>
   /**
-   * What this process itself remembers, without asking anyone: the answer of `get` if that would not have to wait.
-   * `undefined` says nothing about whether `get` finds a document.
+   * Returns what this process has in memory: the result of `get`, if `get` would not have to wait. `undefined` says
+   * nothing about whether `get` finds a document.
    */
   readonly peek: (clientId: string, ruleset: string) => Entry | undefined
   /**
-   * The document of a client that was accepted under this rule set and has not expired. Reading does not consume it, and
-   * an expired row is a miss whether or not it was swept (CAC-03, CAC-04, CAC-11).
+   * Returns the document of a client that was accepted under this rule set and has not expired. Reading does not consume
+   * it, and an expired row is a miss whether or not it was swept (CAC-03, CAC-04, CAC-11).
    */
   readonly get: (clientId: ClientId, ruleset: string) => Effect.Effect<Option.Option<Entry>, CacheError>
   /**
-   * Remembers a document. `false` if a document fetched later is already there, or if the client was evicted since the
-   * fetch began: the freshest fetch wins (CAC-05).
+   * Stores a document. Returns `false` if a document that was fetched later is already there, or if the client was
+   * evicted since the fetch started: the latest fetch wins (CAC-05).
    */
   readonly put: (
     document: AcceptedDocument,
     options: {
       readonly fetchedAt: Instant
       readonly timeToLive: Duration.DurationInput
-      /** Whether `stale` must not return it once it has expired; defaults to `false` (FRS-09). */
+      /** Whether `stale` must not return it after it has expired (FRS-09). Defaults to `false`. */
       readonly mustRevalidate?: boolean | undefined
     }
   ) => Effect.Effect<boolean, CacheError>
   /**
-   * A document was fetched that must not be stored, which makes what was fetched before it out of date: neither `get`
-   * nor `stale` answers with that any more. `false` in the same cases as `put` (CAC-05, FRS-03).
+   * Records a fetch whose document must not be stored. It makes what was fetched before it out of date, so neither `get`
+   * nor `stale` returns that any more. Returns `false` in the same cases as `put` (CAC-05, FRS-03).
    */
   readonly supersede: (clientId: ClientId, fetchedAt: Instant) => Effect.Effect<boolean, CacheError>
   /**
-   * Elects who fetches a client that `get` did not find. While another node fetches it, this waits for its result, and
-   * for no longer than that node shows signs of life. A document that has no more than `minRemaining` of its
-   * lifetime left does not count as found; defaults to `0`.
+   * Elects the node that fetches a client which `get` did not find. While another node fetches it, this waits for the
+   * result, for as long as that node renews its lease. A document with no more than `minRemaining` of its lifetime left
+   * does not count as found. `minRemaining` defaults to `0`.
    */
   readonly elect: (
     clientId: ClientId,
@@ -182,41 +180,41 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
     options?: { readonly minRemaining?: Duration.DurationInput | undefined }
   ) => Effect.Effect<Election, CacheError, Scope.Scope>
   /**
-   * The last document of a client that has expired, for as long as the cache was told to keep such documents; for
-   * answering while the client's origin has a fault. None if it was withdrawn.
+   * Returns the expired document of a client, which may be served while the client's origin has a fault. It is kept for
+   * `staleIfError` after its expiry, and not returned if it was withdrawn.
    */
   readonly stale: (clientId: ClientId, ruleset: string) => Effect.Effect<Option.Option<Entry>, CacheError>
   /**
-   * A fetch found that the document is gone, or is no longer valid: `stale` must not answer with what was fetched before.
-   * A verdict of one rule set concerns only what that rule set had accepted.
+   * Records a fetch that found the document gone or invalid: `stale` must not return what was fetched before. With a
+   * `ruleset`, it concerns only a document that was accepted under that rule set.
    */
   readonly withdraw: (
     clientId: ClientId,
     options: { readonly fetchedAt: Instant; readonly ruleset?: string | undefined }
   ) => Effect.Effect<void, CacheError>
-  /** Forgets a client, and the result of every fetch of it that has begun (CAC-10). */
+  /** Forgets a client, and the result of every fetch of it that has started (CAC-10). */
   readonly evict: (clientId: ClientId) => Effect.Effect<void, CacheError>
-  /** Forgets every client, and the result of every fetch that has begun (CAC-10). */
+  /** Forgets every client, and the result of every fetch that has started (CAC-10). */
   readonly evictAll: Effect.Effect<void, CacheError>
   /**
-   * Removes what expired before this moment and is kept for nothing else, in batches of `batchSize` rows: 10,000 unless
-   * told, 1 at least and 1,000,000 at most. Interrupting it stops it between two batches (SWP-01, SWP-04).
+   * Deletes what expired before this moment and is not kept for `stale`, in batches of `batchSize` rows. An interruption
+   * stops it between two batches (SWP-01, SWP-04). `batchSize` is limited to 1 to 1,000,000, and defaults to `10_000`.
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
 }>() {}
 
 /**
- * What the cache in memory may be told.
+ * Options of the cache in memory.
  *
  * @since 0.1.0
  * @category models
  */
-export interface MemoryOptions extends CacheSettings.MemoryOptions {}
+export interface MemoryOptions extends MemoryCacheOptions.MemoryOptions {}
 
 const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], InvalidOptions> =>
   Effect.gen(function*() {
     const clock = yield* Effect.clock
-    const settings = yield* CacheSettings.settleMemory(options)
+    const settings = yield* MemoryCacheOptions.settle(options)
     const store = new MemoryStore(settings.maxEntries)
     const staleIfError = Lifetime.toNanos(settings.staleMillis)
     const nanos = () => clock.unsafeCurrentTimeNanos()
@@ -239,15 +237,15 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
       return remembered === undefined || remembered.expiresAt <= now ? undefined : entryOf(remembered, ruleset, now)
     }
 
-    /** Leaves a mark in place of a document, which stops the fetches begun before. */
+    /** Leaves a tombstone in place of a document, which stops the fetches that started before. */
     const forget = (clientId: string, fetchedAt: Instant): void => {
-      const expiresAt = nanos() + Lifetime.toNanos(Lifetime.evictionMillis)
+      const expiresAt = nanos() + Lifetime.toNanos(Lifetime.tombstoneMillis)
       store.set(clientId, {
         document: undefined,
         fetchedAt,
         expiresAt,
-        heldUntil: expiresAt,
-        lifetimeMillis: Lifetime.evictionMillis,
+        trustedUntil: expiresAt,
+        lifetimeMillis: Lifetime.tombstoneMillis,
         withdrawn: true
       })
     }
@@ -256,7 +254,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
       now: Effect.sync(() => nanos() / 1000n),
       peek,
       get: (clientId, ruleset) => Effect.sync(() => Option.fromNullable(peek(clientId, ruleset))),
-      // One process has one fetch at a time already: the resolver sees to it.
+      // The resolver already limits a process to one fetch per client.
       elect: () =>
         Effect.sync(() => ({ _tag: "Elected" as const, fetchedAt: nanos() / 1000n, fail: () => Effect.void })),
       stale: (clientId, ruleset) =>
@@ -293,7 +291,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
             document,
             fetchedAt,
             expiresAt,
-            heldUntil: expiresAt,
+            trustedUntil: expiresAt,
             lifetimeMillis,
             withdrawn: mustRevalidate
           })
@@ -318,8 +316,8 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
   })
 
 /**
- * The cache of one process, in memory: for tests, and for a server that has one node and may fetch again after a
- * restart. It keeps the same promises as the Postgres cache, but for being shared and being durable.
+ * The cache of one process, in memory: for tests, and for a server with one node that may fetch again after a restart. It
+ * behaves like the cache in Postgres, except that it is neither shared nor durable.
  *
  * @example
  * ```ts

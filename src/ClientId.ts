@@ -1,17 +1,15 @@
 /**
  * Client Identifier URLs (CIMD section 3; rules URL-01 to URL-12).
  *
- * A client identifier is judged on the string as it came. Identifiers are compared character by character, so nothing
- * here normalizes: a string either is a client identifier or it is not.
+ * Identifiers are compared character by character, so this module checks the string as received and never normalizes it.
  *
  * @since 0.1.0
  */
 import type * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { findings, isPlain } from "./internal/rules/clientIdGrammar.js"
+import * as Grammar from "./internal/rules/clientIdGrammar.js"
 import { quote } from "./internal/rules/text.js"
-import { splitAuthority } from "./internal/rules/uri.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
@@ -25,22 +23,27 @@ import { invalidClient } from "./OAuthError.js"
 export type ClientId = string & Brand.Brand<"effect-cimd/ClientId">
 
 /**
- * What the grammar may be widened by.
+ * Options of the grammar.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Characters a client identifier may have at most; 2048 unless told, and no more (URL-09). */
+  /** Maximum length in characters. Defaults to `2048`, and a greater value has no effect (URL-09). */
   readonly maxLength?: number | undefined
-  /** Permit `localhost`, `127.0.0.0/8` and `[::1]`, for development alone (URL-10, ADR-06). */
+  /**
+   * Whether to permit `localhost`, `127.0.0.0/8` and `[::1]`. For development only (URL-10, ADR-06). Defaults to `false`.
+   */
   readonly loopback?: boolean | undefined
-  /** Permit literal addresses but loopback; whether one is public is the fetcher's to judge (URL-10). */
+  /**
+   * Whether to permit IP addresses other than loopback. The fetcher checks that an address is public (URL-10). Defaults
+   * to `false`.
+   */
   readonly addressLiterals?: boolean | undefined
 }
 
 /**
- * The input is no Client Identifier URL. `issues` holds every broken rule.
+ * The input is not a Client Identifier URL. `issues` holds every issue, warnings included.
  *
  * @since 0.1.0
  * @category errors
@@ -52,8 +55,8 @@ export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect
   override get message(): string {
     const input = typeof this.input === "string" ? quote(this.input) : `A value of type ${typeof this.input}`
     const lines = this.issues.map((issue) => `- ${Issue.format(issue)}`)
-    return `${input} is not a Client Identifier URL. If it names a client of your own registry, look it up there; ` +
-      `if it should name a metadata document, its developer has to mend this:\n${lines.join("\n")}`
+    return `${input} is not a Client Identifier URL. If it names a client of your own registry, look it up there. ` +
+      `If it should name a metadata document, its developer must fix these issues:\n${lines.join("\n")}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -62,19 +65,20 @@ export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect
 }
 
 /**
- * Every finding about a client identifier: broken rules, then warnings. Never throws.
+ * Returns every issue of a client identifier: errors, then warnings. Never throws.
  *
  * @since 0.1.0
  * @category parsing
  */
-export const issues = (input: unknown, options?: Options): ReadonlyArray<Issue.Issue> => findings(input, options)
+export const issues = (input: unknown, options?: Options): ReadonlyArray<Issue.Issue> =>
+  Grammar.issuesOf(input, options)
 
 /**
- * Whether the input is a Client Identifier URL. `false` tells the host to look the client up in its own registry
- * (URL-12). Never throws.
+ * Whether the input is a Client Identifier URL. If `false`, look the client up in the server's own registry (URL-12).
+ * Never throws.
  *
- * A server that permits more than host names on the internet gives its `HostPolicy` for the options, which has the same
- * switches; else a client on `localhost` is taken for one of the host's own registry.
+ * A server that permits more than host names passes its `HostPolicy` as the options, because it has the same members.
+ * Otherwise a client on `localhost` is looked up in the server's own registry.
  *
  * @example
  * ```ts
@@ -89,10 +93,10 @@ export const issues = (input: unknown, options?: Options): ReadonlyArray<Issue.I
  * @category parsing
  */
 export const is = (input: unknown, options?: Options): input is ClientId =>
-  typeof input === "string" && (isPlain(input, options) || !findings(input, options).some(Issue.isError))
+  typeof input === "string" && (Grammar.isPlain(input, options) || !issues(input, options).some(Issue.isError))
 
 /**
- * The client identifier, or every rule that the input breaks.
+ * Succeeds with the input if it is a Client Identifier URL. Otherwise fails with every issue.
  *
  * @since 0.1.0
  * @category parsing
@@ -104,33 +108,24 @@ export const parse = (input: unknown, options?: Options): Effect.Effect<ClientId
       : Effect.fail(new InvalidClientId({ input, issues: issues(input, options) }))
   )
 
-// What follows `https://`, up to the path that every client identifier has.
-const authority = (clientId: ClientId): string => clientId.slice(8, clientId.indexOf("/", 8))
-
 /**
- * The host of a client identifier, in lower case, without port; an IPv6 literal without its brackets.
+ * Returns the host of a client identifier in lower case, without port. An IPv6 address has no brackets.
  *
  * @since 0.1.0
  * @category getters
  */
-export const host = (clientId: ClientId): string => {
-  const { host } = splitAuthority(authority(clientId))
-  return host.startsWith("[") ? host.slice(1, -1) : host
-}
+export const host = (clientId: ClientId): string => Grammar.hostOf(clientId)
 
 /**
- * The origin of a client identifier: scheme, host, and port unless it is 443.
+ * Returns the origin of a client identifier: scheme, host, and port unless it is 443.
  *
  * @since 0.1.0
  * @category getters
  */
-export const origin = (clientId: ClientId): string => {
-  const { host, port } = splitAuthority(authority(clientId))
-  return port === undefined || port === "443" ? `https://${host}` : `https://${host}:${port}`
-}
+export const origin = (clientId: ClientId): string => Grammar.originOf(clientId)
 
 /**
- * `ClientId` as a schema, with the grammar of a production server.
+ * A schema for client identifiers, with the default options.
  *
  * @since 0.1.0
  * @category schemas

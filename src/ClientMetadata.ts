@@ -1,5 +1,5 @@
 /**
- * The client metadata that a document may carry, and the document once it has been accepted.
+ * The registered members of a client metadata document, and the document after the validator has accepted it.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ const Strings = Schema.Array(Schema.String)
 const Seconds = Schema.NonNegativeInt
 const AnyObject = Schema.Record({ key: Schema.String, value: Schema.Unknown })
 
-// The annotations say which rules a value is under beside its type; the validator reads them from the schema.
+// The annotations name the rules that apply to a value in addition to its type. The validator reads them.
 const Text = Schema.String.annotations({ [meaningId]: "text" })
 const Texts = Schema.Array(Text)
 const Link = Schema.String.annotations({ [meaningId]: "link" })
@@ -44,7 +44,7 @@ const tagged = <const Name extends string, A, I>(name: Name, value: Schema.Schem
 })
 
 /**
- * A public key (RFC 7517). Members that are not named here are kept.
+ * A schema for a public key (RFC 7517). Keeps unknown members.
  *
  * @since 0.1.0
  * @category schemas
@@ -65,7 +65,7 @@ export const JsonWebKey = Schema.Struct(
 )
 
 /**
- * One public key (RFC 7517).
+ * A public key (RFC 7517).
  *
  * @since 0.1.0
  * @category models
@@ -73,7 +73,7 @@ export const JsonWebKey = Schema.Struct(
 export interface JsonWebKey extends Schema.Schema.Type<typeof JsonWebKey> {}
 
 /**
- * A set of public keys (RFC 7517).
+ * A schema for a set of public keys (RFC 7517). Keeps unknown members.
  *
  * @since 0.1.0
  * @category schemas
@@ -92,9 +92,11 @@ export const JsonWebKeySet = Schema.Struct(
 export interface JsonWebKeySet extends Schema.Schema.Type<typeof JsonWebKeySet> {}
 
 /**
- * The registered members, each with its JSON type: the IANA OAuth Dynamic Client Registration Metadata registry, and
- * the members of specifications that have not registered theirs yet. `client_secret` and `client_secret_expires_at` are
- * missing because no document may have them (DOC-05). A member that is not named here is in `AcceptedDocument.json`.
+ * A schema for the registered members, each with its JSON type. It has the members of the IANA registry "OAuth Dynamic
+ * Client Registration Metadata", and those of specifications that have not registered theirs yet.
+ *
+ * `client_secret` and `client_secret_expires_at` are missing because no document may have them (DOC-05). Unknown members
+ * are in `AcceptedDocument.json`.
  *
  * @since 0.1.0
  * @category schemas
@@ -221,11 +223,11 @@ export const ClientMetadata = Schema.Struct(
     client_attestation_signing_alg_values_supported: optional(Strings),
     client_attestation_pop_signing_alg_values_supported: optional(Strings),
     client_attestation_pop_methods_supported: optional(Strings),
-    // Published by clients, though no specification registers them for clients
+    // Published by clients, although no specification registers them for clients
     code_challenge_methods_supported: optional(Strings),
     response_modes: optional(Strings)
   },
-  // Human-readable members in other languages, as client_name#ja (RFC 7591, section 2.2)
+  // Human-readable members in other languages, such as client_name#ja (RFC 7591, section 2.2)
   tagged("client_name", Text),
   tagged("client_uri", Link),
   tagged("logo_uri", Resource),
@@ -248,10 +250,10 @@ export const ClientMetadata = Schema.Struct(
 export interface ClientMetadata extends Schema.Schema.Type<typeof ClientMetadata> {}
 
 /**
- * The client authentication methods that a client declares, its preferred one first (CIMD-03 section 6):
+ * Returns the client authentication methods that a client declares, the preferred one first (CIMD-03 section 6):
  *
- * - the one of `token_endpoint_auth_method`, then those of `token_endpoint_auth_methods_supported`;
- * - `none` if it has neither. RFC 7591's default, a shared secret, does not apply (DOC-07).
+ * - `token_endpoint_auth_method`, then those of `token_endpoint_auth_methods_supported`.
+ * - `none` if it has neither member. RFC 7591's default, a shared secret, does not apply (DOC-07).
  *
  * @since 0.1.0
  * @category getters
@@ -267,27 +269,27 @@ export const authMethods = (
   return [...new Set(method === undefined ? methods : [method, ...methods])]
 }
 
-// Not exported, so nothing outside can write an object of the type.
+// Not exported, so other modules cannot construct the type.
 declare const accepted: unique symbol
 
 /**
- * A document that the validator accepted. There is no other way to make one, and nothing else can be cached (CAC-01).
+ * A document that the validator accepted. Only the validator makes one, and only such a document can be cached (CAC-01).
  *
  * @since 0.1.0
  * @category models
  */
 export interface AcceptedDocument {
   readonly [accepted]: true
-  /** Where the document was fetched, and so which client it describes. */
+  /** The client identifier: the URL from which the document was fetched. */
   readonly clientId: ClientId
-  /** The document as it came: every member, known or not. Deeply frozen. */
+  /** The document as received, with unknown members (DOC-15). Deeply frozen. */
   readonly json: JsonObject
-  /** The same object, read by its registered members. */
+  /** The same object, typed by its registered members. */
   readonly metadata: ClientMetadata
   /** The client authentication methods that this client may use at this server (DOC-07, DOC-21, DOC-22). */
   readonly authMethods: ReadonlyArray<string>
-  /** What was accepted but deserves a look. */
+  /** The warnings of the document. */
   readonly warnings: ReadonlyArray<Issue>
-  /** Names the rules that the document was judged by; see `Validator`'s `ruleset`. */
+  /** The name of the rules that accepted the document; see `Validator`'s `ruleset`. */
   readonly ruleset: string
 }

@@ -1,6 +1,6 @@
 /**
- * How long a response may be kept: RFC 9111 for a shared cache that keeps only 200 responses and computes no
- * heuristics (rules FRS-01 to FRS-09). Pure.
+ * The freshness lifetime of a response: RFC 9111 for a shared cache that stores only 200 responses and uses no heuristic
+ * freshness (FRS-01 to FRS-09). Pure.
  *
  * @since 0.1.0
  */
@@ -13,44 +13,49 @@ import * as OptionReader from "./internal/optionReader.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * What the response headers say about its freshness.
+ * The freshness of a response, as its headers declare it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Freshness {
-  /** `false` when a shared cache must not store it: `no-store`, `private`, `Vary: *` (FRS-03, FRS-05). */
+  /** `false` if a shared cache must not store the response: `no-store`, `private`, `Vary: *` (FRS-03, FRS-05). */
   readonly storable: boolean
-  /** `no-cache`: never to be served without asking the origin again (FRS-04). */
+  /** `true` for `no-cache`: the response must not be served without a new request to the origin (FRS-04). */
   readonly noCache: boolean
   /**
-   * `true` when it must not be served past its lifetime, whatever its origin answers by then: `must-revalidate`,
+   * `true` if the response must not be served after its lifetime, even if the origin fails: `must-revalidate`,
    * `proxy-revalidate`, `s-maxage`, `no-cache` (RFC 9111, section 4.2.4; FRS-09).
    */
   readonly mustRevalidate: boolean
-  /** Seconds of freshness left when the response arrived; negative if stale; absent if the origin said nothing. */
+  /**
+   * Seconds of freshness left when the response arrived. Negative if stale; `undefined` if the origin gives no lifetime.
+   */
   readonly remaining: number | undefined
 }
 
 /**
- * The bounds that a server sets on what origins ask for.
+ * The server's bounds on the lifetimes that origins give.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Policy {
-  /** Kept at least this long; 60 seconds unless told (FRS-07). */
+  /** Minimum lifetime, also of a response that arrives stale (FRS-07). Defaults to `"60 seconds"`. */
   readonly minimum: Duration.DurationInput
-  /** Kept at most this long; 24 hours unless told (FRS-07). */
+  /** Maximum lifetime. Wins over a greater `minimum` (FRS-07). Defaults to `"24 hours"`. */
   readonly maximum: Duration.DurationInput
-  /** Kept this long when the origin says nothing; 5 minutes unless told (FRS-06). */
+  /** Lifetime if the origin gives none, within the bounds (FRS-06). Defaults to `"5 minutes"`. */
   readonly fallback: Duration.DurationInput
-  /** How long `no-cache` responses are kept; not stored unless told (FRS-04). */
+  /**
+   * Lifetime of `no-cache` responses, up to `maximum` (FRS-04). Defaults to `undefined`: they are not stored.
+   */
   readonly noCache?: Duration.DurationInput | undefined
 }
 
 /**
- * From 60 seconds to 24 hours, 5 minutes where the origin says nothing, and nothing that is marked `no-cache`.
+ * The default policy: lifetimes from 60 seconds to 24 hours, 5 minutes if the origin gives none, and `no-cache`
+ * responses are not stored.
  *
  * @since 0.1.0
  * @category constants
@@ -62,8 +67,8 @@ export const defaultPolicy: Policy = {
 }
 
 /**
- * The policy with some of its bounds changed, checked: every bound is finite, and the minimum is not above the
- * maximum. {@link timeToLive} takes an unchecked policy as well; there the maximum wins over a minimum above it.
+ * Makes a policy from the default policy and some changes. Fails with `InvalidOptions` unless every bound is a finite
+ * duration, and `minimum` is not greater than `maximum`.
  *
  * @since 0.1.0
  * @category constructors
@@ -94,15 +99,18 @@ export const makePolicy = (changes: Partial<Policy> = {}): Effect.Effect<Policy,
   })
 }
 
-/** RFC 9111, section 1.2.2: what a cache takes for every number that is too large. */
+/** A cache uses this number of seconds for every greater one (RFC 9111, section 1.2.2). */
 const greatestDelta = 2 ** 31
 
 const deltaSeconds = (text: string | undefined): number | undefined =>
   text !== undefined && /^[0-9]+$/.test(text) ? Math.min(Number(text), greatestDelta) : undefined
 
-const staleAtOnce = 0
+const alreadyStale = 0
 
-/** Seconds that the origin gives the response from its `Date` on; absent if it says nothing (RFC 9111, 4.2.1). */
+/**
+ * Returns the lifetime in seconds, counted from the response's `Date`; `undefined` if the origin gives none (RFC 9111,
+ * section 4.2.1).
+ */
 const lifetimeOf = (
   directives: ReadonlyArray<CacheControl.Directive>,
   expires: ReadonlyArray<string>,
@@ -110,9 +118,9 @@ const lifetimeOf = (
   now: number
 ): number | undefined => {
   for (const name of ["s-maxage", "max-age"]) {
-    const given = directives.filter((directive) => directive.name === name)
-    if (given.length > 0) {
-      return given.length === 1 ? deltaSeconds(given[0]?.argument) ?? staleAtOnce : staleAtOnce
+    const matching = directives.filter((directive) => directive.name === name)
+    if (matching.length > 0) {
+      return matching.length === 1 ? deltaSeconds(matching[0]?.argument) ?? alreadyStale : alreadyStale
     }
   }
   const [first, ...others] = expires
@@ -120,22 +128,22 @@ const lifetimeOf = (
     return undefined
   }
   const until = others.length === 0 ? HttpDate.parse(first, now) : undefined
-  return until === undefined ? staleAtOnce : (until - date) / 1000
+  return until === undefined ? alreadyStale : (until - date) / 1000
 }
 
 /**
- * Reads the headers of a 200 response. `requestTime` and `responseTime` are milliseconds since the Unix epoch by the
- * same clock: when the request was sent, and when its headers had arrived (RFC 9111, section 4.2.3).
+ * Returns the freshness of a 200 response from its headers. `requestTime` is when the request was sent, `responseTime`
+ * when the response headers arrived (RFC 9111, section 4.2.3). Both are milliseconds since the Unix epoch, by the same
+ * clock.
  *
- * Never throws, whatever the headers hold. Where RFC 9111 leaves a choice, the shorter life is taken:
+ * Never throws, whatever the headers are. Where RFC 9111 leaves a choice, the shorter lifetime wins:
  *
- * - A lifetime that is repeated or malformed is none at all: the response is stale at once (section 4.2.1). The first
- *   of `s-maxage`, `max-age` and `Expires` that is present decides, also when it is broken.
- * - `no-store` counts beside `must-understand` too, and the forms of `private` and `no-cache` that name fields count
- *   as those without.
- * - An `Age` that is no number is ignored, and of several the first counts (section 5.1). A `Date` that is absent,
- *   malformed or repeated is replaced by `responseTime` (RFC 9110, section 6.6.1).
- * - `Pragma` is a field of requests and is ignored. There are no heuristics.
+ * - A repeated or malformed lifetime makes the response stale (section 4.2.1). The first of `s-maxage`, `max-age` and
+ *   `Expires` that is present decides, even if it is malformed.
+ * - `no-store` applies even beside `must-understand`. `private` and `no-cache` with field names mean the same as without.
+ * - An `Age` that is not a number is ignored. Of several, the first counts (section 5.1).
+ * - `responseTime` replaces a `Date` that is absent, malformed or repeated (RFC 9110, section 6.6.1).
+ * - `Pragma` is ignored, because it is a request header. There is no heuristic freshness.
  *
  * @since 0.1.0
  * @category parsing
@@ -169,13 +177,13 @@ const namesEverything = (vary: string): boolean =>
   vary.split(",").some((member) => CacheControl.trimmed(member) === "*")
 
 /**
- * How long to keep the response, within the policy's bounds; none if it is not to be stored.
+ * Returns how long to store the response, within the policy's bounds; `None` if it must not be stored.
  *
- * A response that arrives stale is kept for the minimum: that is what a lower bound is for (CIMD 5.2). What comes out
- * as no time at all is not stored. Where the policy's minimum is above its maximum, the maximum wins.
+ * A response that arrives stale is stored for `minimum`, which is the purpose of a lower bound (CIMD 5.2). A response
+ * with a lifetime of zero is not stored. The policy may be unchecked: `maximum` wins over a greater `minimum`.
  *
- * `residentTime` is how long ago the response arrived (RFC 9111, section 4.2.3): its body came later than its head, and
- * has been judged since.
+ * `residentTime` is the time since the response headers arrived (RFC 9111, section 4.2.3), because reading and
+ * validating the body takes time. Defaults to `0`.
  *
  * @since 0.1.0
  * @category deciding

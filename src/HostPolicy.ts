@@ -1,7 +1,8 @@
 /**
- * Which hosts may be clients (URL-10, ADR-06, ADR-07).
+ * Which hosts may have clients (URL-10, ADR-06, ADR-07).
  *
- * The policy is asked before cache and network: a refused host costs nothing, and a changed policy counts at once.
+ * The policy is checked before the cache and the network, so a refused host costs nothing, and a changed policy applies
+ * immediately.
  *
  * @since 0.1.0
  */
@@ -15,13 +16,13 @@ import * as ClientId from "./ClientId.js"
 import * as Address from "./internal/fetch/addressRules.js"
 import * as OptionReader from "./internal/optionReader.js"
 import * as HostPattern from "./internal/rules/hostPattern.js"
-import { isLoopbackHost } from "./internal/rules/uri.js"
+import { isLoopbackHost } from "./internal/rules/uriSyntax.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient } from "./OAuthError.js"
 
 /**
- * The host policy refuses the client's host.
+ * The host policy does not permit the client's host.
  *
  * @since 0.1.0
  * @category errors
@@ -31,7 +32,7 @@ export class HostRefused extends Schema.TaggedError<HostRefused>("effect-cimd/Ho
   { clientId: Schema.String, host: Schema.String, reason: Schema.String }
 ) {
   override get message(): string {
-    return `The host ${this.host} may not be a client of this server: ${this.reason}.`
+    return `The host policy does not permit clients on ${this.host}: ${this.reason}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -40,44 +41,45 @@ export class HostRefused extends Schema.TaggedError<HostRefused>("effect-cimd/Ho
 }
 
 /**
- * What a server says about the hosts that its clients may be on.
+ * Decides which hosts may have clients.
  *
  * @since 0.1.0
  * @category tags
  */
 export class HostPolicy extends Context.Tag("effect-cimd/HostPolicy")<HostPolicy, {
-  /** Succeeds if the client's host may be a client. Asked on every resolve, before the cache. */
+  /** Succeeds if the policy permits the client's host. `Resolver` calls it on every resolve, before the cache. */
   readonly check: (clientId: ClientId.ClientId) => Effect.Effect<void, HostRefused>
-  /** Whether `localhost` and loopback addresses are permitted: development only. */
+  /** Whether `localhost` and loopback addresses are permitted. For development only. */
   readonly loopback: boolean
-  /** Whether a client identifier may name a public address instead of a host name. */
+  /** Whether a client identifier may have a public IP address instead of a host name. */
   readonly addressLiterals: boolean
 }>() {}
 
 /**
- * What a host policy is made of. Both lists hold for every host: names, addresses and, in development mode, loopback.
+ * Options of a host policy. Both lists apply to every host: names, addresses and, in development mode, loopback hosts.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * The only hosts that may be clients, in lower case: `app.example`, or `*.app.example` for every name below it (and
-   * not itself). All hosts, if absent.
+   * The only hosts that may have clients, in lower case: `app.example`, or `*.app.example` for every name below it, but
+   * not `app.example` itself. Defaults to all hosts.
    */
   readonly allow?: ReadonlyArray<string> | undefined
-  /** Hosts that may not be clients, written as in `allow`. A host in both is refused. */
+  /** Hosts that must not have clients, written as in `allow`. Wins over `allow`. Defaults to `[]`. */
   readonly block?: ReadonlyArray<string> | undefined
-  /** Permit client identifiers that name a public address. Off unless told. */
+  /** Whether a client identifier may have a public IP address instead of a host name. Defaults to `false`. */
   readonly addressLiterals?: boolean | undefined
   /**
-   * Development mode: permit `localhost` and loopback addresses, and nothing else that is not public. It needs the
-   * issuer of this authorization server, and the layer does not build unless that is on a loopback host too (CIMD 8.6).
+   * Development mode: permits `localhost` and loopback addresses, but no other host that is not public. `issuer` is the
+   * issuer identifier of this authorization server. It must be on a loopback host too, otherwise the layer fails with
+   * `InvalidOptions` (CIMD 8.6). Defaults to `undefined`: off.
    */
   readonly development?: { readonly issuer: string } | undefined
 }
 
-/** The issuer's host; nothing if the issuer is no http or https URL. */
+/** Returns the issuer's host; `undefined` if the issuer is not an http or https URL. */
 const hostOfIssuer = (issuer: string): string | undefined => {
   if (!URL.canParse(issuer)) {
     return undefined
@@ -89,18 +91,18 @@ const hostOfIssuer = (issuer: string): string | undefined => {
 const issueOfDevelopment = ({ issuer }: NonNullable<Options["development"]>): string | undefined => {
   const host = hostOfIssuer(issuer)
   if (host === undefined) {
-    return `The issuer "${issuer}" is no http or https URL: give the issuer identifier of this authorization server.`
+    return `\`development.issuer\` must be the http or https URL of this authorization server, but is "${issuer}"`
   }
   return isLoopbackHost(host)
     ? undefined
-    : `Development mode is for an authorization server on a loopback host, and the issuer "${issuer}" is on ${host}: `
-      + "leave `development` out, or serve the issuer from localhost, 127.0.0.1 or [::1]."
+    : `\`development.issuer\` must be on localhost, 127.0.0.1 or [::1], but "${issuer}" is on ${host}. `
+      + "In production, omit `development`"
 }
 
-/** Why an allowed host could never be a client under the other options: the pattern would do nothing. */
+/** Returns why the other options never permit an allowed host, so that its pattern has no effect. */
 const issueOfAllowed = (pattern: string, options: Options): string | undefined => {
   if (pattern === "localhost") {
-    return options.development ? undefined : "`allow` holds localhost, which only `development` permits: remove it."
+    return options.development ? undefined : "`allow` contains localhost, which only `development` permits. Remove it"
   }
   const { kind, reason } = Address.judge(pattern)
   switch (kind) {
@@ -109,26 +111,28 @@ const issueOfAllowed = (pattern: string, options: Options): string | undefined =
     case "loopback":
       return options.development
         ? undefined
-        : `\`allow\` holds ${pattern}, which only \`development\` permits: remove it.`
+        : `\`allow\` contains ${pattern}, which only \`development\` permits. Remove it`
     case "public":
       return options.addressLiterals
         ? undefined
-        : `\`allow\` holds the address ${pattern}: remove it, or turn \`addressLiterals\` on.`
+        : `\`allow\` contains the address ${pattern}. Remove it, or set \`addressLiterals\` to true`
     case "special-use":
-      return `\`allow\` holds ${pattern}, which is never fetched from (${reason}): remove it.`
+      return `\`allow\` contains ${pattern}, which is never permitted (${reason}). Remove it`
   }
 }
 
 const issuesOf = (options: Options): ReadonlyArray<string> => {
   const malformed = (["allow", "block"] as const).flatMap((list) =>
     (options[list] ?? []).flatMap((pattern) => {
-      const issue = HostPattern.fault(pattern)
+      const issue = HostPattern.issueOf(pattern)
       return issue === undefined ? [] : [`\`${list}\` contains ${JSON.stringify(pattern)}: ${issue}`]
     })
   )
-  const useless = malformed.length > 0 ? [] : (options.allow ?? []).map((pattern) => issueOfAllowed(pattern, options))
+  const ineffective = malformed.length > 0
+    ? []
+    : (options.allow ?? []).map((pattern) => issueOfAllowed(pattern, options))
   const development = options.development && issueOfDevelopment(options.development)
-  return [...malformed, ...[...useless, development].filter((issue) => issue !== undefined)]
+  return [...malformed, ...[...ineffective, development].filter((issue) => issue !== undefined)]
 }
 
 const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
@@ -137,19 +141,19 @@ const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
   const loopback = options.development !== undefined
   const addressLiterals = options.addressLiterals ?? false
 
-  const refusalOfLiteral = (host: string): string | undefined => {
+  const reasonAgainstAddress = (host: string): string | undefined => {
     const { kind, reason } = Address.judge(host)
     switch (kind) {
       case "loopback":
         return loopback ? undefined : "loopback addresses are permitted in development mode only"
       case "public":
-        return addressLiterals ? undefined : "it is an address and not a host name"
+        return addressLiterals ? undefined : "it is an IP address, not a host name"
       default:
         return reason
     }
   }
 
-  const refusal = (host: string): string | undefined => {
+  const reasonAgainst = (host: string): string | undefined => {
     if (blocked(host)) {
       return "it is on the block list"
     }
@@ -159,7 +163,7 @@ const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
     if (host === "localhost") {
       return loopback ? undefined : "localhost is permitted in development mode only"
     }
-    return HostPattern.isLiteral(host) ? refusalOfLiteral(host) : undefined
+    return HostPattern.isAddress(host) ? reasonAgainstAddress(host) : undefined
   }
 
   return {
@@ -167,7 +171,7 @@ const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
     addressLiterals,
     check: (clientId) => {
       const host = ClientId.host(clientId)
-      const reason = refusal(host)
+      const reason = reasonAgainst(host)
       return reason === undefined ? Effect.void : new HostRefused({ clientId, host, reason })
     }
   }
@@ -179,15 +183,15 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   if (options.development !== undefined) {
     yield* Effect.logWarning(
-      "Development mode: clients on localhost and loopback addresses are accepted. Never run it in production."
+      "Development mode: clients on localhost and loopback addresses are permitted. Do not use it in production."
     ).pipe(Effect.annotateLogs("issuer", options.development.issuer))
   }
   return policyOf(options)
 })
 
 /**
- * A policy from options. Does not build when an option cannot be kept, and says which and what to do about it. Logs
- * one warning when it builds in development mode.
+ * A layer with a policy from options. Fails with `InvalidOptions`, which names every invalid option. In development mode
+ * it logs one warning when it builds.
  *
  * @example
  * ```ts
@@ -224,7 +228,7 @@ export const layerConfig = (
   Layer.effect(HostPolicy, Effect.flatMap(Config.unwrap(config), make))
 
 /**
- * Every host may be a client that is not an address: the policy without options.
+ * A layer with the policy without options: it permits every host name, and no IP address.
  *
  * @since 0.1.0
  * @category layers

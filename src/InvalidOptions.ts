@@ -6,8 +6,8 @@
 import * as Schema from "effect/Schema"
 
 /**
- * Some options are invalid. `issues` holds every invalid option, what it must be, and what was given; the layer does not
- * build. Every module of this package with options fails with this error and no other.
+ * Some options of a layer or constructor are invalid. `issues` names every invalid option, what it must be, and its
+ * value. Every module of this package reports invalid options with this error.
  *
  * @since 0.1.0
  * @category errors

@@ -1,5 +1,5 @@
 /**
- * What is wrong, or worth knowing, about a client identifier or its document.
+ * The issues that the rules find in a client identifier or its document.
  *
  * @since 0.1.0
  */
@@ -7,15 +7,15 @@ import * as Schema from "effect/Schema"
 import { printable } from "./internal/rules/text.js"
 
 /**
- * One finding: which rule was broken, where, and what to do about it.
+ * A schema for issues.
  *
- * - `rule` is the rule's id, such as `DOC-04`; the rules are listed in `docs/rules.md`.
- * - `severity` is `"error"` for what is refused, `"warning"` for what is accepted but deserves a look.
- * - `path` is the JSON pointer (RFC 6901) of the member at fault; the empty string is the whole input.
- * - `message` tells a client developer what to change. It may quote the document, so it is text for operators and
- *   for the developer of the client, never for an end user's page.
- * - `source` names the text that asks for the rule, such as `CIMD 4.1` or `RFC 7591 2`; `effect-cimd` is this library's
- *   own decision, with its reason in `docs/rules.md`.
+ * - `rule` is the rule's id, such as `DOC-04`. `docs/rules.md` lists the rules.
+ * - `severity` is `"error"` if the input is invalid because of the issue, `"warning"` if it is valid nevertheless.
+ * - `path` is the JSON pointer (RFC 6901) of the member with the issue. The empty string means the whole input.
+ * - `message` tells a client developer what to change. It may quote the document, so show it to operators and client
+ *   developers, and never on a page for end users.
+ * - `source` is the specification that requires the rule, such as `CIMD 4.1` or `RFC 7591 2`. `effect-cimd` means a
+ *   decision of this library, with its reason in `docs/rules.md`.
  *
  * @since 0.1.0
  * @category models
@@ -29,7 +29,7 @@ export const Issue = Schema.Struct({
 })
 
 /**
- * A finding of the validator or of the grammar: which rule, where, and what its author can do.
+ * An issue: which rule is broken, where, and what to change.
  *
  * @since 0.1.0
  * @category models
@@ -37,7 +37,7 @@ export const Issue = Schema.Struct({
 export interface Issue extends Schema.Schema.Type<typeof Issue> {}
 
 /**
- * Whether a finding is a reason to refuse.
+ * Whether an issue is an error, and not a warning.
  *
  * @since 0.1.0
  * @category predicates
@@ -45,12 +45,12 @@ export interface Issue extends Schema.Schema.Type<typeof Issue> {}
 export const isError = (issue: Issue): boolean => issue.severity === "error"
 
 /**
- * One line for a person: rule, place, message.
+ * Returns an issue as one line of text: severity, rule, path, message, source.
  *
  * @since 0.1.0
  * @category formatting
  */
 export const format = (issue: Issue): string => {
-  const place = issue.path === "" ? "" : ` at ${printable(issue.path)}`
-  return `${issue.severity} ${issue.rule}${place}: ${issue.message} (${issue.source})`
+  const path = issue.path === "" ? "" : ` at ${printable(issue.path)}`
+  return `${issue.severity} ${issue.rule}${path}: ${issue.message} (${issue.source})`
 }

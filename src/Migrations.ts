@@ -10,22 +10,22 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import migration0001 from "../migrations/0001_client_metadata_documents.js"
 import { defectsToFailures } from "./internal/postgres/sqlErrors.js"
-import * as tables from "./internal/postgres/tableNames.js"
+import * as Tables from "./internal/postgres/tableNames.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * Where the tables live. The migrations and the cache must agree on it.
+ * The names of the tables. The migrations and the cache need the same ones.
  *
  * @since 0.1.0
  * @category models
  */
-export type TableNames = tables.TableNames
+export type TableNames = Tables.TableNames
 
-const settle = (names: TableNames | undefined) => tables.settle("Migrations", names)
+const settle = (names: TableNames | undefined) => Tables.settle("Migrations", names)
 
 /**
- * The migrations, for a host that runs them with its own `Migrator`. Numbers are this library's own, so give them a
- * migrations table of their own.
+ * The migrations, for a host that runs them with its own `Migrator`. Their ids are this package's own, so they need a
+ * migrations table of their own. Invalid names fail with `MigrationError`, the only error of a loader.
  *
  * @since 0.1.0
  * @category loaders
@@ -33,18 +33,14 @@ const settle = (names: TableNames | undefined) => tables.settle("Migrations", na
 export const loader = (names?: TableNames): Migrator.Loader =>
   Effect.map(
     Effect.mapError(settle(names), ({ message }) => new Migrator.MigrationError({ reason: "failed", message })),
-    (current) => {
-      const at = <A, E, R>(migration: Effect.Effect<A, E, R>) =>
-        Effect.succeed(Effect.provideService(migration, tables.CurrentTables, current))
-      return [
-        [1, "client_metadata_documents", at(migration0001)]
-      ]
-    }
+    (tables) => [
+      [1, "client_metadata_documents", Effect.succeed(migration0001(tables))]
+    ]
   )
 
 /**
- * Brings the tables to the version that this library needs, and answers the migrations that were run. Processes that
- * call it at the same moment wait for one another, and each migration runs once.
+ * Brings the tables to the version that this package needs, and returns the migrations that ran. Processes that call it
+ * at the same time wait for each other, and each migration runs once.
  *
  * @since 0.1.0
  * @category running
@@ -57,23 +53,23 @@ export const run = (
   SqlClient.SqlClient
 > =>
   Effect.gen(function*() {
-    const current = yield* settle(names)
+    const tables = yield* settle(names)
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     return yield* sql.withTransaction(Effect.gen(function*() {
-      // Two migrators that meet a fresh database race to create its tables, so one waits for the other to commit.
-      yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${current.migrations}, 0))`
-      if (current.schema !== undefined) {
-        // To make sure of a schema that is there takes a right that its owner need not have.
-        const schemas = yield* sql`SELECT 1 FROM pg_namespace WHERE nspname = ${current.schema}`
-        if (schemas.length === 0) yield* sql`CREATE SCHEMA ${sql(current.schema)}`
+      // Two migrators on a new database race to create its tables, so one waits for the other to commit.
+      yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${tables.migrations}, 0))`
+      if (tables.schema !== undefined) {
+        // `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database even if the schema exists.
+        const schemas = yield* sql`SELECT 1 FROM pg_namespace WHERE nspname = ${tables.schema}`
+        if (schemas.length === 0) yield* sql`CREATE SCHEMA ${sql(tables.schema)}`
       }
-      // The migrator would find out by an error whether its table exists, and an error ends the transaction.
-      yield* sql`CREATE TABLE IF NOT EXISTS ${sql(current.migrations)} (
+      // The migrator checks for its table by a statement that may fail, and a failure aborts the transaction.
+      yield* sql`CREATE TABLE IF NOT EXISTS ${sql(tables.migrations)} (
         migration_id integer PRIMARY KEY,
         created_at timestamptz NOT NULL DEFAULT now(),
         name text NOT NULL
       )`
-      return yield* Migrator.make({})({ loader: loader(names), table: current.migrations })
+      return yield* Migrator.make({})({ loader: loader(names), table: tables.migrations })
     }))
   }).pipe(defectsToFailures)
 

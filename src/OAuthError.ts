@@ -1,12 +1,12 @@
 /**
- * The face that an error shows to an OAuth client.
+ * The OAuth error responses of this package's errors.
  *
- * Every error of `Resolver` and `RedirectUri` has two faces. Its `message`, and the fields beside it, are for the
- * operator. Its `oauthError` is what may leave the authorization server: one text for every cause that has to do with
- * the client, so that a stranger cannot use the server to learn what answers inside its network (FET-12).
+ * Every error of `Resolver` and `RedirectUri` has an `oauthError` for the OAuth client. Its `message` and its other
+ * fields are for the operator only. `oauthError` has the same text for every cause that concerns the client, so the
+ * server cannot be used to probe its own network (FET-12).
  *
- * None of them may be sent to a redirect URI: before `RedirectUri.match` has succeeded there is none to be trusted. They
- * go into a page for the user (RFC 6749, section 4.1.2.1), or into the response of the token endpoint.
+ * Never send an `oauthError` to a redirect URI, because no redirect URI is trusted before `RedirectUri.match` has
+ * succeeded. Show it on a page for the user (RFC 6749, section 4.1.2.1), or return it from the token endpoint.
  *
  * @since 0.1.0
  */
@@ -33,7 +33,7 @@ const error_description = "The client identifier could not be accepted."
 export const invalidClient: OAuthError = { error: "invalid_client", error_description }
 
 /**
- * The client is known, and none of its authentication methods is one that this server supports (DOC-22).
+ * The client's document is valid, but this server supports none of its authentication methods (DOC-22).
  *
  * @since 0.1.0
  * @category constants
@@ -41,8 +41,8 @@ export const invalidClient: OAuthError = { error: "invalid_client", error_descri
 export const unauthorizedClient: OAuthError = { error: "unauthorized_client", error_description }
 
 /**
- * This server itself cannot answer: its cache is away, or it has too much to do. Nothing is said about the client, which
- * may try again; it goes with the status 503.
+ * This server cannot resolve the client at the moment: its cache is unavailable, or a limit was reached. The error says
+ * nothing about the client, and the client may try again. Send it with status 503.
  *
  * @since 0.1.0
  * @category constants
@@ -53,7 +53,7 @@ export const temporarilyUnavailable: OAuthError = {
 }
 
 /**
- * The redirect URI is none of the client's. It goes into a page for the user, never into a redirect (RED-04).
+ * The client did not register the redirect URI. Show this on a page for the user, and never redirect (RED-04).
  *
  * @since 0.1.0
  * @category constants

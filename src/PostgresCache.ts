@@ -1,8 +1,8 @@
 /**
- * The cache of a cluster, in Postgres: what one node fetched, every node serves.
+ * The cache of a cluster, in Postgres: every node serves what one node fetched.
  *
- * It needs a `PgClient`, and does not build without a server that answers and tables of its version. The tables are made
- * by `Migrations`, or by the command `cimd migrate`.
+ * It needs a `PgClient`, and does not build without a reachable server and tables of its version. `Migrations` or the
+ * command `cimd migrate` creates the tables.
  *
  * @since 0.1.0
  */
@@ -21,27 +21,24 @@ import type * as Scope from "effect/Scope"
 import { Cache } from "./Cache.js"
 import * as Lifetime from "./internal/lifetime.js"
 import * as OptionReader from "./internal/optionReader.js"
-import * as PostgresStore from "./internal/postgres/documents.js"
-import * as Elections from "./internal/postgres/elections.js"
-import * as PostgresLeases from "./internal/postgres/leases.js"
+import * as Documents from "./internal/postgres/documents.js"
+import * as Leases from "./internal/postgres/leases.js"
 import * as MemoryTier from "./internal/postgres/memoryTier.js"
-import * as Announcements from "./internal/postgres/notifications.js"
-import * as CacheSettings from "./internal/postgres/options.js"
-import * as PostgresPool from "./internal/postgres/pool.js"
-import * as DirectQuery from "./internal/postgres/preparedQuery.js"
-import * as PostgresReads from "./internal/postgres/reads.js"
-import * as Releases from "./internal/postgres/releaseNotifications.js"
-import * as SilentSocket from "./internal/postgres/socketTimeout.js"
+import * as Notifications from "./internal/postgres/notifications.js"
+import * as PostgresOptions from "./internal/postgres/options.js"
+import * as Pool from "./internal/postgres/pool.js"
+import * as Reads from "./internal/postgres/reads.js"
+import * as SocketTimeout from "./internal/postgres/socketTimeout.js"
 import { sqlState } from "./internal/postgres/sqlErrors.js"
-import * as PostgresStatements from "./internal/postgres/statements.js"
-import * as PostgresSweep from "./internal/postgres/sweep.js"
-import * as tables from "./internal/postgres/tableNames.js"
-import * as Bounded from "./internal/postgres/timeout.js"
+import * as Statements from "./internal/postgres/statements.js"
+import * as Sweep from "./internal/postgres/sweep.js"
+import * as TableNames from "./internal/postgres/tableNames.js"
+import * as Timeout from "./internal/postgres/timeout.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * The cache cannot start: the server does not answer, the tables are missing, or they are of another version (CAC-08).
- * The message names the command that mends it.
+ * The cache cannot start: the server is unreachable, or the tables are missing, of another version, or not accessible
+ * (CAC-08). The message names the command that helps.
  *
  * @since 0.1.0
  * @category errors
@@ -61,54 +58,61 @@ export class CacheUnavailable
         return "The client metadata cache cannot connect to its Postgres server; see the cause. " +
           "Check the server and the URL with: psql \"$DATABASE_URL\" -c 'SELECT 1'"
       case "MissingTables":
-        return "The client metadata cache has no tables in this database. " +
+        return "The tables of the client metadata cache are missing in this database. " +
           "Create them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
       case "OlderTables":
-        return "The tables of the client metadata cache are of an older version of effect-cimd. " +
-          "Bring them up to date with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
+        return "The tables of the client metadata cache belong to an older version of effect-cimd. " +
+          "Update them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
       case "NewerTables":
-        return "The tables of the client metadata cache are of a newer version of effect-cimd. " +
-          "Bring this program up to date with: npm install effect-cimd@latest"
+        return "The tables of the client metadata cache belong to a newer version of effect-cimd. " +
+          "Update this program with: npm install effect-cimd@latest"
       case "Refused":
-        return "Postgres refuses to let the client metadata cache use its tables; see the cause. " +
-          "Check the rights of its user with: psql \"$DATABASE_URL\" -c '\\dp'"
+        return "The client metadata cache cannot access its tables; see the cause. " +
+          "Check the privileges of its user with: psql \"$DATABASE_URL\" -c '\\dp'"
     }
   }
 }
 
 /**
- * What the cache in Postgres may be told; every option has a default.
+ * Options of the cache in Postgres. Each of them has a default.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Options extends CacheSettings.PostgresOptions {}
+export interface Options extends PostgresOptions.PostgresOptions {}
 
 /**
- * What the cache may be told whose documents are also kept in memory.
+ * Options of the cache in Postgres with a memory tier.
  *
  * @since 0.1.0
  * @category models
  */
-export interface TieredOptions extends Options, CacheSettings.TieredOptions {}
+export interface TieredOptions extends Options, PostgresOptions.TieredOptions {}
 
+/** Fails unless the tables are there, are of this version, and grant this user every privilege that the cache needs. */
 const verify = (
-  version: PostgresStore.PostgresStore["version"],
+  { sql, state }: Statements.Statements,
+  { tables }: PostgresOptions.Settings,
   timeout: Duration.DurationInput
 ): Effect.Effect<void, CacheUnavailable> =>
-  version.pipe(
+  sql<{ version: number; missing: string | null }>`SELECT version, (
+      SELECT string_agg(privilege || ' ON ' || name, ', ' ORDER BY name, privilege)
+      FROM unnest(ARRAY[${tables.state}, ${tables.documents}, ${tables.leases}]::text[]) AS name,
+        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+      WHERE NOT has_table_privilege(name, privilege) AND (name <> ${tables.state} OR privilege = 'UPDATE')
+    ) AS missing FROM ${state}`.pipe(
     Effect.disconnect,
     Effect.timeoutFail({
       duration: timeout,
-      onTimeout: () => new CacheUnavailable({ reason: "Unreachable", cause: new Error("no answer in time") })
+      onTimeout: () => new CacheUnavailable({ reason: "Unreachable", cause: new Error("timed out") })
     }),
     Effect.mapError((error) => error._tag === "SqlError" ? unavailable(error) : error),
     Effect.flatMap(([row]) => {
       if (row === undefined) return new CacheUnavailable({ reason: "MissingTables" })
-      if (row.version < tables.tablesVersion) return new CacheUnavailable({ reason: "OlderTables" })
-      if (row.version > tables.tablesVersion) return new CacheUnavailable({ reason: "NewerTables" })
-      if (row.lacking !== null) {
-        return new CacheUnavailable({ reason: "Refused", cause: new Error(`its user lacks: ${row.lacking}`) })
+      if (row.version < TableNames.tablesVersion) return new CacheUnavailable({ reason: "OlderTables" })
+      if (row.version > TableNames.tablesVersion) return new CacheUnavailable({ reason: "NewerTables" })
+      if (row.missing !== null) {
+        return new CacheUnavailable({ reason: "Refused", cause: new Error(`missing privileges: ${row.missing}`) })
       }
       return Effect.void
     })
@@ -129,56 +133,50 @@ const unavailable = (cause: SqlError): CacheUnavailable => {
   return new CacheUnavailable({ reason: missing.has(state) ? "MissingTables" : "Refused", cause })
 }
 
-/** A node's access to the tables. */
-interface Access {
-  readonly store: PostgresStore.PostgresStore
-  readonly leases: PostgresLeases.PostgresLeases
-  readonly settings: CacheSettings.Settings
+/** A cache without a memory tier, and what a memory tier needs of it. */
+interface Untiered {
+  readonly cache: Cache["Type"]
+  readonly find: Reads.Find
+  readonly settings: PostgresOptions.Settings
   readonly nodeId: string
+  /** The settings of its connections. */
+  readonly connection: PgClient.PgClientConfig
 }
 
-/** Access to the tables, once they and their server have been seen. */
-const open = (
-  options: TieredOptions
-): Effect.Effect<Access, CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
+/** The cache, after its tables have been verified. */
+const makeUntiered = (
+  options: TieredOptions,
+  wait?: Leases.WaitForRelease
+): Effect.Effect<Untiered, CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
-    const settings = yield* CacheSettings.settle(options)
+    const pool = yield* Pool.ofClient(client)
+    const settings = yield* PostgresOptions.settle(options)
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
-    const bounded = yield* Bounded.make(settings.timeoutMillis)
-    const sweeping = yield* Bounded.make(settings.sweepTimeoutMillis)
-    const statements = PostgresStatements.make(client, settings, nodeId)
-    const store = PostgresStore.make(statements, settings, bounded, sweeping)
+    const timeout = yield* Timeout.make(settings.timeoutMillis)
+    const sweepTimeout = yield* Timeout.make(settings.sweepTimeoutMillis)
+    const statements = Statements.make(client, settings, nodeId)
     // Connecting can take longer than a statement does.
-    yield* verify(store.version, Duration.max(settings.timeoutMillis, "5 seconds"))
-    return { store, leases: PostgresLeases.make(statements, bounded), settings, nodeId }
-  })
-
-const cacheOver = ({ leases, store }: Access, find: PostgresReads.Find, wait?: Elections.WaitForRelease) =>
-  Cache.of({
-    now: store.now,
-    peek: () => undefined,
-    get: (clientId, ruleset) => Effect.map(find(clientId), PostgresReads.entryUnder(ruleset)),
-    elect: Elections.make(leases, find, wait),
-    stale: (clientId, ruleset) => Effect.map(store.stale(clientId), PostgresReads.entryUnder(ruleset)),
-    supersede: store.supersede,
-    withdraw: store.withdraw,
-    put: store.put,
-    evict: store.evict,
-    evictAll: store.evictAll,
-    sweep: PostgresSweep.make(store)
+    yield* verify(statements, settings, Duration.max(settings.timeoutMillis, "5 seconds"))
+    const { find, stale } = Reads.make(statements, pool, settings, timeout)
+    const cache = Cache.of({
+      ...Documents.make(statements, settings, timeout),
+      peek: () => undefined,
+      get: (clientId, ruleset) => Effect.map(find(clientId), Reads.entryUnder(ruleset)),
+      stale: (clientId, ruleset) => Effect.map(stale(clientId), Reads.entryUnder(ruleset)),
+      elect: Leases.make(statements, timeout, find, wait),
+      sweep: Sweep.make(statements, settings, timeout, sweepTimeout)
+    })
+    return { cache, find, settings, nodeId, connection: pool?.config ?? client.config }
   })
 
 const make = (
   options: Options = {}
 ): Effect.Effect<Cache["Type"], CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
-  Effect.gen(function*() {
-    const access = yield* open(options)
-    return cacheOver(access, PostgresReads.make(access.store))
-  })
+  Effect.map(makeUntiered(options), ({ cache }) => cache)
 
 /**
- * The cache in Postgres, without a memory tier: every read asks the database.
+ * The cache in Postgres, without a memory tier: every read is a query.
  *
  * @since 0.1.0
  * @category layers
@@ -201,22 +199,19 @@ const makeTiered = (
   options: TieredOptions = {}
 ): Effect.Effect<Cache["Type"], CacheUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
-    const client = yield* PgClient.PgClient
     const clock = yield* Effect.clock
-    const access = yield* open(options)
-    const { nodeId, settings } = access
-    const find = PostgresReads.make(access.store)
-    const releases = Releases.make()
+    const releases = Leases.makeReleaseNotifications()
+    const { cache, connection, find, nodeId, settings } = yield* makeUntiered(options, releases.wait)
 
-    let heardUntil = () => 0n
-    const tier = MemoryTier.make(cacheOver(access, find, releases.wait), find, {
+    let connectedUntil = () => 0n
+    const tier = MemoryTier.make(cache, find, {
       maxEntries: settings.maxEntries,
-      unheardNanos: Lifetime.toNanos(settings.unheardMillis),
+      disconnectedTtlNanos: Lifetime.toNanos(settings.disconnectedTtlMillis),
       nanos: () => clock.unsafeCurrentTimeNanos(),
-      heardUntil: () => heardUntil()
+      connectedUntil: () => connectedUntil()
     })
     if (settings.notifications) {
-      const announcements = yield* Announcements.make(client, {
+      const notifications = yield* Notifications.make(connection, {
         channel: settings.tables.channel,
         nodeId,
         handlers: {
@@ -228,14 +223,14 @@ const makeTiered = (
           released: releases.released
         }
       })
-      heardUntil = announcements.heardUntil
+      connectedUntil = notifications.connectedUntil
     }
     return tier.cache
   })
 
 /**
- * The cache in Postgres with a bounded memory tier in front of it. The tier is coherent: what another node puts or evicts
- * is seen here within a second. It needs two connections of its own, to listen and to prove that it still hears.
+ * The cache in Postgres with a bounded memory tier in front of it. The tier is coherent: within a second it reflects what
+ * another node puts or evicts. It opens one connection beside the client's, to LISTEN.
  *
  * @example
  * ```ts
@@ -268,30 +263,30 @@ export const layerTieredConfig = (
   Layer.scoped(Cache, Effect.flatMap(Config.unwrap(options), makeTiered))
 
 /**
- * The connection settings of Effect's `PgClient`, and what the cache needs beside them.
+ * The connection settings of Effect's `PgClient`, and those of the cache.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ClientConfig extends PgClient.PgClientConfig {
   /**
-   * Whether the reads of the cache are prepared once on each connection; on unless told. Turn it off behind a pooler that
-   * gives each transaction another connection and knows nothing of prepared statements.
+   * Whether the reads of the cache are prepared once on each connection. Turn it off behind a pooler that assigns another
+   * connection to each transaction and does not support prepared statements. Defaults to `true`.
    */
   readonly prepare?: boolean | undefined
   /**
-   * How long a connection may be silent, whether it is idle or waits for an answer, before it is closed; 10 seconds
-   * unless told, and `Duration.infinity` for any time. So a connection that was cut without notice is not used for
-   * longer, and no statement may take longer: the server gives it up then too, by `statement_timeout`, which is left
-   * alone where it is set already and where `prepare` is off. Where `stream` is given, its sockets are left alone.
+   * How long a connection may be without traffic before it is closed, whether it is idle or waits for a result. So a
+   * connection that was cut without notice is not used for longer. The server ends statements after this time too, by
+   * `statement_timeout`, unless that is set already or `prepare` is off. Sockets of the host's own `stream` are not
+   * closed. `Duration.infinity` turns both off. Defaults to `"10 seconds"`.
    */
   readonly socketTimeout?: Duration.DurationInput | undefined
 }
 
 /**
- * A `PgClient` that prepares the statements of the cache, which halves the time of a read; that finds out when a
- * connection has been cut, also when nobody says so; and whose failure to connect is a `CacheUnavailable`, so that a
- * server that is away at the start is reported by the same error as missing tables.
+ * A `PgClient` that prepares the reads of the cache, which halves their time, and that closes connections which were cut
+ * without notice. If it cannot connect it fails with `CacheUnavailable`, so a server that is down at the start is
+ * reported by the same error as missing tables.
  *
  * @since 0.1.0
  * @category layers
@@ -300,15 +295,15 @@ export const layerClient = (
   config: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable | InvalidOptions> =>
   Layer.unwrapScoped(Effect.gen(function*() {
-    const { connectTimeout, prepare = true } = config
-    const silence = yield* OptionReader.read(
+    const { prepare = true } = config
+    const socketTimeout = yield* OptionReader.read(
       "PostgresCache",
       ({ millis }) => millis("socketTimeout", config.socketTimeout, "10 seconds", { most: Number.POSITIVE_INFINITY })
     )
-    const stream = config.stream ?? SilentSocket.make(silence)
-    // A pooler may hand a connection on to others, with what is set on it.
-    const statementMillis = prepare ? silence : Number.POSITIVE_INFINITY
-    const pool = yield* Effect.mapError(PostgresPool.make({ ...config, stream }, statementMillis), unavailable)
+    const stream = config.stream ?? SocketTimeout.make(socketTimeout)
+    // A pooler may assign a connection to other programs, with the settings that were made on it.
+    const statementTimeout = prepare ? socketTimeout : Number.POSITIVE_INFINITY
+    const pool = yield* Effect.mapError(Pool.make({ ...config, stream }, statementTimeout), unavailable)
     return PgClient.layerFromPool({
       acquire: Effect.succeed(pool),
       spanAttributes: config.spanAttributes,
@@ -316,20 +311,16 @@ export const layerClient = (
       transformQueryNames: config.transformQueryNames,
       transformJson: config.transformJson
     }).pipe(
-      Layer.tap((context) =>
-        Effect.sync(() => {
-          const client = Context.get(context, PgClient.PgClient)
-          DirectQuery.register(client, { pool, prepare })
-          // A pool does not tell these, and who listens connects as the pool does.
-          Object.assign(client.config, { connectTimeout, stream: config.stream })
-        })
+      Layer.map((context) =>
+        Context.add(context, Pool.OwnPool, { client: Context.get(context, PgClient.PgClient), pool, prepare, config })
       ),
       Layer.mapError(unavailable)
     )
   }))
 
 /**
- * The same from `Config`. What no environment can hold, such as `stream`, is given with `Config.succeed`.
+ * {@link layerClient} with its options read from `Config`. `Config.succeed` passes those that no environment can hold,
+ * such as `stream`.
  *
  * @since 0.1.0
  * @category layers

@@ -1,6 +1,6 @@
 /**
- * Redirect URIs: what a document may register (DOC-11, DOC-12), and whether a request's URI is one of them (RED-01 to
- * RED-04).
+ * Redirect URIs: which ones a document may register (DOC-11, DOC-12), and whether a requested one matches a registered
+ * one (RED-01 to RED-04).
  *
  * @since 0.1.0
  */
@@ -8,19 +8,19 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
 import { origin } from "./ClientId.js"
-import { findings } from "./internal/rules/redirectUriRules.js"
+import { issuesOf } from "./internal/rules/redirectUriRules.js"
 import { quote, quoteAll } from "./internal/rules/text.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidRequest } from "./OAuthError.js"
 
 /**
- * What a redirect URI leads to:
+ * The kind of a redirect URI:
  *
  * - `https`: a web server.
- * - `loopback`: a native app that listens on the user's own device, over http.
- * - `private-use`: a native app, by a URI scheme of its own.
- * - `forbidden`: nothing that a document may register.
+ * - `loopback`: a native app that listens on the user's device, over http (RFC 8252, section 7.3).
+ * - `private-use`: a native app with its own URI scheme (RFC 8252, section 7.1).
+ * - `forbidden`: a value that a document must not register.
  *
  * @since 0.1.0
  * @category models
@@ -28,19 +28,21 @@ import { invalidRequest } from "./OAuthError.js"
 export type Kind = "https" | "loopback" | "private-use" | "forbidden"
 
 /**
- * How matching may be widened.
+ * Options of matching.
  *
  * @since 0.1.0
  * @category models
  */
 export interface MatchOptions {
-  /** Ignore the port of `http://localhost` as that of a loopback literal is; off unless told (RED-03). */
+  /**
+   * Whether to ignore the port of `http://localhost`, as for a loopback address (RED-03). Defaults to `false`.
+   */
   readonly allowLocalhostPort?: boolean | undefined
 }
 
 /**
- * The requested redirect URI is none of the client's. Never redirect to it: show the error to the user instead, or the
- * server becomes an open redirector (RED-04; RFC 6749, section 4.1.2.1).
+ * The client did not register the requested redirect URI. Never redirect to it, because the server would be an open
+ * redirector. Show the error to the user instead (RED-04; RFC 6749, section 4.1.2.1).
  *
  * @since 0.1.0
  * @category errors
@@ -51,7 +53,7 @@ export class RedirectUriMismatch extends Schema.TaggedError<RedirectUriMismatch>
   override get message(): string {
     const registered = this.registered.length === 0 ? "none" : quoteAll(this.registered)
     return `The redirect URI ${quote(this.requested)} is not one that the client registered (${registered}). ` +
-      "Never redirect to it; show the error to the user (RED-04)."
+      "Never redirect to it. Show the error to the user (RED-04)."
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -60,22 +62,22 @@ export class RedirectUriMismatch extends Schema.TaggedError<RedirectUriMismatch>
 }
 
 /**
- * Every finding about a redirect URI that a document registers: errors, then warnings. `path` is the JSON pointer that
- * the findings carry. Never throws (DOC-11, DOC-12).
+ * Returns every issue of a redirect URI that a document registers: errors, then warnings (DOC-11, DOC-12). The issues
+ * have `path` as their JSON pointer. Never throws.
  *
  * @since 0.1.0
  * @category validation
  */
-export const issues = (uri: unknown, path = ""): ReadonlyArray<Issue.Issue> => findings(uri, path)
+export const issues = (uri: unknown, path = ""): ReadonlyArray<Issue.Issue> => issuesOf(uri, path)
 
 /**
- * What a redirect URI leads to; `forbidden` for everything that `issues` refuses. Never throws.
+ * Returns the kind of a redirect URI: `forbidden` if `issues` returns an error. Never throws.
  *
  * @since 0.1.0
  * @category validation
  */
 export const classify = (uri: unknown): Kind => {
-  if (typeof uri !== "string" || findings(uri, "").some(Issue.isError)) {
+  if (typeof uri !== "string" || issuesOf(uri, "").some(Issue.isError)) {
     return "forbidden"
   }
   const scheme = uri.slice(0, uri.indexOf(":")).toLowerCase()
@@ -83,14 +85,14 @@ export const classify = (uri: unknown): Kind => {
 }
 
 /**
- * Whether a requested redirect URI is the registered one: character by character (RED-01), but for the port of a
- * loopback literal (RED-02) and, if the server opts in, of `localhost` (RED-03). Never throws.
+ * Whether a requested redirect URI matches a registered one. They must be equal character by character (RED-01), except
+ * for the port of a loopback address (RED-02) and, if enabled, of `localhost` (RED-03). Never throws.
  *
  * @example
  * ```ts
  * import { RedirectUri } from "effect-cimd"
  *
- * // Succeeds: the port of a loopback redirect is the client's to choose.
+ * // Succeeds, because a native app may listen on any loopback port.
  * const target = RedirectUri.match(["http://127.0.0.1/callback"], "http://127.0.0.1:50000/callback")
  * ```
  *
@@ -107,13 +109,13 @@ export const matches = (registered: string, requested: string, options?: MatchOp
     right !== undefined &&
     left.host === right.host &&
     left.rest === right.rest &&
-    isOpenable(right.port) &&
+    isConnectable(right.port) &&
     (left.host !== "localhost" || options?.allowLocalhostPort === true)
 }
 
 /**
- * The requested redirect URI, if it is one of those registered. Redirect to what this succeeds with, and to nothing
- * else (RED-01 to RED-04).
+ * Succeeds with the requested redirect URI if it matches a registered one. Otherwise fails with `RedirectUriMismatch`.
+ * Redirect only to the URI that this succeeds with (RED-01 to RED-04).
  *
  * @since 0.1.0
  * @category matching
@@ -130,8 +132,8 @@ export const match = (
   )
 
 /**
- * Whether an https redirect URI has the origin of the client identifier (DOC-20). `false` for loopback and private-use
- * URIs, which have no origin to compare. Never throws.
+ * Whether an https redirect URI has the origin of the client identifier (DOC-20). Returns `false` for loopback and
+ * private-use URIs, because they have no origin to compare. Never throws.
  *
  * @since 0.1.0
  * @category matching
@@ -141,8 +143,8 @@ export const isSameOrigin = (redirectUri: string, clientId: ClientId): boolean =
 
 const pattern = /^http:\/\/(127\.0\.0\.1|\[::1\]|localhost)(?::(0|[1-9][0-9]{0,4}))?(?=[/?]|$)/
 
-// An http URI on a host whose port may differ, at the places where it may. Anything that follows the host but a path or
-// a query would make it another host.
+// Splits an http URI on a host whose port may differ. Only a path or a query may follow the host and port, because
+// other text would make it another host.
 const loopback = (
   uri: string
 ): { readonly host: string; readonly port: number | undefined; readonly rest: string } | undefined => {
@@ -154,5 +156,5 @@ const loopback = (
   }
 }
 
-// Nothing listens on port 0. A client may register it to say that its port is chosen later.
-const isOpenable = (port: number | undefined): boolean => port === undefined || (port > 0 && port <= 65535)
+// Nothing can listen on port 0. A client may register port 0 to say that it chooses the port later.
+const isConnectable = (port: number | undefined): boolean => port === undefined || (port > 0 && port <= 65535)

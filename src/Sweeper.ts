@@ -1,6 +1,6 @@
 /**
- * Housekeeping: removes expired rows on a schedule (rules SWP-01 to SWP-07). Nothing is wrong if it never runs, since
- * every read checks the expiry itself.
+ * Deletes expired rows on a schedule (rules SWP-01 to SWP-07). Results are correct without it, because every read checks
+ * the expiry itself.
  *
  * @since 0.1.0
  */
@@ -20,29 +20,29 @@ import * as OptionReader from "./internal/optionReader.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * How often to sweep, and how much at a time.
+ * Options of the sweeper.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * The time between two sweeps. It has no default: how often to write to a database is its operator's to say. Each
-   * turn is moved by up to a tenth, so that the nodes of a cluster do not sweep in step. 22 days at most.
+   * The time between two sweeps, up to 22 days. Each wait varies by up to a tenth, so that the nodes of a cluster do not
+   * sweep at the same time. It has no default, because its operator decides how often to write to a database.
    */
   readonly interval: Duration.DurationInput
-  /** Rows deleted in one statement at most; 10,000 unless told. */
+  /** Maximum number of rows that one statement deletes. Defaults to `10_000`. */
   readonly batchSize?: number | undefined
 }
 
 /**
- * Removes what has expired from the cache, now or on its schedule.
+ * Deletes what has expired from the cache, on demand or on its schedule.
  *
  * @since 0.1.0
  * @category tags
  */
 export class Sweeper extends Context.Tag("effect-cimd/Sweeper")<Sweeper, {
-  /** Sweeps once, now, and answers how many rows each table lost (SWP-07). */
+  /** Sweeps once, and returns how many rows were deleted from each table (SWP-07). */
   readonly sweepNow: Effect.Effect<Swept, CacheError>
 }>() {}
 
@@ -67,9 +67,9 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, 
     )
     const turn = sweepNow.pipe(
       Effect.tap((swept) => Effect.logDebug("Swept the client metadata cache", swept)),
-      // Whatever went wrong, a defect as well, the next turn tries again (SWP-06).
+      // After any failure, also a defect, the next turn tries again (SWP-06).
       Effect.catchAllCause((cause) =>
-        Effect.logError("Sweeping the client metadata cache failed; the next turn tries again", cause)
+        Effect.logError("Failed to sweep the client metadata cache; the next turn tries again", cause)
       )
     )
     yield* Effect.forkScoped(Effect.forever(Effect.zipRight(wait, turn)))
@@ -77,7 +77,7 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, 
     return Sweeper.of({ sweepNow })
   })
 
-/** A timer of Node.js takes 24 days, and a turn may be moved by a tenth. */
+/** A timer of Node.js takes up to 24 days, and a wait may be longer than the interval by a tenth. */
 const longestInterval = Duration.toMillis("22 days")
 
 const settle = (options: Options) =>
@@ -87,7 +87,7 @@ const settle = (options: Options) =>
   }))
 
 /**
- * The service, and a fiber that sweeps on the schedule for as long as the layer's scope is open.
+ * The service, and a fiber that sweeps on the schedule until the scope of the layer closes.
  *
  * @since 0.1.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * From bytes to an accepted document, or every fault of it (rules DOC-01 to DOC-23).
+ * Validates a fetched document: returns an accepted document, or fails with every issue (DOC-01 to DOC-23).
  *
  * @since 0.1.0
  */
@@ -13,7 +13,7 @@ import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetadata.js"
 import { authMethods } from "./ClientMetadata.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
-import { judge } from "./internal/rules/documentRules.js"
+import { issuesOf } from "./internal/rules/documentRules.js"
 import { error } from "./internal/rules/ruleCatalog.js"
 import { rulesetOf } from "./internal/rules/ruleset.js"
 import * as Json from "./internal/rules/strictJson.js"
@@ -22,11 +22,11 @@ import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient, unauthorizedClient } from "./OAuthError.js"
 
-// A small document can have thousands of faults: `issues` holds them all, a log line need not.
+// A small document can have thousands of issues. `issues` holds them all, but the message must fit into a log.
 const shownIssues = 50
 
 /**
- * The document breaks rules. `issues` holds all of them, warnings included, in a stable order (DOC-19).
+ * The document is invalid. `issues` holds every issue in a stable order, errors before warnings (DOC-19).
  *
  * @since 0.1.0
  * @category errors
@@ -38,7 +38,7 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
   override get message(): string {
     const shown = this.issues.slice(0, shownIssues).map((issue) => `\n- ${Issue.format(issue)}`)
     const more = this.issues.length > shownIssues ? `\n- and ${this.issues.length - shownIssues} more` : ""
-    return `The metadata document of ${quote(this.clientId)} was refused:${shown.join("")}${more}`
+    return `The metadata document of ${quote(this.clientId)} is invalid:${shown.join("")}${more}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -47,7 +47,7 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
 }
 
 /**
- * The document is valid, and no authentication method of its client is one that this server supports (DOC-22).
+ * The document is valid, but this server supports none of the client's authentication methods (DOC-22).
  *
  * @since 0.1.0
  * @category errors
@@ -61,8 +61,8 @@ export class UnauthorizedClient
   override get message(): string {
     const declared = this.declared.length === 0 ? "none" : quoteAll(this.declared)
     const supported = this.supported.length === 0 ? "" : ` This server supports ${quoteAll(this.supported)}.`
-    return `The document of ${quote(this.clientId)} is valid, but the client can use no authentication method here. ` +
-      `It declares ${declared}.${supported}`
+    return `The metadata document of ${quote(this.clientId)} is valid, but this server supports none of the client's ` +
+      `authentication methods. The client declares ${declared}.${supported}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -71,37 +71,40 @@ export class UnauthorizedClient
 }
 
 /**
- * A rule of the host's own. It sees a document that has passed every built-in rule about form, and answers with its
- * findings.
+ * A custom rule of the server. It runs only on a document that has passed every built-in rule.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Rule {
-  /** Stable; part of the `ruleset`, so give a changed rule a changed id, such as `acme-2`. */
+  /** A stable id. It is part of the `ruleset`, so change the id when the rule changes, for example to `acme-2`. */
   readonly id: string
+  /** Returns the rule's issues. An issue with severity `"error"` makes the document invalid. */
   readonly check: (metadata: ClientMetadata, clientId: ClientId) => Effect.Effect<ReadonlyArray<Issue.Issue>>
 }
 
 /**
- * What a server asks of documents beyond the specification. Plain data (DOC-20).
+ * What a server requires of documents in addition to the specification (DOC-20).
  *
  * @since 0.1.0
  * @category models
  */
 export interface Profile {
-  /** Members that must be present. */
+  /** Members that must be present and not empty. Defaults to `[]`. */
   readonly required?: ReadonlyArray<string> | undefined
-  /** Whether https redirect URIs must have the origin of the client id. */
+  /** Whether https redirect URIs must have the origin of the client id. Defaults to `false`. */
   readonly sameOriginRedirect?: boolean | undefined
-  /** The client authentication methods that the server supports; all but shared secrets, if absent (DOC-22). */
+  /**
+   * The client authentication methods that the server supports (DOC-22). Defaults to every method without a shared
+   * secret.
+   */
   readonly authMethods?: ReadonlyArray<string> | undefined
-  /** The host's own rules. */
+  /** The server's custom rules. Defaults to `[]`. */
   readonly rules?: ReadonlyArray<Rule> | undefined
 }
 
 /**
- * What the Model Context Protocol asks for: `client_name` and `redirect_uris` (MCP 2025-11-25).
+ * Requires `client_name` and `redirect_uris`, as the Model Context Protocol does (MCP 2025-11-25).
  *
  * @since 0.1.0
  * @category profiles
@@ -109,8 +112,8 @@ export interface Profile {
 export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 
 /**
- * Binds https redirect URIs to the origin of the client identifier; loopback and private-use URIs are exempt (CIMD,
- * section 8.1).
+ * Requires that https redirect URIs have the origin of the client identifier. Loopback and private-use URIs are exempt
+ * (CIMD, section 8.1).
  *
  * @since 0.1.0
  * @category profiles
@@ -118,7 +121,7 @@ export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 export const sameOriginRedirect: Profile = { sameOriginRedirect: true }
 
 /**
- * The profile that asks for everything that each of the profiles asks for.
+ * Combines profiles into one that requires everything that each of them requires.
  *
  * @since 0.1.0
  * @category profiles
@@ -137,20 +140,20 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
 })
 
 /**
- * Judges documents, and is the only maker of accepted ones (CAC-01).
+ * Validates documents. Only a validator makes accepted documents (CAC-01).
  *
  * @since 0.1.0
  * @category tags
  */
 export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
   /**
-   * Names the rules in force: the version of the built-in rules and the profile. A document accepted under another rule
-   * set is not served (CAC-11). At most 32 characters.
+   * The name of the rules in use: the version of the built-in rules and the profile. Cached documents that were accepted
+   * under another ruleset are not served (CAC-11). At most 32 characters.
    */
   readonly ruleset: string
   /**
-   * Judges the bytes that were fetched from the client identifier. An accepted document has its warnings with it; a
-   * defect of a rule of the host's own stays a defect, and nothing is accepted.
+   * Validates the bytes that were fetched from the client identifier. Succeeds with the accepted document and its
+   * warnings. A defect of a custom rule remains a defect.
    */
   readonly validate: (
     clientId: ClientId,
@@ -159,7 +162,7 @@ export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
 }>() {}
 
 /**
- * A validator for a profile; without one, what the specification asks for and no more.
+ * Makes a validator for a profile. Without a profile, it requires only what the specification requires.
  *
  * @since 0.1.0
  * @category constructors
@@ -175,7 +178,7 @@ export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
     issues: ReadonlyArray<Issue.Issue>
   ): Effect.Effect<AcceptedDocument, InvalidDocument | UnauthorizedClient> => {
     if (issues.some(Issue.isError)) {
-      return refuse(clientId, issues)
+      return invalid(clientId, issues)
     }
     const declared = authMethods(metadata)
     const supported = profile.authMethods
@@ -189,45 +192,45 @@ export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
     ruleset,
     validate: (clientId, body) =>
       Effect.suspend(() => {
-        const { issues: faults, value } = Json.parse(body)
+        const { issues: textIssues, value } = Json.parse(body)
         if (value === undefined) {
-          return refuse(clientId, faults)
+          return invalid(clientId, textIssues)
         }
         if (!Json.isObject(value)) {
-          return refuse(clientId, [
-            ...faults,
-            error("DOC-02", "", `The document is ${typeName(value)}. It has to be a JSON object, in braces.`)
+          return invalid(clientId, [
+            ...textIssues,
+            error("DOC-02", "", `The document is not a JSON object, but ${typeName(value)}. It must begin with "{".`)
           ])
         }
-        const issues = [...faults, ...judge(value, clientId, profile)]
+        const issues = [...textIssues, ...issuesOf(value, clientId, profile)]
         if (issues.some(Issue.isError)) {
-          return refuse(clientId, issues)
+          return invalid(clientId, issues)
         }
         const metadata = Accepted.metadata(value)
         return rules.length === 0
           ? conclude(clientId, value, metadata, issues)
           : Effect.flatMap(
             Effect.forEach(rules, (rule) => rule.check(metadata, clientId)),
-            (found) => conclude(clientId, value, metadata, [...issues, ...found.flat()])
+            (customIssues) => conclude(clientId, value, metadata, [...issues, ...customIssues.flat()])
           )
       })
   }
 }
 
-const refuse = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> =>
+const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> =>
   Effect.fail(
     new InvalidDocument(
       {
         clientId,
         issues: [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
       },
-      // The findings are our own, and a stranger decides how many there are.
+      // The issues are well formed, and untrusted input decides how many there are, so validating them would be costly.
       { disableValidation: true }
     )
   )
 
 /**
- * The validator for a profile; without one, for what the specification asks and no more.
+ * A layer with the validator for a profile. Without a profile, it requires only what the specification requires.
  *
  * @example
  * ```ts
@@ -245,7 +248,7 @@ const refuse = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.
  *             rule: "acme-1",
  *             severity: "error",
  *             path: "/client_name",
- *             message: "Choose another name.",
+ *             message: "The name is reserved. Choose another one.",
  *             source: "acme.example/rules"
  *           }]
  *           : []
@@ -260,7 +263,7 @@ const refuse = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.
 export const layer = (profile?: Profile): Layer.Layer<Validator> => Layer.sync(Validator, () => make(profile))
 
 /**
- * The validator for a profile that is read from configuration. The host's own rules are code, and so beside it.
+ * {@link layer} with its profile read from `Config`. Custom rules are code, so they are a parameter of their own.
  *
  * @since 0.1.0
  * @category layers

@@ -14,20 +14,20 @@ describe("Cache.layerMemory", () => {
     [{ maxEntries: 0 }, "`maxEntries` must be a positive integer"],
     [{ maxEntries: Number.NaN }, "`maxEntries` must be a positive integer"],
     [{ maxEntries: 2 ** 24 + 1 }, "`maxEntries` must be a positive integer up to 16777216"],
-    [{ staleIfError: "abc" as never }, "`staleIfError` must be a length of time"],
-    [{ staleIfError: Number.NaN }, "`staleIfError` must be a length of time"],
-    [{ staleIfError: -1 }, "`staleIfError` must be a length of time"],
-    [{ staleIfError: "400 days" }, "`staleIfError` must be a length of time from 0 ms to 365 days"]
+    [{ staleIfError: "abc" as never }, "`staleIfError` must be a duration"],
+    [{ staleIfError: Number.NaN }, "`staleIfError` must be a duration"],
+    [{ staleIfError: -1 }, "`staleIfError` must be a duration"],
+    [{ staleIfError: "400 days" }, "`staleIfError` must be a duration between 0 ms and 365 days"]
   ]
-  for (const [options, fault] of invalid) {
-    it.effect(`does not start with options that are invalid: ${JSON.stringify(options)}`, () =>
+  for (const [options, issue] of invalid) {
+    it.effect(`fails with InvalidOptions for ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Cache.layerMemory(options))))
-        expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(fault) })
+        expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(issue) })
       }))
   }
 
-  it.effect("reads its options from the configuration, and refuses what cannot be kept", () =>
+  it.effect("reads its options from Config, and fails for invalid ones", () =>
     Effect.gen(function*() {
       const kept = Effect.gen(function*() {
         const cache = yield* Cache.Cache
@@ -51,9 +51,9 @@ describe("CacheError", () => {
   it.each(
     [
       ["stale", "The client metadata cache could not look up an expired document;"],
-      ["now", "The client metadata cache could not tell the time;"]
+      ["now", "The client metadata cache could not read its clock;"]
     ] as const
-  )("says in words what was not done: %s", (operation, words) => {
+  )("names the failed operation: %s", (operation, words) => {
     expect(new Cache.CacheError({ operation, cause: new Error("away") }).message).toContain(words)
   })
 })

@@ -7,7 +7,7 @@ const remembered = (fetchedAt: bigint, expiresAt = 100n) => ({
   fetchedAt,
   expiresAt,
   lifetimeMillis: 1,
-  heldUntil: expiresAt,
+  trustedUntil: expiresAt,
   withdrawn: false
 })
 
@@ -18,7 +18,7 @@ describe("MemoryStore", () => {
     expect(store.size).toBe(10)
   })
 
-  it("CAC-12: what is read stays while a thousand identifiers that nobody reads again pass through", () => {
+  it("CAC-12: keeps what is read while a thousand identifiers pass that are read once", () => {
     const store = new MemoryStore(10)
     const live = ["a", "b", "c"]
     for (const client of live) store.set(client, remembered(1n))
@@ -28,7 +28,7 @@ describe("MemoryStore", () => {
     }
   })
 
-  it("makes room even when everything was read", () => {
+  it("evicts an entry even when every entry was read", () => {
     const store = new MemoryStore(3)
     for (const client of ["a", "b", "c"]) store.set(client, remembered(1n))
     for (const client of ["a", "b", "c"]) store.get(client)
@@ -37,7 +37,7 @@ describe("MemoryStore", () => {
     expect(store.get("d")).toBeDefined()
   })
 
-  it("CAC-05: keeps what was fetched last", () => {
+  it("CAC-05: keeps the document of the latest fetch", () => {
     const store = new MemoryStore(3)
     const [older, newer] = [remembered(1n), remembered(2n)]
     expect(store.set("a", newer)).toBe(true)
@@ -45,7 +45,7 @@ describe("MemoryStore", () => {
     expect(store.get("a")).toBe(newer)
   })
 
-  it("SWP-01: what expires exactly at the boundary stays", () => {
+  it("SWP-01: keeps what expires exactly at the boundary", () => {
     const store = new MemoryStore(3)
     store.set("before", remembered(1n, 99n))
     store.set("exactly", remembered(1n, 100n))
@@ -53,7 +53,7 @@ describe("MemoryStore", () => {
     expect(store.get("exactly")).toBeDefined()
   })
 
-  it.each([0, -1, 1.5, Number.NaN])("a capacity of %s does not start", (capacity) => {
-    expect(() => new MemoryStore(capacity)).toThrow("whole number from 1 on")
+  it.each([0, -1, 1.5, Number.NaN])("rejects a capacity of %s", (capacity) => {
+    expect(() => new MemoryStore(capacity)).toThrow("must be a positive integer")
   })
 })

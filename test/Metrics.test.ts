@@ -10,7 +10,7 @@ import * as MetricState from "effect/MetricState"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
-/** What an exporter would read of a counter: its name, and the one tag it has, if any. */
+/** The count of a counter with this name, and with this tag as its only one. */
 const count = (name: string, tag?: string) =>
   Effect.map(
     Metric.snapshot,
@@ -23,7 +23,7 @@ const count = (name: string, tag?: string) =>
       ).reduce((sum, count) => sum + count, 0)
   )
 
-/** By how much an effect raises counters. */
+/** Returns by how much an effect increments counters. */
 const raised = <A, E, R>(
   counters: ReadonlyArray<readonly [name: string, tag?: string]>,
   effect: Effect.Effect<A, E, R>
@@ -67,7 +67,7 @@ const evictionsByCall = Effect.gen(function*() {
   expect(yield* raised(evictions("call"), cache.evictAll)).toEqual([1])
 })
 
-describe("what is counted", () => {
+describe("metrics", () => {
   for (
     const [name, cache, hit] of [
       ["memory", Layer.orDie(Cache.layerMemory({ staleIfError: "1 minute" })), [1, 0, 0, 0]],
@@ -78,7 +78,7 @@ describe("what is counted", () => {
       ]
     ] as const
   ) {
-    it.live(`a resolved client, by where its document came from; and those no document was there of (${name})`, () =>
+    it.live(`counts resolved documents by source, and misses (${name})`, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin
         const counters = [...resolves, ["cimd_misses_total"]] as const
@@ -94,7 +94,7 @@ describe("what is counted", () => {
       }).pipe(Effect.provide(Layer.provideMerge(node(cache), Origin.layer))))
   }
 
-  it.live("what is refused, by the error", () =>
+  it.live("counts failed resolves by error", () =>
     Effect.gen(function*() {
       const resolver = yield* Resolver.Resolver
       const origin = yield* Origin.Origin
@@ -103,7 +103,7 @@ describe("what is counted", () => {
       expect(yield* raised(refusals("UnexpectedStatus"), Effect.ignore(resolve))).toEqual([1])
     }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory()), Origin.layer))))
 
-  it.live("what the host policy refuses, also of a client that is in memory", () => {
+  it.live("counts clients that the host policy refuses, also those in memory", () => {
     let open = true
     const policy = Layer.succeed(HostPolicy.HostPolicy, {
       loopback: false,
@@ -121,7 +121,7 @@ describe("what is counted", () => {
     }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory(), policy), Origin.layer)))
   })
 
-  it.live("callers that wait for another's work, on their own node and on another", () =>
+  it.live("counts coalesced callers, on one node and across nodes", () =>
     Effect.gen(function*() {
       const database = Layer.succeedContext(yield* Layer.build(Postgres.migrated))
       const origin = yield* Origin.Origin
@@ -134,19 +134,19 @@ describe("what is counted", () => {
         const resolver = Context.get(context, Resolver.Resolver)
         return Array.from({ length: 5 }, () => resolver.resolve(url))
       })
-      // Four on each node wait for one of their own, and one of these two for the other.
+      // Four on each node wait for the fifth, and one node waits for the other.
       expect(
         yield* raised([["cimd_coalesced_total"]], Effect.all(callers, { concurrency: "unbounded" }))
       ).toEqual([9])
       expect(yield* origin.requests).toHaveLength(1)
     }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
-  it.live("evictions by a call, in memory", () => Effect.provide(evictionsByCall, Cache.layerMemory()))
+  it.live("counts evictions by a call, in memory", () => Effect.provide(evictionsByCall, Cache.layerMemory()))
 
-  it.live("evictions by a call, in Postgres, once for both tiers", () =>
+  it.live("counts evictions by a call, in Postgres, once for both tiers", () =>
     Effect.provide(evictionsByCall, Layer.provide(PostgresCache.layerTiered(), Postgres.migrated)))
 
-  it.live("what a full memory gives up", () =>
+  it.live("counts evictions from a full memory", () =>
     Effect.gen(function*() {
       yield* put("1")
       expect(yield* raised(evictions("memory_full"), put("2"))).toEqual([0])
@@ -154,7 +154,7 @@ describe("what is counted", () => {
       expect(yield* raised(evictions("memory_full"), put("3"))).toEqual([1])
     }).pipe(Effect.provide(Cache.layerMemory({ maxEntries: 2 }))))
 
-  it.live("what an origin, and the table, hold too much of", () =>
+  it.live("counts evictions from a full origin and from a full table", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
@@ -169,7 +169,7 @@ describe("what is counted", () => {
       Layer.provideMerge(PostgresCache.layer({ maxPerOrigin: 2, maxDocuments: 3 }), Postgres.migrated)
     )))
 
-  it.live("rows that cannot be served, by the reason", () =>
+  it.live("counts rows that cannot be served, by reason", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
@@ -180,7 +180,7 @@ describe("what is counted", () => {
       expect(yield* raised(unservable("damaged"), cache.get(clientId, ruleset))).toEqual([1])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.live("sweeps by their outcome, and the rows they removed, leases as well", () =>
+  it.live("counts sweeps by outcome, and the rows they deleted, with leases", () =>
     Effect.gen(function*() {
       const { sweepNow } = yield* Sweeper.Sweeper
       const sql = yield* PgClient.PgClient
@@ -202,7 +202,7 @@ describe("what is counted", () => {
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
-  it.live("rows that a sweep of memory removed", () =>
+  it.live("counts the rows that a sweep of memory deleted", () =>
     Effect.gen(function*() {
       yield* put("1", 1)
       yield* Effect.sleep("20 millis")

@@ -1,11 +1,12 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { describe, expect, it, layer } from "@effect/vitest"
+import { describe, expect, it, layer, vi } from "@effect/vitest"
 import type { ClientMetadata } from "effect-cimd"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -20,11 +21,12 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import pg from "pg"
 import * as metrics from "../src/internal/metrics.js"
-import * as PostgresStore from "../src/internal/postgres/documents.js"
-import * as CacheSettings from "../src/internal/postgres/options.js"
-import * as PostgresStatements from "../src/internal/postgres/statements.js"
-import * as Bounded from "../src/internal/postgres/timeout.js"
+import * as PostgresOptions from "../src/internal/postgres/options.js"
+import * as Statements from "../src/internal/postgres/statements.js"
+import * as Sweep from "../src/internal/postgres/sweep.js"
+import * as Timeout from "../src/internal/postgres/timeout.js"
 import { cacheSuite } from "./support/cacheSuite.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -39,7 +41,7 @@ cacheSuite(
 )
 
 cacheSuite(
-  "PostgresCache.layer with names of its own",
+  "PostgresCache.layer with other table names",
   PostgresCache.layer({ schema: "identity", prefix: "oauth_" }).pipe(
     Layer.provide(Migrations.layer({ schema: "identity", prefix: "oauth_" })),
     Layer.provide(Postgres.empty)
@@ -71,8 +73,8 @@ cacheSuite("PostgresCache.layerTiered over layerClient", Layer.provide(PostgresC
 const startFailure = <R, E>(cache: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable | E, R>) =>
   Effect.flip(Effect.scoped(Layer.build(cache)))
 
-describe("CAC-08: a cache that cannot work does not start", () => {
-  it.live("a server that is away", () =>
+describe("CAC-08: a cache that cannot work does not build", () => {
+  it.live("a server that is unreachable", () =>
     Effect.gen(function*() {
       const away = { url: Redacted.make("postgresql://nobody@127.0.0.1:1/none"), connectTimeout: "1 second" } as const
       const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient(away)))
@@ -80,7 +82,7 @@ describe("CAC-08: a cache that cannot work does not start", () => {
       expect(error.message).toContain("psql \"$DATABASE_URL\"")
     }))
 
-  it.live("a server that goes away between the client and the cache", () =>
+  it.live("a server that stops after the client has connected", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const url = yield* Scope.extend(PostgresServer.embedded(), scope)
@@ -94,13 +96,13 @@ describe("CAC-08: a cache that cannot work does not start", () => {
 
   for (
     const [fault, change] of Object.entries<(url: URL) => void>({
-      "a password that is wrong": (url) => {
+      "a wrong password": (url) => {
         url.password = "wrong"
       },
-      "a user that is unknown": (url) => {
+      "an unknown user": (url) => {
         url.username = "cimd_nobody"
       },
-      "a database that is not there": (url) => {
+      "a missing database": (url) => {
         url.pathname = "/cimd_nowhere"
       }
     })
@@ -133,7 +135,7 @@ describe("CAC-08: a cache that cannot work does not start", () => {
       }).pipe(Effect.provide(Postgres.migrated)))
   }
 
-  it.live("a schema that is not there", () =>
+  it.live("a missing schema", () =>
     Effect.gen(function*() {
       const error = yield* Effect.provide(startFailure(PostgresCache.layer({ schema: "nowhere" })), Postgres.migrated)
       expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "MissingTables" })
@@ -155,14 +157,14 @@ describe("CAC-08: a cache that cannot work does not start", () => {
       }).pipe(Effect.provide(Postgres.migrated)))
   }
 
-  const rights: ReadonlyArray<readonly [granted: ReadonlyArray<string>, lacking: string | undefined]> = [
+  const privileges: ReadonlyArray<readonly [granted: ReadonlyArray<string>, missing: string | undefined]> = [
     [[], undefined],
     [["SELECT ON cimd_state"], "UPDATE ON cimd_state"],
     [["SELECT, UPDATE ON cimd_state", "SELECT ON cimd_documents"], "INSERT ON cimd_documents"],
     [["SELECT, UPDATE ON cimd_state", "SELECT, INSERT, UPDATE, DELETE ON cimd_documents"], "DELETE ON cimd_leases"]
   ]
-  rights.forEach(([granted, lacking], index) => {
-    it.scopedLive(`a user whose rights are no more than these: ${granted.join("; ")}`, () =>
+  privileges.forEach(([granted, missing], index) => {
+    it.scopedLive(`a user with these privileges only: ${granted.join("; ")}`, () =>
       Effect.gen(function*() {
         const url = yield* Postgres.migratedUrl
         const role = `cimd_user_${process.pid}_${index}`
@@ -174,7 +176,7 @@ describe("CAC-08: a cache that cannot work does not start", () => {
           asOwner(`CREATE ROLE ${role} LOGIN PASSWORD 'user'`),
           () => Effect.orDie(Effect.zipRight(asOwner(`DROP OWNED BY ${role}`), asOwner(`DROP ROLE ${role}`)))
         )
-        yield* Effect.forEach(granted, (right) => asOwner(`GRANT ${right} TO ${role}`))
+        yield* Effect.forEach(granted, (privilege) => asOwner(`GRANT ${privilege} TO ${role}`))
         const asUser = new URL(Redacted.value(url))
         asUser.username = role
         asUser.password = "user"
@@ -182,28 +184,28 @@ describe("CAC-08: a cache that cannot work does not start", () => {
           Layer.provide(PostgresCache.layer(), PgClient.layer({ url: Redacted.make(asUser.href) }))
         )
         expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Refused" })
-        if (lacking !== undefined) expect(String(error.cause)).toContain(lacking)
+        if (missing !== undefined) expect(String(error.cause)).toContain(`missing privileges: ${missing}`)
       }))
   })
 
   const invalid: ReadonlyArray<readonly [PostgresCache.TieredOptions, string]> = [
-    [{ prefix: "x\"; DROP TABLE y; --" }, "a table prefix or schema name"],
-    [{ schema: "" }, "a table prefix or schema name"],
-    [{ timeout: "Infinity" as never }, "`timeout` must be a length of time"],
-    [{ timeout: 0 }, "`timeout` must be a length of time"],
-    [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a length of time"],
-    [{ staleIfError: Number.NaN }, "`staleIfError` must be a length of time"],
-    [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a length of time"],
+    [{ prefix: "x\"; DROP TABLE y; --" }, "must have 1 to 40 characters of a-z, 0-9 and _"],
+    [{ schema: "" }, "must have 1 to 40 characters of a-z, 0-9 and _"],
+    [{ timeout: "Infinity" as never }, "`timeout` must be a duration"],
+    [{ timeout: 0 }, "`timeout` must be a duration"],
+    [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a duration"],
+    [{ staleIfError: Number.NaN }, "`staleIfError` must be a duration"],
+    [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a duration"],
     [{ maxPerOrigin: 0 }, "`maxPerOrigin` must be a positive integer"],
     [{ maxDocuments: 1.5 }, "`maxDocuments` must be a positive integer"],
     [{ maxEntries: -1 }, "`maxEntries` must be a positive integer"]
   ]
-  for (const [options, fault] of invalid) {
-    it.live(`options that are invalid: ${JSON.stringify(options)}`, () =>
+  for (const [options, issue] of invalid) {
+    it.live(`invalid options: ${JSON.stringify(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* startFailure(PostgresCache.layerTiered(options))
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
-        expect(error.message).toContain(fault)
+        expect(error.message).toContain(issue)
       }).pipe(Effect.provide(Postgres.migrated)))
   }
 })
@@ -212,12 +214,12 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
   "PostgresCache rows",
   (it) => {
     const damages: Record<string, string> = {
-      "no object": `document = '[]'`,
+      "not an object": `document = '[]'`,
       "a member of another type": `document = jsonb_set(document, '{redirect_uris}', '5')`,
       "another client": `document = jsonb_set(document, '{client_id}', '"https://other.example/"')`,
-      "a judgement of another form": `judgement = '{}'`,
-      "a fetch at no instant": `fetched_at = 'infinity'`,
-      "no end": `expires_at = 'infinity'`
+      "a judgement of another shape": `judgement = '{}'`,
+      "an infinite start of its fetch": `fetched_at = 'infinity'`,
+      "an infinite expiry": `expires_at = 'infinity'`
     }
     for (const [damage, assignment] of Object.entries(damages)) {
       it.effect(`CAC-11: a damaged row is a miss, is counted, and is replaced: ${damage}`, () =>
@@ -237,7 +239,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         }))
     }
 
-    it.effect("CAC-11: a damaged row fails none of those that are read beside it", () =>
+    it.effect("CAC-11: a damaged row does not fail the reads in its batch", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
@@ -254,7 +256,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(found.map(Option.isSome)).toEqual(documents.map((_, i) => i !== 7))
       }))
 
-    it.effect("CAC-07: the database's clock decides, not the node's", () =>
+    it.effect("CAC-07: lifetimes are counted by the database's clock, not the node's", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
@@ -270,7 +272,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(yield* cache.get(document.clientId, ruleset)).toEqual(Option.none())
       }))
 
-    it.effect("a caller's transaction neither lends its clock nor takes what was put back with it", () =>
+    it.effect("a put in a caller's transaction is kept when the transaction rolls back", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
@@ -282,25 +284,25 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
       }))
 
-    it.scoped("SWP-01: a row that expires exactly at the boundary stays", () =>
+    it.scoped("SWP-01: keeps a row that expires exactly at the boundary", () =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        const settings = yield* CacheSettings.settle({})
-        const bounded = yield* Bounded.make(settings.timeoutMillis)
-        const store = PostgresStore.make(PostgresStatements.make(sql, settings, "test"), settings, bounded, bounded)
+        const settings = yield* PostgresOptions.settle({})
+        const timeout = yield* Timeout.make(settings.timeoutMillis)
+        const batches = Sweep.makeBatches(Statements.make(sql, settings, "test"), settings, timeout, timeout)
         yield* (yield* Cache.Cache).sweep()
-        const boundary = yield* store.boundary
+        const boundary = yield* batches.boundary
         const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`
         yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
           VALUES ('https://app.example/before', '', '', '{}', '{}', now(), ${at} - interval '1 microsecond'),
             ('https://app.example/exactly', '', '', '{}', '{}', now(), ${at})`
-        yield* store.sweepDocuments(boundary, 10)
+        yield* batches.documentsBefore(boundary)(10)
         const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${at}`
         expect(left).toEqual([{ client_id: "https://app.example/exactly" }])
         yield* sql`DELETE FROM cimd_documents`
       }))
 
-    it.effect("SWP-04: a sweep does not wait for a row that someone is writing", () =>
+    it.effect("SWP-04: a sweep does not wait for a row that another session is writing", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
@@ -315,7 +317,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(yield* cache.sweep()).toMatchObject({ documents: 1 })
       }))
 
-    it.effect("a client identifier of the greatest length fits the index", () =>
+    it.effect("the longest client identifier fits the index", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const noise = Array.from({ length: 2000 }, (_, i) => ((i * 7919 + (i >> 3) * 104729) % 36).toString(36)).join(
@@ -328,7 +330,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
   }
 )
 
-describe("CAC-10: a clock of the database that was set back after everything was evicted", () => {
+describe("CAC-10: a database clock that was set back after evictAll", () => {
   const evictedIn = (minutes: number) =>
     Effect.flatMap(
       PgClient.PgClient,
@@ -343,7 +345,7 @@ describe("CAC-10: a clock of the database that was set back after everything was
     Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, ruleset), Option.isSome))
   const [before, after] = [accepted("https://app.example/before"), accepted("https://app.example/after")]
 
-  it.effect("stops no fetches for as long as it was set back, and brings nothing back", () =>
+  it.effect("does not stop fetches for that long, and brings no document back", () =>
     Effect.gen(function*() {
       yield* put(before)
       yield* evictedIn(60)
@@ -352,7 +354,7 @@ describe("CAC-10: a clock of the database that was set back after everything was
       expect([yield* found(before), yield* found(after)]).toEqual([false, true])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.effect("stops none that must not be stored either", () =>
+  it.effect("does not stop `supersede` for that long", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const superseded = Effect.flatMap(cache.now, (fetchedAt) => cache.supersede(after.clientId, fetchedAt))
@@ -361,7 +363,7 @@ describe("CAC-10: a clock of the database that was set back after everything was
       expect(yield* superseded).toBe(true)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.effect("by so little as clocks differ is waited for", () =>
+  it.effect("stops fetches while the difference is within the clock error", () =>
     Effect.gen(function*() {
       yield* evictedIn(0.5)
       expect([yield* put(after), yield* put(after)]).toEqual([false, false])
@@ -394,7 +396,7 @@ describe("caps", () => {
       count
     )
 
-  it.scopedLive("CAC-13: sweepers that make room at the same time delete what is too much, and no more", () =>
+  it.scopedLive("CAC-13: concurrent sweeps delete the surplus documents, and no more", () =>
     Effect.gen(function*() {
       yield* fill(10_000)
       const sql = yield* PgClient.PgClient
@@ -407,7 +409,7 @@ describe("caps", () => {
       expect(left).toEqual({ first: 5001 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-13: writers that make room for one origin at the same time do not fail each other", () =>
+  it.scopedLive("CAC-13: concurrent writers of one origin evict its overflow without failing", () =>
     Effect.gen(function*() {
       const caches = yield* nodes(2, { maxPerOrigin: 20 })
       yield* Effect.forEach(Array.from({ length: 600 }, (_, i) => i), (i) =>
@@ -423,7 +425,7 @@ describe("caps", () => {
       expect(yield* count).toBe(20)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("SWP-04: a write that makes room for its origin does not wait for a row that someone is writing", () =>
+  it.scopedLive("SWP-04: a write that evicts the overflow of its origin does not wait for a row that another session is writing", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { maxPerOrigin: 3, timeout: "500 millis" })
@@ -436,7 +438,7 @@ describe("caps", () => {
       expect(yield* count).toBe(4)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-10: the mark of an eviction is not pushed out by an origin that is full", () =>
+  it.scopedLive("CAC-10: the overflow of an origin does not delete tombstones", () =>
     Effect.gen(function*() {
       const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
       const put = (name: number, fetchedAt: Cache.Instant) =>
@@ -447,7 +449,7 @@ describe("caps", () => {
       expect(yield* put(0, began)).toBe(false)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-13: the marks of evictions are not counted as documents", () =>
+  it.scopedLive("CAC-13: tombstones do not count as documents", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { maxDocuments: 5 })
@@ -460,7 +462,7 @@ describe("caps", () => {
       expect(yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/1'`).toHaveLength(0)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("the mark of an eviction outlives the fetches begun before it, and no sweep keeps it for longer", () =>
+  it.scopedLive("a tombstone is kept for ten minutes, and swept after that", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { staleIfError: "1 day" })
@@ -478,7 +480,7 @@ describe("caps", () => {
       expect(yield* cache!.sweep()).toEqual({ documents: 2, leases: 0 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-13: room is made after a write, by a statement of its own, and only where there is too much", () =>
+  it.scopedLive("CAC-13: a write evicts overflow in a statement of its own, and only if there is any", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { maxPerOrigin: 3 })
@@ -494,7 +496,7 @@ describe("caps", () => {
         )
       for (const name of ["a", "b", "c"]) yield* put(name)
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT"])
-      // A damaged row is in nobody's way.
+      // A damaged row does not fail it.
       yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = 'https://app.example/a'`
       yield* put("d")
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT", "INSERT", "DELETE"])
@@ -502,7 +504,7 @@ describe("caps", () => {
       expect(yield* count).toBe(3)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-13: what was stored stays stored where no room can be made", () =>
+  it.scopedLive("CAC-13: a put succeeds even if evicting the overflow fails", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { maxPerOrigin: 1 })
@@ -514,7 +516,7 @@ describe("caps", () => {
       expect(Option.isSome(yield* cache!.get(document.clientId, ruleset))).toBe(true)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-13: a document that is not stored pushes nothing out", () =>
+  it.scopedLive("CAC-13: a document that is not stored evicts nothing", () =>
     Effect.gen(function*() {
       const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
       const began = yield* cache!.now
@@ -531,7 +533,7 @@ describe("settings of the database", () => {
   for (
     const [style, zone] of [["SQL, DMY", "Asia/Kolkata"], ["Postgres, DMY", "America/St_Johns"], ["German", "UTC"]]
   ) {
-    it.scopedLive(`SWP-01: a sweep takes nothing fresh where dates are written as ${style} in ${zone}`, () =>
+    it.scopedLive(`SWP-01: a sweep deletes nothing fresh with DateStyle ${style} and time zone ${zone}`, () =>
       Effect.gen(function*() {
         const url = yield* Postgres.migratedUrl
         const name = new URL(Redacted.value(url)).pathname.slice(1)
@@ -558,11 +560,11 @@ describe("settings of the database", () => {
 })
 
 describe("PostgresCache.layerClient", () => {
-  it.scopedLive("connects through the sockets of the host, also to listen", () =>
+  it.scopedLive("connects through the sockets of `stream`, also to listen", () =>
     Effect.gen(function*() {
       const url = new URL(Redacted.value(yield* Postgres.migratedUrl))
       const server = { host: url.hostname, port: Number(url.port) }
-      // As where a connector makes the sockets: the address in the URL leads nowhere.
+      // The address in the URL is unreachable, as where a connector makes the sockets.
       url.port = "1"
       const client = PostgresCache.layerClient({
         url: Redacted.make(url.href),
@@ -575,28 +577,28 @@ describe("PostgresCache.layerClient", () => {
       })
       const listening = Effect.map(Metric.value(metrics.listening), ({ value }) => value)
       yield* Layer.build(Layer.provide(PostgresCache.layerTiered(), client))
-      yield* Effect.repeat(Effect.delay(listening, "10 millis"), { until: (heard) => heard === 1 }).pipe(
+      yield* Effect.repeat(Effect.delay(listening, "10 millis"), { until: (value) => value === 1 }).pipe(
         Effect.timeout("5 seconds")
       )
     }))
 
   for (const socketTimeout of ["abc", 0, -1, Number.NaN] as ReadonlyArray<Duration.DurationInput>) {
-    it.live(`does not build with a longest silence of ${socketTimeout}`, () =>
+    it.live(`does not build with a socket timeout of ${socketTimeout}`, () =>
       Effect.gen(function*() {
         const error = yield* startFailure(
           Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ socketTimeout }))
         )
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
-        expect(error.message).toContain("`socketTimeout` must be a length of time")
+        expect(error.message).toContain("`socketTimeout` must be a duration")
       }))
   }
 
-  it.scopedLive("takes its options from the environment", () =>
+  it.scopedLive("reads its options from Config", () =>
     Effect.gen(function*() {
       const url = Redacted.value(yield* Postgres.emptyUrl)
       const client = PostgresCache.layerClientConfig({
         url: Config.redacted("DATABASE_URL"),
-        socketTimeout: Config.duration("MAX_SILENCE")
+        socketTimeout: Config.duration("SOCKET_TIMEOUT")
       })
       const timeout = Effect.flatMap(
         PgClient.PgClient,
@@ -607,11 +609,111 @@ describe("PostgresCache.layerClient", () => {
           timeout,
           Layer.provide(client, Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(environment)))))
         )
-      expect(yield* withEnvironment({ DATABASE_URL: url, MAX_SILENCE: "3 seconds" })).toEqual([{ timeout: "3s" }])
+      expect(yield* withEnvironment({ DATABASE_URL: url, SOCKET_TIMEOUT: "3 seconds" })).toEqual([{ timeout: "3s" }])
       expect(yield* Effect.flip(withEnvironment({ DATABASE_URL: url }))).toMatchObject({ _op: "MissingData" })
     }))
 
-  it.scopedLive("prepares the reads once on each connection, unless told not to", () =>
+  it.scopedLive("reads from the database of its own client, with two clients in one program", () =>
+    Effect.gen(function*() {
+      const [first, second] = [yield* Postgres.migratedUrl, yield* Postgres.migratedUrl]
+      const own = (url: Redacted.Redacted) => PostgresCache.layerClient({ url, maxConnections: 2 })
+      const plain = (url: Redacted.Redacted) => PgClient.layer({ url, maxConnections: 2 })
+      const document = accepted("https://app.example/databases")
+      const build = <E>(client: Layer.Layer<PgClient.PgClient, E>) =>
+        Effect.map(
+          Layer.build(Layer.fresh(Layer.provide(PostgresCache.layer(), client))),
+          (context) => Context.get(context, Cache.Cache)
+        )
+      const writer = yield* build(own(first))
+      yield* writer.put(document, { fetchedAt: yield* writer.now, timeToLive: "1 hour" })
+      const clients: Array<readonly [Layer.Layer<PgClient.PgClient, unknown>, boolean]> = [
+        [own(first), true],
+        [own(second), false],
+        // One client replaces the other, whichever of them brings its pool.
+        [Layer.provideMerge(plain(second), own(first)), false],
+        [Layer.provideMerge(plain(first), own(second)), true],
+        [Layer.provideMerge(own(second), own(first)), false],
+        [Layer.provideMerge(own(first), plain(second)), true]
+      ]
+      const found = yield* Effect.forEach(
+        clients,
+        ([client]) =>
+          Effect.flatMap(build(client), (cache) => Effect.map(cache.get(document.clientId, ruleset), Option.isSome))
+      )
+      expect(found).toEqual(clients.map(([, isFirst]) => isFirst))
+      // A client that a nested layer replaces.
+      const nested = Layer.provide(PostgresCache.layer(), plain(second)).pipe(Layer.fresh, Layer.build)
+      const cache = Context.get(yield* Effect.provide(nested, own(first)), Cache.Cache)
+      expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
+    }))
+
+  it.scopedLive("queues no statement behind another on a connection", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const original = pg.Client.prototype.query
+      const query = vi.spyOn(pg.Client.prototype, "query")
+      yield* Effect.addFinalizer(() => Effect.sync(() => query.mockRestore()))
+      const queued: Array<unknown> = []
+      query.mockImplementation(function(this: pg.Client, ...args: Array<unknown>) {
+        // The name of the queue differs between versions of node-postgres.
+        const { _queryQueue, queryQueue = _queryQueue } = this as {
+          readonly _queryQueue?: ReadonlyArray<unknown>
+          readonly queryQueue?: ReadonlyArray<unknown>
+        }
+        const isBusy = queryQueue === undefined || queryQueue.length > 0
+        if (isBusy) queued.push(args[0])
+        return Reflect.apply(original, this, args)
+      } as never)
+      const client = PostgresCache.layerClient({ url, maxConnections: 3 })
+      const cache = Context.get(
+        yield* Layer.build(Layer.provide(PostgresCache.layerTiered(), client)),
+        Cache.Cache
+      )
+      const documents = Array.from({ length: 40 }, (_, i) => accepted(`https://app.example/queued-${i}`))
+      yield* Effect.forEach(documents, (document) =>
+        Effect.zipRight(
+          Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" })),
+          cache.get(document.clientId, ruleset)
+        ), { concurrency: "unbounded" })
+      yield* Effect.sleep("600 millis")
+      expect(query.mock.calls.length).toBeGreaterThan(80)
+      expect(queued).toEqual([])
+    }))
+
+  for (const sockets of [2, 3]) {
+    it.scopedLive(`layerTiered closes every connection when its scope closes as it opens number ${sockets}`, () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.migratedUrl
+        for (const delay of [0, 1, 2, 4, 8, 16, 24]) {
+          const made: Array<Socket> = []
+          const opened = yield* Deferred.make<void>()
+          const client = PostgresCache.layerClient({
+            url,
+            maxConnections: 1,
+            stream: () => {
+              made.push(new Socket())
+              if (made.length === sockets) Effect.runSync(Deferred.succeed(opened, undefined))
+              return made.at(-1)!
+            }
+          })
+          const scope = yield* Scope.make()
+          yield* Scope.extend(Layer.build(Layer.fresh(Layer.provide(PostgresCache.layerTiered(), client))), scope)
+          yield* Effect.timeoutOption(Deferred.await(opened), "300 millis")
+          yield* Effect.sleep(delay)
+          const start = performance.now()
+          yield* Scope.close(scope, Exit.void)
+          yield* Effect.repeat(
+            Effect.delay(Effect.sync(() => made.filter(({ destroyed }) => !destroyed)), "5 millis"),
+            {
+              until: (open) => open.length === 0
+            }
+          ).pipe(Effect.timeout("5 seconds"))
+          expect(performance.now() - start).toBeLessThan(900)
+        }
+      }))
+  }
+
+  it.scopedLive("prepares the reads once on each connection, unless `prepare` is off", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
       const prepared = (prepare: boolean | undefined) =>
@@ -634,7 +736,7 @@ describe("PostgresCache.layerClient", () => {
 })
 
 describe("metrics of reads", () => {
-  it.scopedLive("who waited for a connection in vain counts as waiting no more", () =>
+  it.scopedLive("a caller that timed out waiting for a connection no longer counts as waiting", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
       const client = PostgresCache.layerClient({ url, maxConnections: 1, connectTimeout: "300 millis" })
@@ -659,7 +761,7 @@ describe("metrics of reads", () => {
       ["of another rule set", `ruleset = 'other'`, metrics.otherRulesetRows]
     ] as const
   ) {
-    it.scopedLive(`CAC-11: a row that is ${kind} is counted once for each read, and not in the election after it`, () =>
+    it.scopedLive(`CAC-11: a row that is ${kind} is counted once per read, and not in the election after it`, () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
@@ -674,7 +776,7 @@ describe("metrics of reads", () => {
   }
 })
 
-describe("PostgresCache.layerClient, statements that are blocked", () => {
+describe("PostgresCache.layerClient with blocked statements", () => {
   const settings = (config: PostgresCache.ClientConfig) =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
@@ -682,14 +784,14 @@ describe("PostgresCache.layerClient, statements that are blocked", () => {
       return row!.timeout
     }).pipe(Effect.provide(PostgresCache.layerClient(config)))
 
-  it.scopedLive("CAC-09: leave no backend behind that waits, also where the pool is full of them", () =>
+  it.scopedLive("CAC-09: leaves no waiting backend behind, also when the pool is full of them", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
       const client = PostgresCache.layerClient({
         url,
         applicationName: "blocked",
         maxConnections: 2,
-        // Shorter than the silence, so that no cancellation gets a connection.
+        // Shorter than the socket timeout, so that no cancellation gets a connection.
         connectTimeout: "500 millis",
         socketTimeout: "2 seconds"
       })
@@ -719,7 +821,7 @@ describe("PostgresCache.layerClient, statements that are blocked", () => {
       }).pipe(Effect.provide(PgClient.layer({ url })))
     }))
 
-  it.scopedLive("CAC-09: are given up by the server after the longest silence, unless the host says how long itself", () =>
+  it.scopedLive("CAC-09: sets statement_timeout to the socket timeout, unless the host has set it", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
       expect(yield* settings({ url })).toBe("10s")
@@ -738,7 +840,7 @@ describe("PostgresCache.layerClient, statements that are blocked", () => {
 })
 
 describe("Migrations", () => {
-  it.live("run once, however many processes begin at the same moment", () =>
+  it.live("run once when several processes start at the same time", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
       const migrator = Effect.provide(Migrations.run(), Layer.fresh(PgClient.layer({ url, maxConnections: 1 })))
@@ -746,7 +848,7 @@ describe("Migrations", () => {
       expect(runs.flat()).toEqual([[1, "client_metadata_documents"]])
     }).pipe(Effect.scoped))
 
-  it.scopedLive("run in a schema that is there, by a user who may make none", () =>
+  it.scopedLive("run in an existing schema as a user that may not create schemas", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
       const role = `cimd_migrator_${process.pid}`
@@ -768,13 +870,16 @@ describe("Migrations", () => {
       expect(refused._tag).toBe("SqlError")
     }))
 
-  it.effect("with names that are none are a typed error", () =>
+  it.effect("with invalid names fail with a typed error", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Migrations.run({ schema: "no schema" }))
-      expect(error).toMatchObject({ _tag: "MigrationError", message: expect.stringContaining("no schema") })
+      expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining("no schema") })
+      // Effect's `Migrator` fixes the error of a loader.
+      const loaded = yield* Effect.flip(Migrations.loader({ schema: "no schema" }))
+      expect(loaded).toMatchObject({ _tag: "MigrationError", message: expect.stringContaining("no schema") })
     }).pipe(Effect.provide(Postgres.empty)))
 
-  it.live("a migration that fails is a typed error and leaves nothing behind", () =>
+  it.live("a failed migration is a typed error and leaves no tables behind", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       yield* sql`CREATE TABLE cimd_state (unrelated integer)`
@@ -785,13 +890,13 @@ describe("Migrations", () => {
     }).pipe(Effect.provide(Postgres.empty)))
 })
 
-describe("CAC-09: a database that goes away at run time", () => {
+describe("CAC-09: a database that stops at run time", () => {
   const clients = {
     "PgClient": (url: Redacted.Redacted) => Layer.orDie(PgClient.layer({ url })),
     "PostgresCache.layerClient": (url: Redacted.Redacted) => Layer.orDie(PostgresCache.layerClient({ url }))
   }
   it.live.each(Record.toEntries(clients))(
-    "gives typed errors within the deadline, and is used again when it is back (%s)",
+    "causes typed errors within the timeout, and is used again after it restarts (%s)",
     ([, client]) =>
       Effect.gen(function*() {
         const dataDirectory = yield* Effect.acquireRelease(

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
-import { parse } from "../src/internal/rules/uri.js"
+import { parse } from "../src/internal/rules/uriSyntax.js"
 import { clientId } from "./support/validate.js"
 
 const found = (uri: unknown): ReadonlyArray<string> =>

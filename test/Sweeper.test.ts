@@ -15,12 +15,11 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as metrics from "../src/internal/metrics.js"
-import * as PostgresStore from "../src/internal/postgres/documents.js"
-import * as CacheSettings from "../src/internal/postgres/options.js"
-import * as PostgresStatements from "../src/internal/postgres/statements.js"
-import * as PostgresSweep from "../src/internal/postgres/sweep.js"
-import * as Tables from "../src/internal/postgres/tableNames.js"
-import * as Bounded from "../src/internal/postgres/timeout.js"
+import * as PostgresOptions from "../src/internal/postgres/options.js"
+import * as Statements from "../src/internal/postgres/statements.js"
+import * as Sweep from "../src/internal/postgres/sweep.js"
+import * as TableNames from "../src/internal/postgres/tableNames.js"
+import * as Timeout from "../src/internal/postgres/timeout.js"
 import { accepted, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
@@ -39,7 +38,7 @@ const rows = Effect.flatMap(
 )
   .pipe(Effect.map(([row]) => row!.count))
 
-/** A cache whose sweeps are counted, and fail as often as it is told. */
+/** A cache that counts its sweeps, the first of which end with these failures. */
 const counting = (failures: ReadonlyArray<Effect.Effect<never, Cache.CacheError>>) =>
   Effect.gen(function*() {
     const cache = yield* Effect.provide(Cache.Cache, Cache.layerMemory())
@@ -58,7 +57,7 @@ const counting = (failures: ReadonlyArray<Effect.Effect<never, Cache.CacheError>
   })
 
 describe("Sweeper", () => {
-  it.live("SWP-07: sweepNow answers how many rows each table lost", () =>
+  it.live("SWP-07: sweepNow returns how many rows were deleted from each table", () =>
     Effect.gen(function*() {
       const sweeper = yield* Sweeper.Sweeper
       yield* expired(12)
@@ -83,7 +82,7 @@ describe("Sweeper", () => {
       expect(yield* rows).toBe(3)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.effect("sweeps once in each interval, moved by a tenth at most", () =>
+  it.effect("sweeps once per interval, give or take a tenth", () =>
     Effect.gen(function*() {
       const { layer, sweeps } = yield* counting([])
       yield* Effect.provide(
@@ -100,7 +99,7 @@ describe("Sweeper", () => {
       )
     }))
 
-  it.effect("SWP-06: a failed sweep, a defect as well, is counted, and the next turn tries again", () =>
+  it.effect("SWP-06: counts a failed sweep, also one with a defect, and tries again in the next turn", () =>
     Effect.gen(function*() {
       const failure = new Cache.CacheError({ operation: "sweep", cause: new Error("away") })
       const { layer, sweeps } = yield* counting([Effect.fail(failure), Effect.die("defect")])
@@ -114,7 +113,7 @@ describe("Sweeper", () => {
       expect(yield* failed).toBe(before + 2)
     }))
 
-  it.live("SWP-06: a sweep under way ends between two batches", () =>
+  it.live("SWP-06: an interrupted sweep ends between two batches", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       yield* expired(20_000)
@@ -128,7 +127,7 @@ describe("Sweeper", () => {
       expect(yield* rows).toBe(left)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.live("SWP-04: rows that someone is writing are skipped, in whatever batch they are", () =>
+  it.live("SWP-04: skips rows that another session is writing, whatever their batch", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
@@ -141,12 +140,12 @@ describe("Sweeper", () => {
       expect(yield* cache.sweep()).toMatchObject({ documents: 2 })
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.live("SWP-04: a writer that wants rows of a batch under way loses none, and is not chosen to break a deadlock", () =>
+  it.live("SWP-04: a concurrent writer of rows in a batch loses none, and does not end in a deadlock", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       yield* expired(20_000)
-      // One row is held, and more are asked for while the sweep may hold them and wants this one.
+      // The writer locks one row, then asks for more that the sweep may have locked while it waits for this one.
       const held = yield* Deferred.make<void>()
       const keep = (path: string) =>
         sql`UPDATE cimd_documents SET expires_at = now() + interval '1 hour'
@@ -159,13 +158,13 @@ describe("Sweeper", () => {
       }))
       const sweep = Effect.zipRight(Deferred.await(held), cache.sweep({ batchSize: 20_000 }))
       const [written, swept] = yield* Effect.all([writer, sweep], { concurrency: "unbounded" })
-      // What the writer came too late for is gone; what it has written is there.
+      // Rows that the sweep deleted first are gone, and those that the writer updated first are kept.
       const kept = written.flat().length
       expect(kept).toBeGreaterThan(0)
       expect([yield* rows, swept.documents]).toEqual([kept, 20_000 - kept])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  /** Deletions that take their time, or fail. */
+  /** Runs a body on each deletion, to delay it or to fail it. */
   const onDelete = (body: string) =>
     Effect.flatMap(PgClient.PgClient, (sql) =>
       Effect.zipRight(
@@ -173,18 +172,18 @@ describe("Sweeper", () => {
         sql`CREATE TRIGGER on_delete BEFORE DELETE ON cimd_documents FOR EACH ROW EXECUTE FUNCTION on_delete()`
       ))
 
-  it.scopedLive("SWP-04: a batch that takes too long is tried again by halves", () =>
+  it.scopedLive("SWP-04: a batch that times out is tried again at half its size", () =>
     Effect.gen(function*() {
-      const settings = yield* CacheSettings.settle({})
-      const [bounded, sweeping] = [yield* Bounded.make("2 seconds"), yield* Bounded.make("1500 millis")]
-      const statements = PostgresStatements.make(yield* PgClient.PgClient, settings, "test")
-      const store = PostgresStore.make(statements, settings, bounded, sweeping)
+      const settings = yield* PostgresOptions.settle({})
+      const [timeout, sweepTimeout] = [yield* Timeout.make("2 seconds"), yield* Timeout.make("1500 millis")]
+      const statements = Statements.make(yield* PgClient.PgClient, settings, "test")
+      const sweep = Sweep.make(statements, settings, timeout, sweepTimeout)
       yield* onDelete("PERFORM pg_sleep(0.005);")
       yield* expired(400)
-      expect(yield* PostgresSweep.make(store)({ batchSize: 400 })).toEqual({ documents: 400, leases: 0 })
+      expect(yield* sweep({ batchSize: 400 })).toEqual({ documents: 400, leases: 0 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.live("SWP-06: what a sweep removed before it failed is counted", () =>
+  it.live("SWP-06: counts what a sweep deleted before it failed", () =>
     Effect.gen(function*() {
       const { sweepNow } = yield* Sweeper.Sweeper
       const counted = Effect.map(
@@ -202,7 +201,7 @@ describe("Sweeper", () => {
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
-  it.live("SWP-07: leases that have run out are swept in batches, and the others stay", () =>
+  it.live("SWP-07: sweeps expired leases in batches, and keeps the others", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
@@ -214,23 +213,23 @@ describe("Sweeper", () => {
       expect(yield* sql`SELECT 1 FROM cimd_leases`).toHaveLength(5)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.live("SWP-05: while another sweeper deletes, a sweep leaves the work to it", () =>
+  it.live("SWP-05: a sweep deletes nothing while another sweeper runs", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       yield* expired(10)
       yield* sql.withTransaction(Effect.gen(function*() {
-        yield* sql`SELECT pg_advisory_xact_lock(hashtext(${`${Tables.defaults.channel} sweep`}))`
+        yield* sql`SELECT pg_advisory_xact_lock(hashtext(${`${TableNames.defaults.channel} sweep`}))`
         expect(yield* cache.sweep()).toMatchObject({ documents: 0 })
       }))
       expect(yield* cache.sweep()).toMatchObject({ documents: 10 })
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.live("SWP-05: a sweep that finds what another is just deleting goes on with the rest", () =>
+  it.live("SWP-05: a sweep that finds rows which another is deleting continues with the rest", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
-      // A sweep waits for a moment only, so it may be over before anybody has looked.
+      // A sweep waits only briefly, so it may end before this query sees it.
       const metBy = (sweep: Fiber.Fiber<unknown, unknown>) =>
         Effect.all([
           sql`SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))`,
@@ -254,7 +253,7 @@ describe("Sweeper", () => {
       expect(met).toBeGreaterThan(0)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
-  it.live("sweeps where rows have no ctid, as in some databases that speak Postgres' protocol", () =>
+  it.live("sweeps tables whose rows have no ctid, as in some databases that speak Postgres' protocol", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
@@ -265,18 +264,18 @@ describe("Sweeper", () => {
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
   for (const interval of [0, -1, Number.NaN, Infinity, "0 seconds", "23 days", "30 days", undefined]) {
-    it.effect(`SWP-03: an interval of ${interval} does not start`, () =>
+    it.effect(`SWP-03: fails with InvalidOptions for an interval of ${interval}`, () =>
       Effect.gen(function*() {
         const options = { interval: interval as Duration.DurationInput }
         const error = yield* Effect.flip(Effect.scoped(Layer.build(
           Layer.provide(Sweeper.layer(options), Cache.layerMemory())
         )))
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
-        expect(error.message).toContain("`interval` must be a length of time from 1 ms to 22 days")
+        expect(error.message).toContain("`interval` must be a duration between 1 ms and 22 days")
       }))
   }
 
-  it.effect("SWP-03: no interval in the configuration does not start", () =>
+  it.effect("SWP-03: fails if Config has no interval", () =>
     Effect.gen(function*() {
       const configured = Sweeper.layerConfig({ interval: Config.duration("SWEEP_INTERVAL") })
       const build = (entries: ReadonlyArray<readonly [string, string]>) =>
@@ -288,7 +287,7 @@ describe("Sweeper", () => {
       expect(Context.getOption(context, Sweeper.Sweeper)._tag).toBe("Some")
     }))
 
-  it.live("SWP-02: what has expired is a miss though no sweeper runs", () =>
+  it.live("SWP-02: an expired document is a miss without a sweeper", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const document = accepted("https://app.example/unswept")

@@ -1,15 +1,15 @@
 /**
- * One node of an authorization server, in a process of its own: it resolves the client identifiers it is sent.
+ * One node of an authorization server, in a process of its own. It resolves the client identifiers that the demo sends.
  *
- * Names are answered by a double, and connections to the public addresses it gives go to the origin of the
- * demonstration. All else is what a server would run, with every guard in force.
+ * Name lookup and dialing are doubles: every connection goes to the origin of the demo. The rest is what a server runs in
+ * production, with every guard in force.
  */
 import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Answer, Question } from "./protocol.js"
+import type { Request, Response } from "./protocol.js"
 import { privateHost } from "./protocol.js"
 
 const Names = NameLookupTest.layer((host) =>
@@ -27,42 +27,46 @@ const Fetching = Layer.unwrapEffect(Effect.gen(function*() {
 
 const Caching = Layer.provide(
   PostgresCache.layerTiered(),
-  Layer.unwrapEffect(Effect.map(Config.redacted("DATABASE_URL"), (url) => PostgresCache.layerClient({ url })))
+  PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") })
 )
 
-const Node = Resolver.layer({ freshness: { minimum: "500 millis" } }).pipe(
+// A lower bound of half a second, so that the demo can show an expiry.
+const Live = Resolver.layer({ freshness: { minimum: "500 millis" } }).pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),
-  Layer.provide(Layer.mergeAll(Fetching, Validator.layer(), Caching)),
+  Layer.provide([Fetching, Validator.layer(), Caching]),
   Layer.provide(HostPolicy.layerPublic)
 )
 
-const answer = (question: Question) =>
+const respond = (request: Request) =>
   Effect.gen(function*() {
-    if (question.ask === "sweep") {
-      const { documents } = yield* Effect.flatMap(Sweeper.Sweeper, ({ sweepNow }) => sweepNow)
-      return { swept: documents }
+    if (request.command === "sweep") {
+      const sweeper = yield* Sweeper.Sweeper
+      const { documents } = yield* sweeper.sweepNow
+      return { _tag: "Swept", documents } satisfies Response
     }
     const resolver = yield* Resolver.Resolver
-    const resolution = yield* resolver.resolve(question.clientId)
-    return { source: resolution.source, clientName: resolution.document.metadata.client_name }
+    const { source } = yield* resolver.resolve(request.clientId)
+    return { _tag: "Resolved", source } satisfies Response
   }).pipe(
-    Effect.timed,
-    Effect.map(([duration, result]): Answer => ({ ...result, duration })),
     Effect.catchAll((error) =>
-      Effect.succeed<Answer>({ refused: error._tag, message: error.message, oauthError: error.oauthError.error })
+      Effect.succeed<Response>({
+        _tag: "Failed",
+        error: error._tag,
+        message: error.message,
+        oauthError: error.oauthError.error
+      })
     )
   )
 
 const serve = Effect.gen(function*() {
   const context = yield* Effect.context<Resolver.Resolver | Sweeper.Sweeper>()
-  process.on("message", (question: Question) => {
-    void Effect.runPromise(Effect.provide(answer(question), context)).then((answer) => process.send?.(answer))
+  process.on("message", (request: Request) => {
+    void Effect.runPromise(Effect.provide(respond(request), context)).then((response) => process.send?.(response))
   })
   process.send?.("ready")
-  // Until the parent leaves.
   yield* Effect.async<void>((resume) => {
     process.once("disconnect", () => resume(Effect.void))
   })
 })
 
-await Effect.runPromise(Effect.provide(serve, Node))
+await Effect.runPromise(Effect.provide(serve, Live))

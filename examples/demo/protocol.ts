@@ -1,19 +1,12 @@
-/** What the demonstration asks its nodes, and what they answer. */
-import type * as Duration from "effect/Duration"
+/** The messages between the demo and its nodes. */
+export type Request =
+  | { readonly command: "resolve"; readonly clientId: string }
+  | { readonly command: "sweep" }
 
-export type Question =
-  | { readonly ask: "resolve"; readonly clientId: string }
-  | { readonly ask: "sweep" }
+export type Response =
+  | { readonly _tag: "Resolved"; readonly source: string }
+  | { readonly _tag: "Swept"; readonly documents: number }
+  | { readonly _tag: "Failed"; readonly error: string; readonly message: string; readonly oauthError: string }
 
-export interface Answer {
-  readonly source?: string
-  readonly clientName?: string | undefined
-  readonly swept?: number
-  readonly refused?: string
-  readonly message?: string
-  readonly oauthError?: string
-  readonly duration?: Duration.Duration
-}
-
-/** The one name that has a private address. */
+/** The only host name with a private address. */
 export const privateHost = "intranet.example"

@@ -1,5 +1,6 @@
 /**
- * The command line with the file `-` of `lint` last: the parser takes a `-` before the options for one of them.
+ * Returns the command line with the file `-` of `lint` moved to the end, because the parser reads a `-` before the
+ * options as one of them.
  */
 export const normalize = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
   const dash = argv[2] === "lint"

@@ -9,20 +9,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { mkdir, stat } from "node:fs/promises"
 import { tmpdir, userInfo } from "node:os"
 import * as Path from "node:path"
 import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Postgres from "../testing/Postgres.js"
-import { WrongCall } from "./answer.js"
+import { UsageError } from "./output.js"
 
 /** The flags that choose a database. */
 export const options = {
   databaseUrl: Options.redacted("database-url").pipe(
     Options.withPseudoName("url"),
-    Options.withDescription("The Postgres database to use; else the one of the environment variable DATABASE_URL"),
+    Options.withDescription("The Postgres database to use. Defaults to the environment variable DATABASE_URL"),
     Options.optional
   ),
   embedded: Options.boolean("embedded").pipe(
@@ -30,24 +29,26 @@ export const options = {
   ),
   dataDirectory: Options.text("data-dir").pipe(
     Options.withPseudoName("folder"),
-    Options.withDescription("Where the embedded Postgres keeps its data; else a temporary folder of this user"),
+    Options.withDescription(
+      "The folder for the data of the embedded Postgres. Defaults to a temporary folder of this user"
+    ),
     Options.optional
   ),
   tables: Options.all({
     schema: Options.text("schema").pipe(
       Options.withPseudoName("name"),
-      Options.withDescription("The schema of the tables; else the search path decides"),
+      Options.withDescription("The schema of the tables. Defaults to the search path"),
       Options.optional
     ),
     prefix: Options.text("prefix").pipe(
       Options.withPseudoName("name"),
-      Options.withDescription("What every table name begins with; else cimd_"),
+      Options.withDescription("The prefix of every table name. Defaults to cimd_"),
       Options.optional
     )
   })
 }
 
-/** What the flags say. */
+/** The values of the flags. */
 export interface Choice {
   readonly databaseUrl: Option.Option<Redacted.Redacted>
   readonly embedded: boolean
@@ -67,70 +68,58 @@ export const tableNames = ({ tables: { prefix, schema } }: Choice): Migrations.T
 /** Why there is no database to work on. */
 export type DatabaseError =
   | InvalidOptions
-  | WrongCall
+  | UsageError
   | PostgresCache.CacheUnavailable
   | Postgres.EmbeddedPostgresError
   | SqlError
   | Migrator.MigrationError
 
-// Names of temporary folders can be guessed, and who makes one first could watch or forge what is kept there.
-const ownFolder = Effect.tryPromise({
-  try: async () => {
-    const { uid, username } = userInfo()
-    const folder = Path.join(tmpdir(), `effect-cimd-${username}`)
-    await mkdir(folder, { recursive: true, mode: 0o755 })
-    const found = await stat(folder)
-    if (found.uid !== uid && uid !== -1) throw new Error(`${folder} belongs to someone else`)
-    return Path.join(folder, "postgres")
-  },
-  catch: (cause) => new WrongCall({ message: `Choose a folder with --data-dir: ${String(cause)}` })
-})
+// Users share the temporary folder, and each keeps its own data. `Postgres.embedded` refuses a folder of another user.
+const ownFolder = () => Path.join(tmpdir(), `effect-cimd-${process.getuid?.() ?? userInfo().username}`)
 
 const embedded = (dataDirectory: Option.Option<string>) =>
   Layer.unwrapScoped(Effect.gen(function*() {
-    const url = yield* Postgres.embedded({
-      dataDirectory: Option.isSome(dataDirectory) ? Path.resolve(dataDirectory.value) : yield* ownFolder
-    })
+    const url = yield* Postgres.embedded({ dataDirectory: Option.getOrElse(dataDirectory, ownFolder) })
     return PostgresCache.layerClient({ url })
   }))
 
-const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redacted.Redacted, WrongCall> =>
+const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redacted.Redacted, UsageError> =>
   Effect.gen(function*() {
     const configured = yield* Effect.option(Config.redacted("DATABASE_URL"))
     const url = yield* Option.match(Option.orElse(given, () => configured), {
       onNone: () =>
-        new WrongCall({
+        new UsageError({
           message: "Choose a database: --database-url <url>, or DATABASE_URL, or --embedded to start one."
         }),
       onSome: Effect.succeed
     })
     // The URL may hold a password, so it is not shown.
     if (!/^postgres(ql)?:\/\/./.test(Redacted.value(url)) || !URL.canParse(Redacted.value(url))) {
-      return yield* new WrongCall({
+      return yield* new UsageError({
         message: "The database URL must look like postgresql://user:password@host:5432/database."
       })
     }
     return url
   })
 
-/** The database that the flags choose, as it is. */
+/** A client of the database that the flags choose. */
 export const layerClient = (
   choice: Choice
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> => {
   if (!choice.embedded) {
     if (Option.isSome(choice.dataDirectory)) {
-      return Layer.fail(new WrongCall({ message: "--data-dir is the folder of --embedded, which is not given." }))
+      return Layer.fail(new UsageError({ message: "--data-dir is the folder of --embedded, which is not given." }))
     }
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
-      // A migration of large tables may take its time.
+      // A migration of large tables has no time limit.
       PostgresCache.layerClient({ url, socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
-    ? Layer.fail(new WrongCall({ message: "Choose one of --database-url and --embedded." }))
+    ? Layer.fail(new UsageError({ message: "Choose one of --database-url and --embedded." }))
     : embedded(choice.dataDirectory)
 }
 
-/** The database that the flags choose, with its tables if it is this command's own. */
+/** A client of the database that the flags choose. An embedded one gets its tables first. */
 export const layer = (
   choice: Choice
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>

@@ -1,20 +1,20 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { buffer } from "node:stream/consumers"
-import { WrongCall } from "./answer.js"
+import { UsageError } from "./output.js"
 
-/** The bytes of a file, or of standard input for `-`. */
-export const read = (file: string): Effect.Effect<Uint8Array, WrongCall, FileSystem.FileSystem> =>
+/** Reads a file, or standard input if the name is `-`. */
+export const read = (file: string): Effect.Effect<Uint8Array, UsageError, FileSystem.FileSystem> =>
   file === "-"
     ? Effect.tryPromise({
       try: () => buffer(process.stdin),
-      catch: () => new WrongCall({ message: "Standard input could not be read." })
+      catch: () => new UsageError({ message: "Standard input could not be read." })
     })
     : Effect.flatMap(FileSystem.FileSystem, (files) => files.readFile(file)).pipe(
       Effect.mapError((error) =>
-        new WrongCall({
+        new UsageError({
           message: error._tag === "SystemError" && error.reason === "NotFound"
-            ? `There is no file ${file}.`
+            ? `The file ${file} does not exist.`
             : `The file ${file} could not be read: ${error.message}`
         })
       )

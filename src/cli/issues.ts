@@ -1,6 +1,6 @@
 import * as Issue from "../Issue.js"
 
-/** An issue as `--json` prints it. */
+/** Returns an issue in the form that `--json` prints. */
 export const toJson = ({ message, path, rule, severity }: Issue.Issue) => ({ rule, path, message, severity })
 
 const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`
@@ -11,13 +11,13 @@ const line = ({ message, path, rule, source }: Issue.Issue) =>
 const group = (title: string, issues: ReadonlyArray<Issue.Issue>) =>
   issues.length === 0 ? [] : [`${title}:`, ...issues.map(line)]
 
-/** The issues for a person: errors, then warnings, each with the text that asks for it. */
+/** Returns the issues as lines of text: errors, then warnings, each with its source. */
 export const toLines = (issues: ReadonlyArray<Issue.Issue>): ReadonlyArray<string> => [
   ...group("errors", issues.filter(Issue.isError)),
   ...group("warnings", issues.filter((issue) => !Issue.isError(issue)))
 ]
 
-/** How many issues there are of each severity. */
+/** Returns the number of issues of each severity. */
 export const summary = (issues: ReadonlyArray<Issue.Issue>): string => {
   const errors = issues.filter(Issue.isError).length
   return `${count(errors, "error")}, ${count(issues.length - errors, "warning")}`

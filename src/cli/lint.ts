@@ -6,11 +6,11 @@ import * as ClientId from "../ClientId.js"
 import type { Issue } from "../Issue.js"
 import { isError } from "../Issue.js"
 import * as Validator from "../Validator.js"
-import * as Answer from "./answer.js"
 import * as Input from "./input.js"
 import * as Issues from "./issues.js"
+import * as Output from "./output.js"
 
-// What a resolver reads of a document unless it is told otherwise (FET-07).
+// The fetcher's default limit (FET-07).
 const maxBodyBytes = 5120
 
 const sizeIssues = (body: Uint8Array): ReadonlyArray<Issue> =>
@@ -18,7 +18,7 @@ const sizeIssues = (body: Uint8Array): ReadonlyArray<Issue> =>
     rule: "FET-07",
     severity: "warning",
     path: "",
-    message: `The document has ${body.byteLength} bytes; a server may refuse to read more than ${maxBodyBytes}.`,
+    message: `The document has ${body.byteLength} bytes, but a server may read at most ${maxBodyBytes}. Shorten it.`,
     source: "CIMD 8.7"
   }]
 
@@ -44,20 +44,19 @@ export const lint = Command.make("lint", {
     Options.withPseudoName("url"),
     Options.withDescription("The URL where the document is, or will be, published")
   ),
-  mcp: Options.boolean("mcp").pipe(Options.withDescription("Also ask for what the Model Context Protocol requires")),
+  mcp: Options.boolean("mcp").pipe(Options.withDescription("Also require what the Model Context Protocol requires")),
   sameOriginRedirect: Options.boolean("same-origin-redirect").pipe(
-    Options.withDescription("Also ask that https redirect URIs have the origin of the client id")
+    Options.withDescription("Also require that https redirect URIs have the origin of the client id")
   ),
   allowLoopback: Options.boolean("allow-loopback").pipe(
     Options.withDescription("Accept a client id on localhost or a loopback address, for development")
   ),
-  json: Answer.json
+  json: Output.json
 }, ({ allowLoopback, clientId, file, json, mcp, sameOriginRedirect }) =>
   Effect.gen(function*() {
     const body = yield* Input.read(file)
-    const found = yield* documentIssues(
-      // The document is judged against the string as it was given, also when that is no client identifier: a developer
-      // wants to hear of both at once.
+    const inDocument = yield* documentIssues(
+      // Validate the document even if the string is not a client identifier, so that a developer sees all issues at once.
       clientId as ClientId.ClientId,
       body
     ).pipe(
@@ -66,10 +65,10 @@ export const lint = Command.make("lint", {
         ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
       )))
     )
-    const issues = [...ClientId.issues(clientId, { loopback: allowLoopback }), ...sizeIssues(body), ...found]
+    const issues = [...ClientId.issues(clientId, { loopback: allowLoopback }), ...sizeIssues(body), ...inDocument]
     const ok = !issues.some(isError)
-    yield* Answer.give({
+    yield* Output.print({
       json: { ok, issues: issues.map(Issues.toJson) },
-      lines: [...Issues.toLines(issues), `${ok ? "accepted" : "refused"}: ${Issues.summary(issues)}`]
+      lines: [...Issues.toLines(issues), `${ok ? "valid" : "invalid"}: ${Issues.summary(issues)}`]
     }, { json })
-  })).pipe(Command.withDescription("Check a metadata document against every rule, and name each that it breaks"))
+  })).pipe(Command.withDescription("Check a metadata document against every rule, and print every issue"))

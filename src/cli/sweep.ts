@@ -3,21 +3,21 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Cache } from "../Cache.js"
 import * as PostgresCache from "../PostgresCache.js"
-import * as Answer from "./answer.js"
 import * as Database from "./database.js"
-import * as Failure from "./failure.js"
+import * as ErrorResult from "./errorResult.js"
+import * as Output from "./output.js"
 
 export const sweep = Command.make(
   "sweep",
-  { ...Database.options, json: Answer.json },
+  { ...Database.options, json: Output.json },
   ({ json, ...choice }) =>
     Effect.flatMap(Cache, (cache) => cache.sweep()).pipe(
       Effect.provide(Layer.provide(PostgresCache.layer(Database.tableNames(choice)), Database.layer(choice))),
-      Effect.map((swept): Answer.Answer => ({
+      Effect.map((swept): Output.Result => ({
         json: { ok: true, swept },
         lines: Object.entries(swept).map(([table, rows]) => `removed ${rows} expired ${table}`)
       })),
-      Failure.orAnswer,
-      Effect.flatMap((answer) => Answer.give(answer, { json }))
+      ErrorResult.orResult,
+      Effect.flatMap((result) => Output.print(result, { json }))
     )
-).pipe(Command.withDescription("Remove what has expired from the cache, once"))
+).pipe(Command.withDescription("Delete the expired rows of the cache, once"))

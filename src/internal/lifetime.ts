@@ -1,18 +1,18 @@
 import * as Duration from "effect/Duration"
 
-// A year: what is longer is a mistake in the policy's bounds, and must not overflow a database's interval.
+// A year. A longer lifetime is a mistake in the bounds of the policy, and must not overflow an interval of the database.
 export const maxMillis = 31_536_000_000
 
-/** The lifetime in whole milliseconds, as caches count it. */
+/** A lifetime in whole milliseconds, from 0 to a year. */
 export const toMillis = (timeToLive: Duration.DurationInput): number =>
   Math.min(Math.max(Math.round(Duration.toMillis(timeToLive)), 0), maxMillis)
 
-/** The same in nanoseconds, as a monotonic clock counts it. */
+/** {@link toMillis} in nanoseconds, the unit of the monotonic clock. */
 export const toNanos = (timeToLive: Duration.DurationInput): bigint => BigInt(toMillis(timeToLive)) * 1_000_000n
 
 /**
- * How long an eviction is remembered: past the end of every fetch that had begun before it, which nobody waits minutes
- * for. No cap counts these marks, since one that was pushed out would let an evicted document come back; their number is
- * bounded by this time, by the start rate of fetches, and by how often the host itself evicts.
+ * How long the tombstone of an eviction is kept. No fetch takes so many minutes, so it outlives every fetch that began
+ * before the eviction. No limit counts tombstones, because deleting one early would let an evicted document come back.
+ * Their number is bounded by this time, by the rate limit of fetches, and by how often the host itself evicts.
  */
-export const evictionMillis = 600_000
+export const tombstoneMillis = 600_000

@@ -1,17 +1,17 @@
 import type { AcceptedDocument } from "../ClientMetadata.js"
 import * as metrics from "./metrics.js"
 
-/** What is remembered of a client. Without a document it marks an eviction, which stops the fetches begun before. */
+/** What is remembered of a client. Without a document it is a tombstone, which stops fetches that began before it. */
 export interface Remembered {
   readonly document: AcceptedDocument | undefined
-  /** By the clock of the cache, in microseconds. */
+  /** In microseconds of the cache's clock. */
   readonly fetchedAt: bigint
-  /** By the monotonic clock, in nanoseconds. */
+  /** In nanoseconds of the monotonic clock. */
   readonly expiresAt: bigint
   readonly lifetimeMillis: number
-  /** Served until then, by the same clock, even while the changes of other nodes are not heard. */
-  readonly heldUntil: bigint
-  /** The origin says that it is gone, so it must not be served stale. */
+  /** Until when it is served even without notifications of other nodes, in nanoseconds of the monotonic clock. */
+  readonly trustedUntil: bigint
+  /** The document is gone from its origin, or must be revalidated, so it is not served stale. */
   readonly withdrawn: boolean
 }
 
@@ -21,10 +21,9 @@ interface Slot {
 }
 
 /**
- * A bounded map that gives up what was not read lately. A read sets a flag and moves nothing, so it costs one look-up;
- * who makes room walks from the oldest on and gives each entry that was read since a second turn. New entries that
- * nobody reads again, such as a spray of identifiers from one stranger, push out each other before they push out the
- * ones in use.
+ * A bounded map that evicts entries that were not read recently. A read sets a flag and moves nothing, so it costs one
+ * look-up. An eviction walks from the oldest entry and passes over each one that was read since its last turn. New
+ * entries that nobody reads again, such as a spray of identifiers from one stranger, are evicted before those in use.
  */
 export class MemoryStore {
   readonly #slots = new Map<string, Slot>()
@@ -32,7 +31,7 @@ export class MemoryStore {
 
   constructor(capacity: number) {
     if (!Number.isInteger(capacity) || capacity < 1) {
-      throw new RangeError(`maxEntries must be a whole number from 1 on, and is ${capacity}`)
+      throw new RangeError(`maxEntries must be a positive integer, but is ${capacity}`)
     }
     this.#capacity = capacity
   }
@@ -48,7 +47,7 @@ export class MemoryStore {
     return slot.remembered
   }
 
-  /** Keeps what was fetched last, whatever the order of the calls. */
+  /** Stores an entry, and returns `false` if one that was fetched later is already there (CAC-05). */
   set(clientId: string, remembered: Remembered): boolean {
     const slot = this.#slots.get(clientId)
     if (slot !== undefined) {
@@ -56,7 +55,7 @@ export class MemoryStore {
       slot.remembered = remembered
       return true
     }
-    while (this.#slots.size >= this.#capacity) this.#makeRoom()
+    while (this.#slots.size >= this.#capacity) this.#evictOne()
     this.#slots.set(clientId, { remembered, used: false })
     return true
   }
@@ -69,7 +68,7 @@ export class MemoryStore {
     this.#slots.clear()
   }
 
-  /** Deletes what had expired before the boundary, and answers how many of them were documents. */
+  /** Deletes the entries that expired before the boundary, and returns how many of them were documents. */
   deleteExpired(boundary: bigint): number {
     let documents = 0
     for (const [clientId, { remembered }] of this.#slots) {
@@ -80,7 +79,7 @@ export class MemoryStore {
     return documents
   }
 
-  #makeRoom(): void {
+  #evictOne(): void {
     for (const [clientId, slot] of this.#slots) {
       this.#slots.delete(clientId)
       if (!slot.used) {

@@ -25,7 +25,7 @@ export const millisOf = (input: Duration.DurationInput): number =>
     ? Number.NaN
     : Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
 
-/** Reads options one by one, so that one error reports all that are invalid. */
+/** Reads and checks options one by one, so that one error reports all invalid options. */
 export interface Reader {
   /** Records an invalid option. The text names the option and says what it must be. */
   readonly report: (issue: string) => void

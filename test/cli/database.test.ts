@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import { chmod, mkdtemp, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { chmod, mkdtemp, readdir, rm, symlink } from "node:fs/promises"
+import { tmpdir, userInfo } from "node:os"
 import { join } from "node:path"
 import { emptyUrl, migratedUrl } from "../support/postgres.js"
 import { built, cimd } from "./command.js"
@@ -111,20 +111,45 @@ describe("the database", () => {
       })
   )
 
+  const openFolder = Effect.acquireRelease(
+    Effect.promise(async () => {
+      const folder = await mkdtemp(join(tmpdir(), "cimd-embedded-"))
+      // As root the server runs as another user, which must be able to enter.
+      await chmod(folder, 0o755)
+      return folder
+    }),
+    (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+  )
+
   it.scopedLive("--embedded starts a server, makes the tables, and keeps its data between calls", () =>
     Effect.gen(function*() {
-      const folder = yield* Effect.acquireRelease(
-        Effect.promise(() => mkdtemp(join(tmpdir(), "cimd-embedded-"))),
-        (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
-      )
-      // As root the server runs as another user, who must get there.
-      yield* Effect.promise(() => chmod(folder, 0o755))
-      const flags = ["--embedded", "--data-dir", join(folder, "data"), "--json"]
-      expect(JSON.parse((yield* run(["sweep", ...flags])).stdout)).toMatchObject({ ok: true })
-      expect(yield* run(["migrate", ...flags])).toEqual({
+      const env = { TMPDIR: yield* openFolder }
+      const flags = ["--embedded", "--json"]
+      expect(JSON.parse((yield* run(["sweep", ...flags], { env })).stdout)).toMatchObject({ ok: true })
+      expect(yield* run(["migrate", ...flags], { env })).toEqual({
         exitCode: 0,
         stdout: "{\"ok\":true,\"migrations\":[]}\n",
         stderr: ""
       })
+      expect(yield* Effect.promise(() => readdir(env.TMPDIR))).toEqual([`effect-cimd-${userInfo().uid}`])
+    }))
+
+  it.scopedLive("--embedded does not follow a symbolic link that another user made in the temporary folder", () =>
+    Effect.gen(function*() {
+      const env = { TMPDIR: yield* openFolder }
+      const target = yield* openFolder
+      yield* Effect.promise(() => symlink(target, join(env.TMPDIR, `effect-cimd-${userInfo().uid}`)))
+      const { exitCode, stderr, stdout } = yield* run(["sweep", "--embedded"], { env })
+      expect(stdout).toMatch(/^refused: EmbeddedPostgresError\n.*is not a folder\. Choose another, or delete it/)
+      expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: "" })
+      expect(yield* Effect.promise(() => readdir(target))).toEqual([])
+    }))
+
+  it.scopedLive("--data-dir is the folder of the data", () =>
+    Effect.gen(function*() {
+      const folder = join(yield* openFolder, "kept")
+      const { exitCode } = yield* run(["sweep", "--embedded", "--data-dir", folder])
+      expect(exitCode).toBe(0)
+      expect(yield* Effect.promise(() => readdir(folder))).toEqual(["data"])
     }))
 })

@@ -29,18 +29,18 @@ export const document = (clientId: string, version: string) => ({
 export const askedBy = (request: Origin.Request): string | undefined =>
   /;node=(\w+)/.exec(request.headers.find(([name]) => name === "Accept")?.[1] ?? "")?.[1]
 
-/** Ends the connections on which the nodes hear each other, and answers how many those were. */
+/** Ends the LISTEN connections of the nodes, and returns their number. */
 export const terminateListeners: Effect.Effect<number, never, PgClient.PgClient> = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
   const ended = yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND query ILIKE 'LISTEN%'`
+    WHERE datname = current_database() AND query ~ '^(LISTEN|SELECT pg_notify)'`
   return ended.length
 }).pipe(Effect.orDie)
 
 /** A client of the database for the test itself. */
 export const observer = (url: Redacted.Redacted) => PgClient.layer({ url, maxConnections: 3, applicationName: "test" })
 
-/** Until every node hears the announcements of the others. */
+/** Waits until every node receives the notifications of the others. */
 export const untilAllHear = (nodes: ReadonlyArray<Client.Node>) =>
   Effect.forEach(
     nodes,
@@ -50,7 +50,7 @@ export const untilAllHear = (nodes: ReadonlyArray<Client.Node>) =>
         Effect.repeat({ until: ({ listening }) => listening }),
         Effect.timeoutFailCause({
           duration: "15 seconds",
-          onTimeout: () => Cause.die(new Error(`Node ${node.name} does not hear the others`))
+          onTimeout: () => Cause.die(new Error(`Node ${node.name} receives no notifications`))
         })
       ),
     { concurrency: "unbounded", discard: true }

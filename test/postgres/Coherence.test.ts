@@ -19,23 +19,23 @@ import * as Proxy from "../cluster/proxy.js"
 import { accepted, ruleset } from "../support/documents.js"
 import * as Postgres from "../support/postgres.js"
 
-/** A node with a memory tier, its own pool and its own listener. */
+/** A node with a memory tier, its own pool and its own LISTEN connection. */
 const tiered = (url: Redacted.Redacted, options?: PostgresCache.TieredOptions) =>
   Effect.map(
     Layer.build(Layer.fresh(Layer.provide(PostgresCache.layerTiered(options), PgClient.layer({ url })))),
     (context) => Context.get(context, Cache.Cache)
   )
 
-/** Until the node answers from memory what it read longer ago than it may without hearing the others. */
-const untilItHears = (cache: Cache.Cache["Type"]) =>
+/** Waits until the node serves from memory what it read more than `disconnectedTtl` ago. */
+const untilConnected = (cache: Cache.Cache["Type"]) =>
   Effect.gen(function*() {
-    const document = accepted("https://app.example/hears.json")
+    const document = accepted("https://app.example/connected.json")
     yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
     yield* Effect.sleep("1100 millis")
     yield* cache.get(document.clientId, ruleset)
     yield* Effect.sleep("1100 millis")
     return cache.peek(document.clientId, ruleset) !== undefined
-  }).pipe(Effect.repeat({ until: (hears) => hears }), Effect.timeout("10 seconds"))
+  }).pipe(Effect.repeat({ until: (isConnected) => isConnected }), Effect.timeout("10 seconds"))
 
 const within = <A>(effect: Effect.Effect<A>, holds: (value: A) => boolean) =>
   Effect.suspend(() => {
@@ -51,12 +51,12 @@ const within = <A>(effect: Effect.Effect<A>, holds: (value: A) => boolean) =>
 describe("memory tiers of two nodes", () => {
   const rounds = Number(process.env["COHERENCE_ROUNDS"] ?? 50)
 
-  it.live(`CAC-10, CAC-12: what one puts or evicts, the other has forgotten within a second (${rounds} rounds)`, () =>
+  it.live(`CAC-10, CAC-12: what one node puts or evicts, the other forgets within a second (${rounds} rounds)`, () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
       const [a, b] = yield* Effect.all([tiered(url), tiered(url)])
-      yield* untilItHears(a)
-      yield* untilItHears(b)
+      yield* untilConnected(a)
+      yield* untilConnected(b)
       const delays: Array<number> = []
       for (let round = 0; round < rounds; round++) {
         const client = `https://app.example/${round}.json`
@@ -67,7 +67,7 @@ describe("memory tiers of two nodes", () => {
           )
         const document = accepted(client)
         const seen = Effect.sync(() => b.peek(client, ruleset)?.document.metadata.client_name)
-        // The announcement of a put may overtake a read of it, which is then not remembered: read until it is.
+        // The notification of a put may invalidate a read of it, which is then not remembered. So read until it is.
         const remembered = Effect.repeat(Effect.zipRight(b.get(document.clientId, ruleset), seen), {
           until: (name) => name !== undefined
         })
@@ -83,37 +83,39 @@ describe("memory tiers of two nodes", () => {
       expect(Math.max(...delays)).toBeLessThan(1000)
     }).pipe(Effect.scoped))
 
-  it.live("CAC-12: also while a listener's connection has been killed, and it hears again afterwards", () =>
+  it.live("CAC-12: also after its LISTEN connection was terminated, and it reconnects", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
       const [a, b] = yield* Effect.all([tiered(url), tiered(url)])
-      yield* untilItHears(b)
+      yield* untilConnected(b)
       const document = accepted("https://app.example/killed.json")
       yield* a.put(document, { fetchedAt: yield* a.now, timeToLive: "1 hour" })
       yield* b.get(document.clientId, ruleset)
       yield* Effect.flatMap(PgClient.PgClient, (sql) =>
         sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-          WHERE datname = current_database() AND query ILIKE 'LISTEN%'`).pipe(Effect.provide(PgClient.layer({ url })))
+          WHERE datname = current_database() AND query ~ '^(LISTEN|SELECT pg_notify)'`).pipe(
+          Effect.provide(PgClient.layer({ url }))
+        )
       yield* a.evict(document.clientId)
       const delay = yield* within(
         Effect.sync(() => b.peek(document.clientId, ruleset)),
         (entry) => entry === undefined
       )
       expect(delay).toBeLessThan(1000)
-      yield* untilItHears(b)
+      yield* untilConnected(b)
     }).pipe(Effect.scoped))
 
-  it.live("CAC-12: a node whose connection is cut without notice says that it hears nothing as soon as it trusts nothing", () =>
+  it.live("CAC-12: a node whose connection is cut without notice reports itself as not listening within the trusted time", () =>
     Effect.gen(function*() {
       const url = new URL(Redacted.value(yield* Postgres.migratedUrl))
       const proxy = yield* Proxy.make(Number(url.port))
       url.port = String(proxy.port)
       yield* tiered(Redacted.make(url.href))
       const listening = Effect.map(Metric.value(metrics.listening), ({ value }) => value)
-      yield* within(listening, (heard) => heard === 1)
+      yield* within(listening, (value) => value === 1)
       yield* proxy.swallow
-      // It finds out after two seconds, and closes what is left of the connection then.
-      expect(yield* within(listening, (heard) => heard === 0)).toBeLessThan(1700)
+      // It detects the cut after two seconds, and closes the connection then.
+      expect(yield* within(listening, (value) => value === 0)).toBeLessThan(1700)
     }).pipe(Effect.scoped))
 
   const abandoned = {
@@ -129,11 +131,11 @@ describe("memory tiers of two nodes", () => {
       )
   }
   for (const [name, write] of Object.entries(abandoned)) {
-    it.live(`CAC-10, CAC-12: a node hears of its own ${name} that is committed after its caller has left`, () =>
+    it.live(`CAC-10, CAC-12: a node handles its own ${name} that is committed after its caller was interrupted`, () =>
       Effect.gen(function*() {
         const url = yield* Postgres.migratedUrl
         const cache = yield* tiered(url)
-        yield* untilItHears(cache)
+        yield* untilConnected(cache)
         const document = accepted("https://app.example/abandoned.json", { client_name: "old" })
         yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
         yield* Effect.gen(function*() {
@@ -150,7 +152,7 @@ describe("memory tiers of two nodes", () => {
           (name) => name !== "old"
         )
         expect(delay).toBeLessThan(1000)
-        // Committed, and not only forgotten.
+        // The write was committed, and not only forgotten here.
         const now = Option.map(
           yield* cache.get(document.clientId, ruleset),
           (entry) => entry.document.metadata.client_name
@@ -159,11 +161,11 @@ describe("memory tiers of two nodes", () => {
       }).pipe(Effect.scoped))
   }
 
-  it.live("CAC-12: without notifications an answer from memory is a second old at most", () =>
+  it.live("CAC-12: without notifications memory serves a document for a second at most", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
       const [a, b] = yield* Effect.all([tiered(url, { notifications: false }), tiered(url, { notifications: false })])
-      const document = accepted("https://app.example/unheard.json")
+      const document = accepted("https://app.example/disconnected.json")
       yield* a.put(document, { fetchedAt: yield* a.now, timeToLive: "1 hour" })
       yield* b.get(document.clientId, ruleset)
       expect(b.peek(document.clientId, ruleset)).toBeDefined()
@@ -177,14 +179,14 @@ describe("memory tiers of two nodes", () => {
 })
 
 describe("a read into memory", () => {
-  it.effect("leaves no trace when its caller leaves as it begins", () =>
+  it.effect("leaks no entry when its caller is interrupted as it begins", () =>
     Effect.gen(function*() {
       const { clientId } = accepted("https://app.example/leaving.json")
       const behind = Context.get(yield* Layer.build(Cache.layerMemory()), Cache.Cache)
       const tier = MemoryTier.make(behind, () => Effect.never, {
         maxEntries: 10,
-        unheardNanos: 0n,
-        heardUntil: () => 0n,
+        disconnectedTtlNanos: 0n,
+        connectedUntil: () => 0n,
         // The clock is read as a read begins.
         nanos: () => {
           Option.map(Fiber.getCurrentFiber(), (fiber) => fiber.unsafeInterruptAsFork(FiberId.none))
@@ -193,10 +195,10 @@ describe("a read into memory", () => {
       })
       const set = vi.spyOn(Map.prototype, "set")
       const exit = yield* Effect.exit(Effect.fork(tier.cache.get(clientId, ruleset)).pipe(Effect.flatMap(Fiber.join)))
-      const books = set.mock.contexts.filter((_, call) => set.mock.calls[call]?.[0] === clientId)
+      const registered = set.mock.contexts.filter((_, call) => set.mock.calls[call]?.[0] === clientId)
       set.mockRestore()
       expect(Exit.isInterrupted(exit)).toBe(true)
-      expect(books).toEqual([new Map()])
+      expect(registered).toEqual([new Map()])
     }).pipe(Effect.scoped))
 })
 
@@ -206,7 +208,7 @@ interface Write {
 }
 
 describe("writes into memory", () => {
-  it.effect("CAC-05: one that was stored and ends after a later one does not take its place", () =>
+  it.effect("CAC-05: a write that ends after a later one does not replace it", () =>
     Effect.gen(function*() {
       const behind = Context.get(yield* Layer.build(Cache.layerMemory()), Cache.Cache)
       const [earlier, later, refused] = [1, 2, 0].map((fetch) => ({
@@ -221,7 +223,7 @@ describe("writes into memory", () => {
             document === earlier.document ? Deferred.await(answer) : Effect.succeed(document === later.document)
         },
         () => Effect.never,
-        { maxEntries: 10, unheardNanos: 1_000_000_000n, heardUntil: () => 0n, nanos: () => 0n }
+        { maxEntries: 10, disconnectedTtlNanos: 1_000_000_000n, connectedUntil: () => 0n, nanos: () => 0n }
       )
       const put = ({ document, fetchedAt }: Write) => tier.cache.put(document, { fetchedAt, timeToLive: "1 hour" })
       const slow = yield* Effect.fork(put(earlier))
@@ -263,7 +265,7 @@ describe("one fetch for the cluster", () => {
         expect((yield* origin.requests).length).toBe(1)
       }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
-    it.live(`CAC-11: with PostgresCache.${name} a node is not answered with the verdict of another rule set`, () =>
+    it.live(`CAC-11: with PostgresCache.${name} a node does not receive the failure of another rule set`, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin
         yield* origin.serve(client, {
@@ -281,7 +283,7 @@ describe("one fetch for the cluster", () => {
             Effect.map((context) => Context.get(context, Resolver.Resolver))
           )
         const [strict, plain] = [yield* build(Validator.mcp), yield* build()]
-        // Both miss it; the strict one fetches first, and refuses the document, which has no name.
+        // Both miss it. The strict one fetches first, and rejects the document, which has no name.
         const refused = yield* Effect.fork(Effect.flip(strict.resolve(client)))
         yield* Effect.sleep("100 millis")
         expect((yield* plain.resolve(client)).source).toBe("origin")
@@ -301,7 +303,7 @@ describe("one fetch for the cluster", () => {
           expect(error).toMatchObject({ _tag: "UnexpectedStatus", status: 418, clientId: client })
         }
         expect((yield* origin.requests).length).toBe(1)
-        // Nobody who comes later is answered with it.
+        // A later caller does not receive it.
         yield* origin.document(client, { client_id: client, redirect_uris: ["https://app.example/cb"] })
         const later = yield* Effect.forEach(resolvers.slice(0, 1), (resolver) => resolver.resolve(client))
         expect(later.map(({ source }) => source)).toEqual(["origin"])

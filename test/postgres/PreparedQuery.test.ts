@@ -7,20 +7,21 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import pg from "pg"
-import * as DirectQuery from "../../src/internal/postgres/preparedQuery.js"
-import * as SqlFaults from "../../src/internal/postgres/sqlErrors.js"
+import * as Pool from "../../src/internal/postgres/pool.js"
+import * as PreparedQuery from "../../src/internal/postgres/preparedQuery.js"
+import * as SqlErrors from "../../src/internal/postgres/sqlErrors.js"
 import * as Proxy from "../cluster/proxy.js"
 import * as Postgres from "../support/postgres.js"
 
 const withPool = <A, E>(
-  use: (pool: DirectQuery.OwnPool, admin: pg.Client) => Effect.Effect<A, E>,
+  use: (pool: Pool.OwnPool["Type"], admin: pg.Client) => Effect.Effect<A, E>,
   options?: PostgresCache.ClientConfig
 ) =>
   Effect.gen(function*() {
     const url = yield* Postgres.emptyUrl
     return yield* Effect.gen(function*() {
-      const own = DirectQuery.poolOf(yield* PgClient.PgClient)!
-      // A connection of the test's own, which waits for none of the pool's.
+      const own = (yield* Pool.ofClient(yield* PgClient.PgClient))!
+      // A connection outside the pool, so that it does not wait for one of the pool.
       const admin = yield* Effect.acquireRelease(
         Effect.promise(async () => {
           const client = new pg.Client(Redacted.value(url))
@@ -38,16 +39,16 @@ const withPool = <A, E>(
 const sleep = { name: "sleep", text: "SELECT pg_backend_pid(), pg_sleep($1)" }
 const pid = { name: "pid", text: "SELECT pg_backend_pid()" }
 
-/** A started statement: its end, and how to stop it. */
-const started = (pool: DirectQuery.OwnPool, query: DirectQuery.Query, values: Array<unknown> = []) => {
+/** Starts a statement, and returns its end and a function that stops it. */
+const started = (pool: Pool.OwnPool["Type"], query: PreparedQuery.Query, values: Array<unknown> = []) => {
   let stop = () => {}
-  const end = new Promise<Exit.Exit<DirectQuery.Rows, SqlError>>((resolve) => {
-    stop = DirectQuery.start(pool, query, values)(resolve)
+  const end = new Promise<Exit.Exit<PreparedQuery.Rows, SqlError>>((resolve) => {
+    stop = PreparedQuery.start(pool, query, values)(resolve)
   })
   return { end: Effect.promise(() => end), stop }
 }
 
-/** What is thrown meanwhile where nobody catches it, which would end a process. */
+/** Returns the uncaught exceptions during an effect, which would end a process. */
 const uncaught = <A>(effect: Effect.Effect<A>) =>
   Effect.gen(function*() {
     const thrown: Array<Error> = []
@@ -71,7 +72,7 @@ const until = (check: () => Promise<boolean>) =>
   Effect.promise(check).pipe(
     Effect.filterOrFail((holds) => holds),
     Effect.retry(Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(200))),
-    Effect.orDieWith(() => new Error("It never came true"))
+    Effect.orDieWith(() => new Error("the condition never held"))
   )
 
 const running = (admin: pg.Client, count: number) =>
@@ -83,7 +84,7 @@ const running = (admin: pg.Client, count: number) =>
   })
 
 describe("a statement on a connection of the pool", () => {
-  it.live("answers with rows as text, and prepares the statement once", () =>
+  it.live("returns rows as text, and prepares the statement once", () =>
     withPool((pool) =>
       Effect.gen(function*() {
         const query = {
@@ -99,7 +100,7 @@ describe("a statement on a connection of the pool", () => {
       })
     ))
 
-  it.live("CAC-09: is cancelled on the server when it is stopped, and its connection serves on", () =>
+  it.live("CAC-09: is cancelled on the server when it is stopped, and its connection is used again", () =>
     withPool((pool, admin) =>
       Effect.gen(function*() {
         const before = yield* started(pool, pid).end
@@ -118,7 +119,7 @@ describe("a statement on a connection of the pool", () => {
       })
     ))
 
-  it.live("CAC-09: is never sent when it was stopped while it waited for a connection", () =>
+  it.live("CAC-09: is not sent when it was stopped while it waited for a connection", () =>
     withPool((pool, admin) =>
       Effect.gen(function*() {
         const holding = [started(pool, sleep, [0.3]), started(pool, sleep, [0.3])]
@@ -132,7 +133,7 @@ describe("a statement on a connection of the pool", () => {
       })
     ))
 
-  it.live("CAC-09: fails when its connection is lost, and the next one gets a connection that works", () =>
+  it.live("CAC-09: fails when its connection is lost, and the next one uses a working connection", () =>
     withPool((pool, admin) =>
       Effect.gen(function*() {
         const { end } = started(pool, sleep, [60])
@@ -147,7 +148,7 @@ describe("a statement on a connection of the pool", () => {
       })
     ))
 
-  it.live("CAC-09: disturbs nobody when there is no connection in time to cancel it with", () =>
+  it.live("CAC-09: throws nothing when no connection is free in time to cancel it", () =>
     withPool(
       (pool, admin) =>
         Effect.gen(function*() {
@@ -162,7 +163,7 @@ describe("a statement on a connection of the pool", () => {
       { maxConnections: 1, connectTimeout: "100 millis" }
     ))
 
-  it.live("CAC-09: disturbs nobody when the connection is lost that is to cancel it", () =>
+  it.live("CAC-09: throws nothing when the connection that cancels it is lost", () =>
     Effect.gen(function*() {
       const url = new URL(Redacted.value(yield* Postgres.emptyUrl))
       const proxy = yield* Proxy.make(Number(url.port))
@@ -170,7 +171,7 @@ describe("a statement on a connection of the pool", () => {
       const throughProxy = { url: Redacted.make(url.href) }
       yield* withPool((pool, admin) =>
         Effect.gen(function*() {
-          // Both connections are there before the way to the server is cut.
+          // Both connections are open before the proxy stops forwarding.
           yield* Effect.all([started(pool, sleep, [0.1]).end, started(pool, sleep, [0.1]).end], {
             concurrency: "unbounded"
           })
@@ -188,7 +189,7 @@ describe("a statement on a connection of the pool", () => {
         }), throughProxy)
     }).pipe(Effect.scoped))
 
-  it.live("fails, and does not throw, once the pool has ended", () =>
+  it.live("fails, and does not throw, after the pool has ended", () =>
     Effect.gen(function*() {
       const pool = yield* withPool(Effect.succeed)
       const { end, stop } = started(pool, pid)
@@ -203,8 +204,8 @@ describe("a statement on a connection of the pool", () => {
     ["57P01", "57P01"],
     ["42P01", "42P01"],
     ["XX000", "XX000"]
-  ])("CAC-09: an error of the system is no answer of Postgres: %s", (code, state) => {
+  ])("CAC-09: an error of the system has no SQLSTATE: %s", (code, state) => {
     const cause = Object.assign(new Error("write"), { code })
-    expect(SqlFaults.sqlState(new SqlError({ cause, message: "" }))).toBe(state)
+    expect(SqlErrors.sqlState(new SqlError({ cause, message: "" }))).toBe(state)
   })
 })

@@ -4,22 +4,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Batcher from "../../src/internal/postgres/readBatcher.js"
-import * as Bounded from "../../src/internal/postgres/timeout.js"
+import * as ReadBatcher from "../../src/internal/postgres/readBatcher.js"
+import * as Timeout from "../../src/internal/postgres/timeout.js"
 
 interface LookUp {
   readonly keys: ReadonlyArray<string>
   readonly done: (found: Exit.Exit<ReadonlyMap<string, string>, string>) => void
 }
 
-const patience = { millis: 10_000, late: () => "late" }
+const options = { concurrency: 2, minKeys: 4, maxKeys: 20, timeoutMillis: 10_000, onTimeout: () => "timed out" }
 
-const options = { concurrency: 2, minKeys: 4, maxKeys: 20, patience }
-
-/** Look-ups that end when they are told to. Every key but `absent` has its own upper case. */
+/** Look-ups that a test ends. Each finds the upper case of every key except `absent`. */
 const world = (settings = options) => {
   const lookUps: Array<LookUp> = []
-  const find = Batcher.make<string, string>((keys, done) => lookUps.push({ keys, done }), settings)
+  const find = ReadBatcher.make<string, string>((keys, done) => lookUps.push({ keys, done }), settings)
   const answer = ({ done, keys }: LookUp) =>
     done(Exit.succeed(new Map(keys.filter((key) => key !== "absent").map((key) => [key, key.toUpperCase()]))))
   return { lookUps, find, answer, sizes: () => lookUps.map(({ keys }) => keys.length) }
@@ -32,8 +30,8 @@ const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>) =>
 
 const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-describe("Batcher", () => {
-  it.live("those that come together are shared out over what may be under way, and each has its own answer", () =>
+describe("ReadBatcher", () => {
+  it.live("splits concurrent reads over the batches that may run, and returns each its own result", () =>
     Effect.gen(function*() {
       const { answer, find, lookUps, sizes } = world()
       const fibers = yield* together([...names(15), "absent"].map(find))
@@ -43,7 +41,7 @@ describe("Batcher", () => {
       expect(found).toEqual([...names(15).map((name) => Option.some(name.toUpperCase())), Option.none()])
     }))
 
-  it.live("a few are not shared out, and a lone one waits for nobody", () =>
+  it.live("does not split a few reads, and does not queue a lone one", () =>
     Effect.gen(function*() {
       const { find, sizes } = world()
       yield* together(names(4).map(find))
@@ -52,7 +50,7 @@ describe("Batcher", () => {
       expect(sizes()).toEqual([4, 1])
     }))
 
-  it.live("those that come while enough are under way go together, as soon as one has ended", () =>
+  it.live("gathers the reads that arrive while enough batches run, and starts them when one ends", () =>
     Effect.gen(function*() {
       const { answer, find, lookUps, sizes } = world()
       yield* together(names(8).map(find))
@@ -60,20 +58,20 @@ describe("Batcher", () => {
       expect(sizes()).toEqual([4, 4])
       answer(lookUps[0]!)
       yield* turn
-      // Each key once, however many ask for it.
+      // Each key is looked up once, however many reads need it.
       expect(sizes()).toEqual([4, 4, 5])
       answer(lookUps[2]!)
       expect((yield* Effect.forEach(late, Fiber.join)).every(Option.isSome)).toBe(true)
     }))
 
-  it.live("none is larger than told", () =>
+  it.live("makes no batch larger than `maxKeys`", () =>
     Effect.gen(function*() {
       const { find, sizes } = world()
       yield* together(names(100).map(find))
       expect(sizes()).toEqual([20, 20])
     }))
 
-  it.live("a failure reaches those of its own look-up, and the next are looked up", () =>
+  it.live("fails the reads of a failed batch, and runs the next batch", () =>
     Effect.gen(function*() {
       const { answer, find, lookUps } = world({ ...options, concurrency: 1 })
       const failing = yield* together(names(2).map(find))
@@ -85,7 +83,7 @@ describe("Batcher", () => {
       expect(yield* Fiber.join(next[0]!)).toEqual(Option.some("NEXT"))
     }))
 
-  it.live("one who leaves disturbs nobody", () =>
+  it.live("runs the other reads of a batch when a caller is interrupted", () =>
     Effect.gen(function*() {
       const { answer, find, lookUps } = world()
       const [leaving, staying] = yield* together([find("a"), find("b")])
@@ -94,26 +92,26 @@ describe("Batcher", () => {
       expect(yield* Fiber.join(staying!)).toEqual(Option.some("B"))
     }))
 
-  it.live("CAC-09: those who wait for look-ups that hang are told so in time, the first ones first", () =>
+  it.live("CAC-09: fails reads that are queued behind hanging batches after the timeout, the first ones first", () =>
     Effect.gen(function*() {
-      const { answer, find, lookUps, sizes } = world({ ...options, patience: { ...patience, millis: 200 } })
+      const { answer, find, lookUps, sizes } = world({ ...options, timeoutMillis: 200 })
       yield* together(names(8).map(find))
-      const told: Array<string> = []
-      const telling = (name: string) =>
-        Effect.tapError(find(name), (error) => Effect.sync(() => told.push(name + error)))
-      const [first] = yield* together([telling("first-")])
+      const errors: Array<string> = []
+      const recording = (name: string) =>
+        Effect.tapError(find(name), (error) => Effect.sync(() => errors.push(name + error)))
+      const [first] = yield* together([recording("first ")])
       yield* Effect.sleep("100 millis")
-      const [second] = yield* together([telling("second-")])
+      const [second] = yield* together([recording("second ")])
       yield* Effect.sleep("50 millis")
       const from = performance.now()
       yield* Fiber.await(first!)
-      expect(told).toEqual(["first-late"])
+      expect(errors).toEqual(["first timed out"])
       yield* Fiber.await(second!)
-      expect(told).toEqual(["first-late", "second-late"])
+      expect(errors).toEqual(["first timed out", "second timed out"])
       expect(performance.now() - from).toBeLessThan(1000)
       expect(sizes()).toEqual([4, 4])
 
-      // Who comes then is looked up like anybody else.
+      // A read that arrives later is looked up as usual.
       const [third] = yield* together([find("third")])
       answer(lookUps[0]!)
       yield* turn
@@ -122,27 +120,28 @@ describe("Batcher", () => {
       expect(lookUps[2]!.keys).toEqual(["third"])
     }))
 
-  it.live("CAC-09: of two thousand clients that are asked of a database that hangs none waits for more than two turns", () =>
+  it.live("CAC-09: fails two thousand reads of a database that hangs within two timeouts", () =>
     Effect.gen(function*() {
-      const bounded = yield* Bounded.make("400 millis")
+      const timeout = yield* Timeout.make("400 millis")
       let lookUps = 0
       const hang = () => {
         lookUps++
         return () => {}
       }
-      const find = Batcher.make<string, Cache.CacheError>((_, done) => bounded.start("get", hang, done), {
+      const find = ReadBatcher.make<string, Cache.CacheError>((_, done) => timeout.start("get", hang, done), {
         concurrency: 2,
         minKeys: 8,
         maxKeys: 200,
-        patience: bounded.patience("get")
+        timeoutMillis: timeout.timeoutMillis,
+        onTimeout: () => timeout.onTimeout("get")
       })
       const errors = yield* Effect.forEach(names(2000), (name) => Effect.flip(find(name)), {
         concurrency: "unbounded"
       })
       expect(new Set(errors.map(({ _tag, operation, cause }) => `${_tag} ${operation} ${String(cause)}`))).toEqual(
-        new Set(["CacheError get Error: no answer within 400ms"])
+        new Set(["CacheError get Error: timed out after 400ms"])
       )
-      // Two at a time, so there were two turns of them, or three on a busy machine, and not five.
+      // Two run at a time, so there were two turns of them, or three on a busy machine.
       expect(lookUps).toBeLessThanOrEqual(6)
     }).pipe(Effect.scoped))
 })

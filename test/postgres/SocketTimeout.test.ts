@@ -3,12 +3,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { AddressInfo, Socket } from "node:net"
 import { createServer, Socket as NetSocket } from "node:net"
-import { PassThrough } from "node:stream"
 import * as tls from "node:tls"
-import * as SilentSocket from "../../src/internal/postgres/socketTimeout.js"
+import * as SocketTimeout from "../../src/internal/postgres/socketTimeout.js"
 import * as Certificate from "../../src/testing/internal/certificate.js"
 
-/** A server that does with each connection what it is told, for as long as the scope is open; its port. */
+/** Serves until the scope closes, and returns its port. */
 const server = (onConnection: (socket: Socket) => void) =>
   Effect.map(
     Effect.acquireRelease(
@@ -21,10 +20,10 @@ const server = (onConnection: (socket: Socket) => void) =>
     (server) => (server.address() as AddressInfo).port
   )
 
-const connected = (silence: Duration.DurationInput, port: number) =>
+const connected = (timeout: Duration.DurationInput, port: number) =>
   Effect.acquireRelease(
     Effect.async<NetSocket>((resume) => {
-      const socket = SilentSocket.make(silence)()
+      const socket = SocketTimeout.make(timeout)()
       if (!(socket instanceof NetSocket)) throw new Error("no socket")
       socket.connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
     }),
@@ -36,8 +35,8 @@ const failure = (socket: NetSocket) =>
     socket.once("error", (error) => resume(Effect.succeed(error)))
   })
 
-describe("a socket that does not wait for good", () => {
-  it.scopedLive("CAC-09: is destroyed when nothing answers", () =>
+describe("a socket with a timeout", () => {
+  it.scopedLive("CAC-09: is destroyed when the server sends nothing", () =>
     Effect.gen(function*() {
       const socket = yield* connected("100 millis", yield* server(() => {}))
       socket.write("anybody?")
@@ -46,7 +45,7 @@ describe("a socket that does not wait for good", () => {
       expect(socket.destroyed).toBe(true)
     }))
 
-  it.scopedLive("lives while there is traffic, also when TLS has taken it over", () =>
+  it.scopedLive("stays open while there is traffic, also under TLS", () =>
     Effect.gen(function*() {
       const day = 86_400_000
       const context = tls.createSecureContext(Certificate.selfSigned({
@@ -59,7 +58,7 @@ describe("a socket that does not wait for good", () => {
         secure.on("error", () => {}).on("data", (data) => secure.write(data))
       })
       const socket = yield* connected("300 millis", port)
-      // As the driver does: the socket is handed over once it is connected.
+      // The driver wraps the socket in the same way after it has connected.
       const secure = tls.connect({ socket, rejectUnauthorized: false })
       let echoes = 0
       secure.on("data", () => echoes++).on("error", () => {})
@@ -73,19 +72,11 @@ describe("a socket that does not wait for good", () => {
       expect(socket.destroyed).toBe(true)
     }))
 
-  it.scopedLive("without end, waits", () =>
+  it.scopedLive("stays open without traffic if its timeout is infinite", () =>
     Effect.gen(function*() {
       const socket = yield* connected(Duration.infinity, yield* server(() => {}))
       socket.write("anybody?")
       yield* Effect.sleep("200 millis")
       expect(socket.destroyed).toBe(false)
     }))
-
-  it("leaves streams of someone else's making alone, and takes over its own", () => {
-    const foreign = () => new PassThrough()
-    expect(SilentSocket.within("1 second", foreign)).toBe(foreign)
-    const own = SilentSocket.make("10 seconds")
-    expect(SilentSocket.within("1 second", own)).not.toBe(own)
-    expect(SilentSocket.within("1 second", undefined)()).toBeInstanceOf(NetSocket)
-  })
 })

@@ -3,13 +3,13 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import * as Bounded from "../../src/internal/postgres/timeout.js"
+import * as Timeout from "../../src/internal/postgres/timeout.js"
 import * as Postgres from "../support/postgres.js"
 
-describe("a statement whose caller has left", () => {
-  it.scopedLive("runs to its end, and is cancelled only when it is overdue", () =>
+describe("a statement whose caller was interrupted", () => {
+  it.scopedLive("runs to its end, and is cancelled only when it times out", () =>
     Effect.gen(function*() {
-      const bounded = yield* Bounded.make("1 second")
+      const timeout = yield* Timeout.make("1 second")
       const ends: Array<string> = []
       const ended = (count: number) =>
         Effect.repeat(Effect.delay(Effect.sync(() => ends.length), "5 millis"), { until: (ends) => ends >= count })
@@ -21,8 +21,8 @@ describe("a statement whose caller has left", () => {
           Effect.onExit(({ _tag }) => Effect.sync(() => ends.push(`${name}: ${_tag}`)))
         )
       const callers = yield* Effect.all([
-        Effect.fork(bounded("get")(statement("short", 500))),
-        Effect.fork(bounded("get")(statement("endless", 60_000)))
+        Effect.fork(timeout("get")(statement("short", 500))),
+        Effect.fork(timeout("get")(statement("endless", 60_000)))
       ])
       yield* Effect.sleep("20 millis")
       yield* Fiber.interruptAll(callers)
@@ -31,17 +31,17 @@ describe("a statement whose caller has left", () => {
       expect(ends).toEqual(["short: Success", "endless: Failure"])
     }))
 
-  it.live("CAC-09: takes nobody else's statement with it, that runs on its connection by then", () =>
+  it.live("CAC-09: does not cancel the statement of another caller that runs on its connection by then", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const bounded = yield* Bounded.make("2 seconds")
+      const timeout = yield* Timeout.make("2 seconds")
       const causes: Array<unknown> = []
-      const staying = bounded("get")(sql`SELECT pg_sleep(0.002)`).pipe(
+      const staying = timeout("get")(sql`SELECT pg_sleep(0.002)`).pipe(
         Effect.catchAll((error) => Effect.sync(() => causes.push(error.cause)))
       )
       const leaving = Effect.gen(function*() {
-        const caller = yield* Effect.fork(bounded("elect")(sql`SELECT pg_sleep(0.0035)`))
-        // About when its statement ends.
+        const caller = yield* Effect.fork(timeout("elect")(sql`SELECT pg_sleep(0.0035)`))
+        // The interruption comes at about the time its statement ends.
         yield* Effect.sleep(yield* Random.nextRange(3, 5))
         yield* Fiber.interrupt(caller)
       })

@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import { accepted, ruleset } from "./documents.js"
 
 let next = 0
-/** A client that no other test uses. */
+/** Returns a client that no other test uses. */
 const newClient = () => `https://app.example/client-${next++}.json`
 
 const put = (document: ClientMetadata.AcceptedDocument, timeToLive: number | "1 hour" = "1 hour") =>
@@ -23,7 +23,7 @@ const get = (url: string, under = ruleset) =>
 
 const nameOf = (entry: Option.Option<Cache.Entry>) => Option.map(entry, ({ document }) => document.json.client_name)
 
-/** What every cache promises, whatever it keeps its documents in. */
+/** The tests that every cache passes. */
 export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) => {
   layer(cache, { excludeTestServices: true })(name, (it) => {
     it.effect("a client that was never put is a miss", () =>
@@ -31,7 +31,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(yield* get(newClient())).toEqual(Option.none())
       }))
 
-    it.effect("CAC-06: what is read back is the JSON value that was put", () =>
+    it.effect("CAC-06: get returns the JSON value that was put", () =>
       Effect.gen(function*() {
         const document = accepted(newClient(), {
           client_name: "Ünïcode \u{1F600} \"quoted\" \\ \u2028",
@@ -50,7 +50,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         })
       }))
 
-    it.effect("what is read back is frozen at every depth, as what the validator made", () =>
+    it.effect("a document that is read is frozen at every depth, like a validated one", () =>
       Effect.gen(function*() {
         const document = accepted(newClient(), { custom: { list: [{}] } })
         yield* put(document)
@@ -60,7 +60,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         }
       }))
 
-    it.effect("CAC-03: an entry whose lifetime has ended is a miss though nothing swept it", () =>
+    it.effect("CAC-03: an expired entry is a miss without a sweep", () =>
       Effect.gen(function*() {
         const document = accepted(newClient())
         yield* put(document, 1000)
@@ -69,7 +69,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(yield* get(document.clientId)).toEqual(Option.none())
       }))
 
-    it.effect("CAC-03: the answer says how long it may still be kept", () =>
+    it.effect("CAC-03: an entry has its remaining lifetime", () =>
       Effect.gen(function*() {
         const document = accepted(newClient())
         yield* put(document, 60_000)
@@ -94,7 +94,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(nameOf(yield* get(url))).toEqual(Option.some("new"))
       }))
 
-    it.effect("CAC-05: a fetch that began earlier never replaces one that began later", () =>
+    it.effect("CAC-05: a fetch that started earlier never replaces one that started later", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const url = newClient()
@@ -108,7 +108,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(nameOf(yield* get(url))).toEqual(Option.some("new"))
       }))
 
-    it.effect("CAC-05: of many fetches put at once and in any order the one that began last stays", () =>
+    it.effect("CAC-05: of many concurrent puts in any order, the fetch that started last stays", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const url = newClient()
@@ -144,7 +144,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(kept.clientId))).toBe(true)
       }))
 
-    it.effect("CAC-10: a fetch that had begun before an evict does not bring the document back", () =>
+    it.effect("CAC-10: a fetch that started before an evict does not bring the document back", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const document = accepted(newClient())
@@ -156,7 +156,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(document.clientId))).toBe(true)
       }))
 
-    it.effect("CAC-10: evictAll forgets every client, and fetches that had begun before", () =>
+    it.effect("CAC-10: evictAll forgets every client, and the fetches that started before it", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const documents = [accepted(newClient()), accepted(newClient())]
@@ -169,7 +169,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(documents[0]!.clientId))).toBe(true)
       }))
 
-    it.effect("FRS-03: a fetch that must not be stored displaces what was fetched before it, and nothing else", () =>
+    it.effect("FRS-03: supersede forgets what was fetched before it, and nothing else", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const [document, other] = [accepted(newClient()), accepted(newClient())]
@@ -186,7 +186,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(yield* cache.supersede(accepted(newClient()).clientId, yield* cache.now)).toBe(true)
       }))
 
-    it.effect("CAC-10, FRS-03: what must not be stored is overtaken by an eviction like what may", () =>
+    it.effect("CAC-10, FRS-03: an eviction invalidates an earlier supersede like an earlier put", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const [one, all] = [accepted(newClient()), accepted(newClient())]
@@ -198,7 +198,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(yield* cache.supersede(all.clientId, yield* cache.now)).toBe(true)
       }))
 
-    it.effect("SWP-01, SWP-07: a sweep removes what has expired, answers how many, and leaves the rest", () =>
+    it.effect("SWP-01, SWP-07: a sweep deletes what has expired, returns its number, and keeps the rest", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         yield* cache.sweep()
@@ -211,7 +211,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(kept.clientId))).toBe(true)
       }))
 
-    it.effect("SWP-04: a batch has one row at least, so that every sweep ends", () =>
+    it.effect("SWP-04: a batch has at least one row, so that every sweep ends", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         for (const batchSize of [0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
@@ -222,7 +222,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         }
       }))
 
-    it.effect("SWP-05: sweeps at the same time remove each row once", () =>
+    it.effect("SWP-05: concurrent sweeps delete each row once", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         yield* cache.sweep()
@@ -234,7 +234,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(sweeps[0].documents + sweeps[1].documents).toBe(40)
       }))
 
-    it.effect("a lifetime of zero stores nothing that could be read, and an endless one does not overflow", () =>
+    it.effect("a lifetime of zero stores nothing that can be read, and an infinite one does not overflow", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache
         const document = accepted(newClient())
@@ -244,7 +244,7 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(document.clientId))).toBe(true)
       }))
 
-    it.effect("many clients at once each get their own document", () =>
+    it.effect("concurrent reads of many clients return each its own document", () =>
       Effect.gen(function*() {
         const documents = Array.from({ length: 200 }, (_, i) => accepted(newClient(), { client_name: `client ${i}` }))
         yield* Effect.forEach(documents, (document) => put(document), { concurrency: 10 })

@@ -1,6 +1,6 @@
 import { isIP } from "node:net"
 import * as ClientId from "../../ClientId.js"
-import { splitAuthority } from "../rules/uri.js"
+import { splitAuthority } from "../rules/uriSyntax.js"
 
 /** What a client identifier says about where its document is. */
 export interface Target {

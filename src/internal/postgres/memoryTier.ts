@@ -8,67 +8,67 @@ import { MemoryStore } from "../memoryStore.js"
 import type { Handlers } from "./notifications.js"
 import { entryUnder, type Find } from "./reads.js"
 
-/** What is on its way from the database into memory, and whether a change has overtaken it. */
-class Fill {
-  overtaken = false
+/** A read or write of the database whose result memory may keep, unless a change invalidates it first. */
+class Pending {
+  invalidated = false
 }
 
 /**
- * A memory tier in front of a cache: what was read or written is remembered for its remaining lifetime, counted on the
- * node's own monotonic clock, and forgotten when another node announces a change. It answers only while it has surely
- * heard of every change, or for a short time after a read.
+ * A memory tier in front of a cache. It keeps what was read or written for its remaining lifetime, counted on the node's
+ * own monotonic clock, and forgets it when another node notifies a change. It serves an entry only while this node
+ * certainly receives every notification, or for a short time after the read.
  */
 export const make = (
   behind: Cache["Type"],
   find: Find,
   options: {
     readonly maxEntries: number
-    readonly unheardNanos: bigint
+    readonly disconnectedTtlNanos: bigint
     readonly nanos: () => bigint
-    readonly heardUntil: () => bigint
+    readonly connectedUntil: () => bigint
   }
 ): { readonly cache: Cache["Type"]; readonly handlers: Omit<Handlers, "released"> } => {
-  const { heardUntil, nanos } = options
+  const { connectedUntil, nanos } = options
   const memory = new MemoryStore(options.maxEntries)
-  const fills = new Map<string, Set<Fill>>()
+  const pending = new Map<string, Set<Pending>>()
 
-  // A write whose caller gave it up may still be committed, however late, and its announcement is all that tells of it.
-  // From then on this node heeds its own announcements: each write costs a read more, and nothing else.
-  let heedsOwn = false
+  // The write of an interrupted caller may still be committed, however late, and only its notification says so. After
+  // the first one, this node handles its own notifications as well, which costs one more read per write.
+  let handlesOwn = false
 
   const changed = (clientId: string) => {
     memory.delete(clientId)
-    for (const fill of fills.get(clientId) ?? []) fill.overtaken = true
+    for (const one of pending.get(clientId) ?? []) one.invalidated = true
   }
 
   const allChanged = () => {
     memory.clear()
-    for (const filling of fills.values()) {
-      for (const fill of filling) fill.overtaken = true
+    for (const ofClient of pending.values()) {
+      for (const one of ofClient) one.invalidated = true
     }
   }
 
-  /** Runs what brings a document from the database, and remembers it unless a change was announced meanwhile. */
-  const filling = <A>(
+  /** Runs a read or write of the database. `remember` receives the result unless a change invalidated it. */
+  const tracked = <A>(
     clientId: string,
     effect: Effect.Effect<A, CacheError>,
     remember: (result: A, startedAt: bigint) => void,
     failed?: () => void
   ): Effect.Effect<A, CacheError> =>
-    // Who leaves between the two would be on the books for ever.
+    // An interruption between registering and `onExit` would leak the entry.
     Effect.uninterruptibleMask((restore) => {
-      const fill = new Fill()
+      const one = new Pending()
       const startedAt = nanos()
-      const others = fills.get(clientId)
-      if (others === undefined) fills.set(clientId, new Set([fill]))
-      else others.add(fill)
+      const others = pending.get(clientId)
+      if (others === undefined) pending.set(clientId, new Set([one]))
+      else others.add(one)
       return Effect.onExit(restore(effect), (exit) =>
         Effect.sync(() => {
-          const filling = fills.get(clientId)
-          filling?.delete(fill)
-          if (filling?.size === 0) fills.delete(clientId)
+          const ofClient = pending.get(clientId)
+          ofClient?.delete(one)
+          if (ofClient?.size === 0) pending.delete(clientId)
           if (exit._tag === "Failure") failed?.()
-          else if (!fill.overtaken) remember(exit.value, startedAt)
+          else if (!one.invalidated) remember(exit.value, startedAt)
         }))
     })
 
@@ -79,9 +79,9 @@ export const make = (
     memory.set(document.clientId, {
       document,
       fetchedAt,
-      // Counted from before the question was sent, so that memory never outlives the row.
+      // Counted from before the statement was sent, so that memory never outlives the row.
       expiresAt: startedAt + BigInt(Math.floor(millis.remaining * 1_000_000)),
-      heldUntil: startedAt + options.unheardNanos,
+      trustedUntil: startedAt + options.disconnectedTtlNanos,
       lifetimeMillis: millis.lifetime,
       withdrawn: false
     })
@@ -91,7 +91,7 @@ export const make = (
     const remembered = memory.get(clientId)
     if (remembered?.document === undefined || remembered.document.ruleset !== ruleset) return undefined
     const now = nanos()
-    if (now >= remembered.expiresAt || (now >= heardUntil() && now >= remembered.heldUntil)) return undefined
+    if (now >= remembered.expiresAt || (now >= connectedUntil() && now >= remembered.trustedUntil)) return undefined
     return {
       document: remembered.document,
       tier: "memory",
@@ -101,19 +101,19 @@ export const make = (
     }
   }
 
-  const findAndRemember: Find = (clientId) =>
-    filling(clientId, find(clientId), (found, startedAt) => {
+  const readAndRemember: Find = (clientId) =>
+    tracked(clientId, find(clientId), (found, startedAt) => {
       if (Option.isNone(found) || found.value.document === undefined) return
       const { document, fetchedAt, lifetimeMillis, remainingMillis } = found.value
       remember(document, fetchedAt, startedAt, { remaining: remainingMillis, lifetime: lifetimeMillis })
     })
 
   const forgetting = <A>(forget: () => void, effect: Effect.Effect<A, CacheError>): Effect.Effect<A, CacheError> =>
-    // Before, so that nobody here reads it while the database is asked; and after, for what was filled meanwhile.
+    // Before the statement, so that this node serves nothing old while it runs. After it, for reads that ended in between.
     Effect.onExit(Effect.zipRight(Effect.sync(forget), effect), (exit) =>
       Effect.sync(() => {
         forget()
-        if (exit._tag === "Failure") heedsOwn = true
+        if (exit._tag === "Failure") handlesOwn = true
       }))
 
   const cache: Cache["Type"] = {
@@ -123,22 +123,22 @@ export const make = (
       Effect.suspend(() => {
         const entry = peek(clientId, ruleset)
         return entry === undefined
-          ? Effect.map(findAndRemember(clientId), entryUnder(ruleset))
+          ? Effect.map(readAndRemember(clientId), entryUnder(ruleset))
           : Effect.succeed(Option.some(entry))
       }),
     put: (document, options) =>
-      filling(document.clientId, behind.put(document, options), (stored, startedAt) => {
+      tracked(document.clientId, behind.put(document, options), (stored, startedAt) => {
         const lifetime = Lifetime.toMillis(options.timeToLive)
         if (stored) remember(document, options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
-        // A later document is in the database, so what is remembered, or is about to be, may be as old as this one.
+        // The database has a later document, so what memory has, or is about to have, may be as old as this one.
         else changed(document.clientId)
       }, () => {
         changed(document.clientId)
-        heedsOwn = true
+        handlesOwn = true
       }),
     supersede: (clientId, fetchedAt) => forgetting(() => changed(clientId), behind.supersede(clientId, fetchedAt)),
     evict: (clientId) => forgetting(() => changed(clientId), behind.evict(clientId)),
     evictAll: forgetting(allChanged, behind.evictAll)
   }
-  return { cache, handlers: { changed, allChanged, heedsOwn: () => heedsOwn } }
+  return { cache, handlers: { changed, allChanged, handlesOwn: () => handlesOwn } }
 }

@@ -1,34 +1,36 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
-import * as PgClient from "@effect/sql-pg/PgClient"
+import type { PgClientConfig } from "@effect/sql-pg/PgClient"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type { Duplex } from "node:stream"
+import pg from "pg"
 import * as metrics from "../metrics.js"
-import * as SilentSocket from "./socketTimeout.js"
+import { connectionConfig } from "./pool.js"
+import * as SocketTimeout from "./socketTimeout.js"
 
-/** What is announced. */
+/** What runs for each kind of notification. */
 export interface Handlers {
-  /** Whether to heed what this node itself has announced. */
-  readonly heedsOwn: () => boolean
+  /** Whether the node also handles the notifications that it sent itself. */
+  readonly handlesOwn: () => boolean
   /** A client's document was put or evicted. */
   readonly changed: (clientId: string) => void
-  /** All clients were evicted, or announcements may have been missed: nothing remembered can be trusted. */
+  /** All clients were evicted, or notifications may have been missed: nothing remembered can be trusted. */
   readonly allChanged: () => void
-  /** The lease on a client's fetch was given up. */
+  /** The lease on a client was released. */
   readonly released: (clientId: string) => void
 }
 
-export interface Announcements {
-  /** Until when, by the clock's nanoseconds, everything that was announced has surely been heard. */
-  readonly heardUntil: () => bigint
+export interface Notifications {
+  /** Until when, in nanoseconds of the clock, every notification has certainly been received. */
+  readonly connectedUntil: () => bigint
 }
 
-const beatMillis = 250
-// With the time a notification takes this stays below the second in which every node must have heard of a change.
+const heartbeatMillis = 250
+// Together with the delay of a notification, this stays below the second in which every node must learn of a change.
 const trustNanos = 900_000_000n
-const silence = Duration.seconds(2)
+const heartbeatTimeout = Duration.seconds(2)
 
 const reconnect = Schedule.exponential("100 millis", 2).pipe(
   Schedule.union(Schedule.spaced("5 seconds")),
@@ -37,106 +39,136 @@ const reconnect = Schedule.exponential("100 millis", 2).pipe(
 )
 
 /**
- * Listens to the channel on which the nodes announce their writes, for as long as the scope is open.
+ * Listens on the channel on which the nodes notify their writes, for as long as the scope is open.
  *
- * `PgClient.listen` says nothing when its connection dies. So the node notifies itself on a channel of its own, over the
- * same connection: an echo proves that whatever was committed before it was sent has been heard. Without echoes nothing
- * is trusted, and the connection is made anew. The client is one of its own (two connections): listeners on a shared one
- * lose their channel when another listener leaves, and the echo must not wait for a free connection of a busy pool.
+ * A LISTEN connection that dies reports nothing. So the node sends heartbeats to a channel of its own, over the same
+ * connection. Postgres delivers notifications in the order of their commits, so a heartbeat that arrives proves that
+ * everything committed before it has arrived. Without heartbeats nothing is trusted, and the connection is replaced.
+ *
+ * The connection is none of the pool's. A heartbeat must not wait for a free one, and `PgClient.listen` has two faults:
+ * an interruption while it connects leaks the connection, and one listener that ends stops others on its channel.
  */
 export const make = (
-  client: PgClient.PgClient,
+  config: PgClientConfig,
   options: { readonly channel: string; readonly nodeId: string; readonly handlers: Handlers }
-): Effect.Effect<Announcements, never, Scope.Scope> =>
+): Effect.Effect<Notifications, never, Scope.Scope> =>
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const { channel, handlers, nodeId } = options
     const ownChannel = `${channel}_${nodeId}`
-    let heardUntil = 0n
+    let connectedUntil = 0n
 
-    const onAnnouncement = (payload: string) => {
+    const onNotification = (payload: string) => {
       const [kind, sender, clientId] = payload.split(" ", 3)
-      if (sender === nodeId && !handlers.heedsOwn()) return
+      if (sender === nodeId && !handlers.handlesOwn()) return
       if (kind === "changed" && clientId !== undefined) handlers.changed(clientId)
       if (kind === "released" && clientId !== undefined) handlers.released(clientId)
       if (kind === "all") handlers.allChanged()
     }
 
     const session = Effect.gen(function*() {
-      const own = yield* PgClient.make({
-        ...client.config,
-        // The end of a session waits for answers on its connections, so they must not outlive their silence.
-        stream: SilentSocket.within(silence, client.config.stream),
-        maxConnections: 1,
-        minConnections: 0
-      })
+      const client = yield* connect(config)
       const sentAt = new Map<string, bigint>()
-      let beats = 0
-      let lastEcho = clock.unsafeCurrentTimeNanos()
-      let hearsAll = false
+      let heartbeats = 0
+      let lastHeartbeat = clock.unsafeCurrentTimeNanos()
 
-      const beat = (on: string) =>
-        Effect.suspend(() => {
-          const beat = `beat ${nodeId} ${beats++}`
-          sentAt.set(beat, clock.unsafeCurrentTimeNanos())
-          return own`SELECT pg_notify(${on}, ${beat})`
-        })
-
-      const onEcho = (payload: string) => {
+      const onHeartbeat = (payload: string) => {
         const sent = sentAt.get(payload)
         if (sent === undefined) return
         sentAt.delete(payload)
-        lastEcho = clock.unsafeCurrentTimeNanos()
-        if (!hearsAll) return
-        heardUntil = sent + trustNanos
+        lastHeartbeat = clock.unsafeCurrentTimeNanos()
+        connectedUntil = sent + trustNanos
         metrics.listening.unsafeUpdate(1, [])
       }
 
-      const listenAll = own.listen(channel).pipe(Stream.runForEach((payload) =>
-        Effect.sync(() => {
-          if (!payload.startsWith("beat ")) return onAnnouncement(payload)
-          // Our own greeting, heard on the shared channel: from here on nothing is missed.
-          if (!hearsAll && sentAt.has(payload)) {
-            handlers.allChanged()
-            hearsAll = true
-            onEcho(payload)
-          }
-        })
-      ))
-      const listenOwn = own.listen(ownChannel).pipe(
-        Stream.runForEach((payload) => Effect.sync(() => onEcho(payload)))
-      )
-      const beating = Effect.forever(
-        Effect.suspend(() => beat(hearsAll ? ownChannel : channel)).pipe(
-          Effect.disconnect,
-          Effect.timeoutOption(silence),
-          Effect.zipRight(Effect.sleep(beatMillis))
-        )
-      )
-      const silent = Effect.suspend(() => {
-        const now = clock.unsafeCurrentTimeNanos()
-        if (now >= heardUntil) metrics.listening.unsafeUpdate(0, [])
-        return now - lastEcho > Duration.unsafeToNanos(silence) ? Effect.fail("no echo" as const) : Effect.void
-      }).pipe(Effect.delay(beatMillis), Effect.forever)
+      client.on("notification", ({ channel, payload = "" }) => {
+        if (channel === ownChannel) onHeartbeat(payload)
+        else onNotification(payload)
+      })
+      yield* query(client, `LISTEN ${pg.escapeIdentifier(channel)}; LISTEN ${pg.escapeIdentifier(ownChannel)}`)
+      // From here on no notification is missed; those before may have been.
+      handlers.allChanged()
 
-      // None of them ends but by failing, and one that fails ends the session.
-      yield* Effect.all([listenAll, listenOwn, beating, silent], { concurrency: "unbounded", discard: true }).pipe(
-        // At once: to close a connection that is dead takes its time.
+      const beat = Effect.suspend(() => {
+        const heartbeat = `heartbeat ${heartbeats++}`
+        sentAt.set(heartbeat, clock.unsafeCurrentTimeNanos())
+        return query(client, "SELECT pg_notify($1, $2)", [ownChannel, heartbeat])
+      })
+      const watch = Effect.suspend(() => {
+        const now = clock.unsafeCurrentTimeNanos()
+        if (now >= connectedUntil) metrics.listening.unsafeUpdate(0, [])
+        return now - lastHeartbeat > Duration.unsafeToNanos(heartbeatTimeout)
+          ? Effect.fail(failed(new Error(`no heartbeat for ${Duration.format(heartbeatTimeout)}`)))
+          : Effect.void
+      })
+      const lost = Effect.async<never, SqlError>((resume) => {
+        const onError = (cause: Error) => resume(Effect.fail(failed(cause)))
+        client.once("error", onError)
+        return Effect.sync(() => client.off("error", onError))
+      })
+
+      // Each of them only ends by failing, and the first failure ends the session.
+      yield* Effect.all([
+        Effect.forever(Effect.zipRight(beat, Effect.sleep(heartbeatMillis))),
+        Effect.forever(Effect.delay(watch, heartbeatMillis)),
+        lost
+      ], { concurrency: "unbounded", discard: true }).pipe(
+        // Before the connection is closed, because that takes time if the connection is dead.
         Effect.onExit(() =>
           Effect.sync(() => {
-            heardUntil = 0n
+            connectedUntil = 0n
             metrics.listening.unsafeUpdate(0, [])
           })
         )
       )
-    }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+    })
 
-    yield* session.pipe(
+    yield* Effect.scoped(session).pipe(
       Effect.tapErrorCause((cause) =>
-        Effect.logWarning("Announcements of the client metadata cache are not heard", cause)
+        Effect.logWarning("Lost the LISTEN connection of the client metadata cache; reconnecting", cause)
       ),
       Effect.retry(reconnect),
       Effect.forkScoped
     )
-    return { heardUntil: () => heardUntil }
+    return { connectedUntil: () => connectedUntil }
   })
+
+const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to listen" })
+
+const query = (client: pg.Client, text: string, values?: Array<unknown>) =>
+  Effect.tryPromise({ try: () => client.query(text, values), catch: failed })
+
+/** A connection that is closed with the scope, also while it is being opened. */
+const connect = (config: PgClientConfig): Effect.Effect<pg.Client, SqlError, Scope.Scope> => {
+  const makeStream = config.stream ?? SocketTimeout.make(heartbeatTimeout)
+  let stream: Duplex | undefined
+  let isConnected = false
+  return Effect.acquireRelease(
+    Effect.sync(() => {
+      const client = new pg.Client({ ...connectionConfig(config), stream: () => stream = makeStream() })
+      // Without a listener, an error of the connection would end the process.
+      return client.on("error", () => {})
+    }),
+    (client) =>
+      // Only a server that has accepted the connection can say goodbye.
+      Effect.promise(() => isConnected ? client.end() : Promise.resolve()).pipe(
+        Effect.interruptible,
+        Effect.timeoutOption("1 second"),
+        Effect.ensuring(Effect.sync(() => stream?.destroy()))
+      )
+  ).pipe(
+    Effect.tap((client) =>
+      Effect.tryPromise({ try: () => client.connect(), catch: failed }).pipe(
+        Effect.timeoutFail({
+          duration: config.connectTimeout ?? "5 seconds",
+          onTimeout: () => failed(new Error("timed out"))
+        })
+      )
+    ),
+    Effect.tap(() =>
+      Effect.sync(() => {
+        isConnected = true
+      })
+    )
+  )
+}

@@ -1,91 +1,73 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { InvalidOptions } from "../../InvalidOptions.js"
-import * as Lifetime from "../lifetime.js"
+import * as MemoryOptions from "../memoryOptions.js"
 import * as OptionReader from "../optionReader.js"
-import * as tables from "./tableNames.js"
+import * as TableNames from "./tableNames.js"
 
-/** What the cache in memory may be told. */
-export interface MemoryOptions {
-  /** Clients remembered at most; 10,000 unless told. Those not read lately go first. */
-  readonly maxEntries?: number | undefined
-  /** How long an expired document is kept for `stale`; not at all unless told. */
-  readonly staleIfError?: Duration.DurationInput | undefined
-}
-
-/** What the cache in Postgres may be told. */
-export interface PostgresOptions extends tables.TableNames {
+/** Options of the cache in Postgres. */
+export interface PostgresOptions extends TableNames.TableNames {
   /**
-   * Time for one statement, after which the caller gets a `CacheError`; 2 seconds unless told. A read that has to wait
-   * for the reads of others may wait for about as long again. A statement of a sweep has 8 seconds, or this if it is
-   * longer.
+   * Maximum duration of one statement, after which the call fails with `CacheError`. A read that is queued behind other
+   * reads may take about twice as long. A statement of a sweep may take 8 seconds, or this if it is longer. Defaults to
+   * `"2 seconds"`.
    */
   readonly timeout?: Duration.DurationInput | undefined
-  /** How long an expired document is kept, to be answered with while its origin has a fault; not at all unless told. */
+  /**
+   * How long an expired document is kept, to be served while its origin has a fault. Defaults to `0`, so that none is
+   * kept.
+   */
   readonly staleIfError?: Duration.DurationInput | undefined
-  /** Documents of one origin at most, so that one host cannot fill the table; 1,000 unless told. */
+  /** Maximum number of documents per origin, so that one host cannot fill the table. Defaults to `1000`. */
   readonly maxPerOrigin?: number | undefined
-  /** Documents in all at most, kept to by the sweep; 10,000,000 unless told. The oldest expiry goes first. */
+  /**
+   * Maximum number of documents in the table. Sweeps delete the surplus, and the earliest expiry goes first. Defaults to
+   * `10_000_000`.
+   */
   readonly maxDocuments?: number | undefined
   /**
-   * Whether writes are announced by `NOTIFY`; on unless told. Turn it off for a database that has none, on every node:
-   * memory tiers then live by `disconnectedTtl` alone.
+   * Whether writes send a `NOTIFY`. Turn it off on every node for a database that does not support it: memory tiers then
+   * rely on `disconnectedTtl` alone. Defaults to `true`.
    */
   readonly notifications?: boolean | undefined
 }
 
-/** What the cache may be told whose documents are also kept in memory. */
+/** Options of the cache in Postgres with a memory tier. */
 export interface TieredOptions extends PostgresOptions {
-  /** Clients that the memory tier remembers at most; 10,000 unless told. Those not read lately go first. */
+  /** Maximum number of clients in the memory tier. The least recently read are evicted first. Defaults to `10_000`. */
   readonly maxEntries?: number | undefined
   /**
-   * How long the memory tier answers with what it has read while the announcements of other nodes are not heard; 1
-   * second unless told. It bounds how stale an answer can be (CAC-12).
+   * How long the memory tier serves what it has read while it receives no notifications of other nodes. It bounds how
+   * stale a served document can be (CAC-12). Defaults to `"1 second"`.
    */
   readonly disconnectedTtl?: Duration.DurationInput | undefined
 }
 
-/** The options of the cache in memory, complete and checked. */
-export interface MemorySettings {
-  readonly maxEntries: number
-  readonly staleMillis: number
-}
-
-/** The options of the Postgres cache, complete and checked. */
-export interface Settings extends MemorySettings {
-  readonly tables: tables.Tables
+/** The options of the cache in Postgres, complete and checked. */
+export interface Settings extends MemoryOptions.MemorySettings {
+  readonly tables: TableNames.Tables
   readonly timeoutMillis: number
   readonly sweepTimeoutMillis: number
   readonly maxPerOrigin: number
   readonly maxDocuments: number
   readonly notifications: boolean
-  readonly unheardMillis: number
+  readonly disconnectedTtlMillis: number
 }
 
-const readMemory = ({ millis, whole }: OptionReader.Reader, options: MemoryOptions): MemorySettings => ({
-  // A Map of Node.js holds no more.
-  maxEntries: whole("maxEntries", options.maxEntries, 10_000, 2 ** 24),
-  staleMillis: millis("staleIfError", options.staleIfError, 0, { least: 0, most: Lifetime.maxMillis })
-})
-
-/** Checks the options of the cache in memory and fills in the defaults. */
-export const settleMemory = (options: MemoryOptions): Effect.Effect<MemorySettings, InvalidOptions> =>
-  OptionReader.read("Cache", (reader) => readMemory(reader, options))
-
-/** Checks the options of the Postgres cache and fills in the defaults. */
+/** Checks the options of the cache in Postgres and fills in the defaults. */
 export const settle = (options: TieredOptions): Effect.Effect<Settings, InvalidOptions> =>
   OptionReader.read("PostgresCache", (reader) => {
     const { millis, whole } = reader
     const timeoutMillis = millis("timeout", options.timeout, "2 seconds")
     return {
-      tables: tables.read(reader, options),
+      tables: TableNames.read(reader, options),
       timeoutMillis,
-      // Nobody waits for a sweep. It must end before `layerClient` takes its connection to be cut.
+      // No caller waits for a sweep, but it must end before the socket timeout of `layerClient` closes its connection.
       sweepTimeoutMillis: Math.max(timeoutMillis, 8000),
-      ...readMemory(reader, options),
+      ...MemoryOptions.read(reader, options),
       maxPerOrigin: whole("maxPerOrigin", options.maxPerOrigin, 1000),
       maxDocuments: whole("maxDocuments", options.maxDocuments, 10_000_000),
       notifications: options.notifications ?? true,
-      unheardMillis: millis("disconnectedTtl", options.disconnectedTtl, "1 second", { least: 0 })
+      disconnectedTtlMillis: millis("disconnectedTtl", options.disconnectedTtl, "1 second", { least: 0 })
     }
   })

@@ -4,65 +4,65 @@ import * as Option from "effect/Option"
 
 interface Request<A, E> {
   readonly key: string
-  /** The part of the time in which it came. */
+  /** The check of the queue after which the request was queued. */
   readonly since: number
   readonly resume: (result: Exit.Exit<Option.Option<A>, E>) => void
 }
 
-// So that who waits is told by an eighth of the patience too late at most.
-const partsOfPatience = 8
+// The queue is checked eight times per timeout, so a queued read times out at most 1/8 late.
+const checksPerTimeout = 8
 
 /**
- * Gathers the look-ups of one turn of the event loop into one, and those that come while enough are under way into the
- * next. A lone look-up waits for nobody. Nobody waits for ever behind look-ups that hang, so the queue has an end.
+ * Gathers the reads of one turn of the event loop into one batch. Reads that arrive while enough batches run go into the
+ * next one. A lone read does not wait. A read that is queued behind batches that hang fails after the timeout.
  */
 export const make = <A, E>(
   lookUp: (keys: ReadonlyArray<string>, done: (found: Exit.Exit<ReadonlyMap<string, A>, E>) => void) => void,
   options: {
-    /** Look-ups under way at most. */
+    /** Maximum number of concurrent batches. */
     readonly concurrency: number
-    /** So few keys are not shared out. */
+    /** Batches of fewer keys are not split. */
     readonly minKeys: number
     readonly maxKeys: number
-    /** How long one waits for its look-up to begin, and what it is told then. */
-    readonly patience: { readonly millis: number; readonly late: () => E }
+    /** Maximum time that a read is queued. */
+    readonly timeoutMillis: number
+    readonly onTimeout: () => E
   }
 ): (key: string) => Effect.Effect<Option.Option<A>, E> => {
-  const waiting: Array<Request<A, E>> = []
+  const queue: Array<Request<A, E>> = []
   let running = 0
   let scheduled = false
-  let part = 0
+  let check = 0
   let timer: ReturnType<typeof setTimeout> | undefined
 
-  // One timer for all, as they wait in the order in which they came, and none for those who do not have to wait.
+  // One timer serves all, because the queue is in the order of arrival. It runs only while requests are queued.
   const watch = () => {
-    const { late, millis } = options.patience
     timer ??= setTimeout(() => {
       timer = undefined
-      part++
-      const patient = waiting.findIndex(({ since }) => part - since <= partsOfPatience)
-      const overdue = waiting.splice(0, patient === -1 ? waiting.length : patient)
-      if (overdue.length > 0) {
-        const exit = Exit.fail(late())
-        for (const { resume } of overdue) resume(exit)
+      check++
+      const inTime = queue.findIndex(({ since }) => check - since <= checksPerTimeout)
+      const timedOut = queue.splice(0, inTime === -1 ? queue.length : inTime)
+      if (timedOut.length > 0) {
+        const exit = Exit.fail(options.onTimeout())
+        for (const { resume } of timedOut) resume(exit)
       }
       schedule()
-    }, millis / partsOfPatience)
+    }, options.timeoutMillis / checksPerTimeout)
   }
 
   const schedule = () => {
-    if (scheduled || waiting.length === 0) return
+    if (scheduled || queue.length === 0) return
     if (running >= options.concurrency) return watch()
     scheduled = true
-    // The fibers that are about to run were queued before this, so what they look up is in.
+    // Fibers that are about to run were queued before this microtask, so their reads are in the batch.
     queueMicrotask(start)
   }
 
   const start = () => {
     scheduled = false
-    // Shared out over all that may be under way, or those who came together would wait together for one answer.
-    const share = Math.ceil(waiting.length / (options.concurrency - running))
-    const batch = waiting.splice(0, Math.min(Math.max(share, options.minKeys), options.maxKeys))
+    // The queue is split over all batches that may run, or requests that arrive together would wait for one result.
+    const share = Math.ceil(queue.length / (options.concurrency - running))
+    const batch = queue.splice(0, Math.min(Math.max(share, options.minKeys), options.maxKeys))
     const keys = new Set(batch.map(({ key }) => key))
     running++
     lookUp([...keys], (exit) => {
@@ -76,9 +76,9 @@ export const make = <A, E>(
   }
 
   return (key) =>
-    // Who leaves is not struck off: that would cost every look-up more than the few that are made for nobody.
+    // An interrupted caller stays in the queue: removing it would cost every read more than a few needless ones.
     Effect.async((resume) => {
-      waiting.push({ key, since: part, resume })
+      queue.push({ key, since: check, resume })
       schedule()
     })
 }

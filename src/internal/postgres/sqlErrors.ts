@@ -3,8 +3,8 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 
 /**
- * Turns the defects that @effect/sql raises for ordinary faults back into failures: `sql.withTransaction` dies when a
- * commit or a rollback fails (a lost connection is enough), and the migrator dies when a migration fails.
+ * Turns defects of @effect/sql back into failures. `sql.withTransaction` dies when a commit or a rollback fails (a lost
+ * connection is enough), and the migrator dies when a migration fails.
  */
 export const defectsToFailures = <A, E, R>(
   effect: Effect.Effect<A, E, R>
@@ -17,14 +17,17 @@ export const defectsToFailures = <A, E, R>(
         : Effect.die(defect)
   )
 
-// The system's own, such as EPIPE, look the same but for the digit.
-const state = /^(?=.*[0-9])[0-9A-Z]{5}$/
+// A code of the system, such as EPIPE, has no digit.
+const statePattern = /^(?=.*[0-9])[0-9A-Z]{5}$/
 
-/** The SQLSTATE of what Postgres answered; absent when it did not answer. */
+/** The SQLSTATE of an error that Postgres reported; `undefined` for an error of the connection. */
 export const sqlState = (error: SqlError): string | undefined => {
   const cause = error.cause
   return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
-      state.test(cause.code)
+      statePattern.test(cause.code)
     ? cause.code
     : undefined
 }
+
+// 57P01 to 57P03: the server ends the connection. An error without a state comes from the connection itself.
+export const endsConnection = (error: SqlError): boolean => sqlState(error)?.startsWith("57P") ?? true

@@ -1,41 +1,77 @@
 import { SqlError } from "@effect/sql/SqlError"
+import type { Fragment, Identifier } from "@effect/sql/Statement"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError, Instant } from "../../Cache.js"
 import * as metrics from "../metrics.js"
-import type { Batch, PostgresStore } from "./documents.js"
+import type { Settings } from "./options.js"
 import { sqlState } from "./sqlErrors.js"
+import type { Statements } from "./statements.js"
+import type { Run } from "./timeout.js"
 
-// 55P03: a row is locked. 42703 and 0A000: no such column as ctid, as in some databases that speak Postgres' protocol.
-const skippable = new Set(["55P03", "42703", "0A000"])
-const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError && skippable.has(sqlState(cause) ?? "")
-
-// What is not Postgres' own error is that of the bound in time. 57014: a bound of the database's own.
-const isOverdue = ({ cause }: CacheError): boolean => !(cause instanceof SqlError) || sqlState(cause) === "57014"
-
-const maxBatch = 1_000_000
-/** A batch of so few rows is not overdue for its size. */
-const minBatch = 100
-/** By then the database has ended what was overdue, and has given its locks back. */
-const pauseMillis = 1000
-
-/** A batch of no rows would be followed by another for ever. */
-const rowsOf = (batchSize = 10_000): number => batchSize >= 1 ? Math.min(Math.trunc(batchSize), maxBatch) : 1
+/** What a batch found and deleted. Another sweeper deleted the rows that it found and did not delete. */
+interface Batch {
+  readonly found: number
+  readonly deleted: number
+}
 
 type SweepBatch = (batchSize: number) => Effect.Effect<Batch, CacheError>
 
-/** Runs batches until one comes back that did not find its fill, and answers how many rows went in all. */
+const maxBatch = 1_000_000
+/** A batch of at most so many rows that times out does so for another reason than its size. */
+const minBatch = 100
+/** By then the database has ended the statement that timed out, and has released its locks. */
+const pauseMillis = 1000
+
+/** From this number of rows on, Postgres' estimate of their number is trusted. */
+const estimatedFrom = 100_000
+
+/** A sweep would never end with batches of no rows. */
+const clampBatchSize = (batchSize = 10_000): number => batchSize >= 1 ? Math.min(Math.trunc(batchSize), maxBatch) : 1
+
+/** Sweeps the tables: leases, tombstones and expired documents, then what the table has beyond its limit. */
+export const make = (
+  statements: Statements,
+  settings: Settings,
+  timeout: Run,
+  sweepTimeout: Run
+): Cache["Type"]["sweep"] => {
+  const { boundary, documentsBefore, leasesBefore, surplusBoundary, tombstonesBefore } = makeBatches(
+    statements,
+    settings,
+    timeout,
+    sweepTimeout
+  )
+  return (options) =>
+    Effect.gen(function*() {
+      const batchSize = clampBatchSize(options?.batchSize)
+      const now = yield* boundary
+      // Documents that expired before this instant are not kept for `stale` either.
+      const staleBefore = now - BigInt(Math.ceil(settings.staleMillis * 1000))
+      const leases = yield* inBatches(batchSize, leasesBefore(now))
+      const tombstones = yield* inBatches(batchSize, tombstonesBefore(now))
+      const expired = yield* inBatches(batchSize, documentsBefore(staleBefore))
+      const lastToKeep = yield* surplusBoundary
+      const surplus = lastToKeep === undefined
+        ? 0
+        : yield* inBatches(batchSize, countEvicted(documentsBefore(lastToKeep)))
+      return { documents: tombstones + expired + surplus, leases }
+    })
+}
+
+/** Runs batches until one finds fewer rows than it may take. Returns the number of deleted rows. */
 const inBatches = (batchSize: number, batch: SweepBatch): Effect.Effect<number, CacheError> => {
   const rest = (size: number, before: number): Effect.Effect<number, CacheError> =>
     batch(size).pipe(
-      // Counted with the batch: what went is gone though a later batch may fail.
+      // Counted with each batch, because its rows are gone even if a later batch fails.
       Effect.tap(({ deleted }) => Effect.sync(() => metrics.sweptRows.unsafeUpdate(deleted, []))),
-      // A batch is not torn apart; between two of them the sweep can be stopped.
+      // An interruption stops the sweep between two batches, not within one.
       Effect.uninterruptible,
       Effect.matchEffect({
         onSuccess: ({ deleted, found }) =>
           found < size ? Effect.succeed(before + deleted) : rest(size, before + deleted),
         onFailure: (error) =>
-          isOverdue(error) && size > minBatch
+          isTimeout(error) && size > minBatch
             ? Effect.delay(rest(Math.ceil(size / 2), before), pauseMillis)
             : Effect.fail(error)
       })
@@ -43,32 +79,95 @@ const inBatches = (batchSize: number, batch: SweepBatch): Effect.Effect<number, 
   return rest(batchSize, 0)
 }
 
-/** Batches of the documents that expire before an instant. From the first locked row on they skip such rows. */
-const documentsBefore = (store: PostgresStore, boundary: Instant): SweepBatch => {
-  let skips = false
-  const skipping: SweepBatch = (batchSize) => store.sweepDocumentsSkipping(boundary, batchSize)
-  return (batchSize) =>
-    Effect.suspend(() =>
-      skips ? skipping(batchSize) : Effect.catchIf(store.sweepDocuments(boundary, batchSize), mustSkip, () => {
-        skips = true
-        return skipping(batchSize)
-      })
-    )
-}
+// An error that is not Postgres' own is that of our timeout. 57014: a timeout of the database.
+const isTimeout = ({ cause }: CacheError): boolean => !(cause instanceof SqlError) || sqlState(cause) === "57014"
 
-const counted = (batch: SweepBatch): SweepBatch => (batchSize) =>
+const countEvicted = (batch: SweepBatch): SweepBatch => (batchSize) =>
   Effect.tap(batch(batchSize), ({ deleted }) => Effect.sync(() => metrics.evictedFromTable.unsafeUpdate(deleted, [])))
 
-export const make = (store: PostgresStore): Cache["Type"]["sweep"] => (options) =>
-  Effect.gen(function*() {
-    const batchSize = rowsOf(options?.batchSize)
-    const boundary = yield* store.boundary
-    const leases = yield* inBatches(batchSize, (size) => store.sweepLeases(boundary, size))
-    const marks = yield* inBatches(batchSize, (size) => store.sweepMarks(boundary, size))
-    const expired = yield* inBatches(batchSize, documentsBefore(store, store.staleBefore(boundary)))
-    const lastToKeep = yield* store.lastToKeep
-    const surplus = lastToKeep === undefined
-      ? 0
-      : yield* inBatches(batchSize, counted(documentsBefore(store, lastToKeep)))
-    return { documents: marks + expired + surplus, leases }
-  })
+// 55P03: a row is locked. 42703 and 0A000: no such column as ctid, as in some databases that speak Postgres' protocol.
+const skippable = new Set(["55P03", "42703", "0A000"])
+const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError && skippable.has(sqlState(cause) ?? "")
+
+/** The statements of a sweep. */
+export const makeBatches = (
+  { deleteUnlocked, documents, instant, leases, sql, timestamp }: Statements,
+  { maxDocuments, tables }: Settings,
+  timeout: Run,
+  sweepTimeout: Run
+) => {
+  /** A batch row by row, on every database: it skips rows that others are writing (SWP-04). */
+  const skipping = (table: Identifier, condition: Fragment): SweepBatch => (batchSize) =>
+    Effect.map(
+      sweepTimeout("sweep")(deleteUnlocked(table, condition, batchSize)),
+      (count) => ({ found: count, deleted: count })
+    )
+
+  const documentBefore = (boundary: Instant) => sql`document IS NOT NULL AND expires_at < ${timestamp(boundary)}`
+
+  /**
+   * A batch of the documents by their place in the table, which costs little more than a plain DELETE. It fails instead
+   * of waiting for a row that another session is writing, and on databases where rows have no ctid. It finds nothing
+   * while another sweeper runs one (SWP-05). Right after that, it may still find what the other has deleted.
+   */
+  const byPlace = (boundary: Instant): SweepBatch => (batchSize) =>
+    Effect.map(
+      sweepTimeout("sweep")(sql<Batch>`WITH found AS MATERIALIZED (
+          SELECT ctid AS place FROM ${documents}
+          WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
+            AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL
+            AND ${documentBefore(boundary)}
+          ORDER BY expires_at LIMIT ${batchSize}
+        ), deleted AS (
+          DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(SELECT place FROM found))
+            AND ${documentBefore(boundary)} RETURNING 1
+        ) SELECT
+          (SELECT count(*)::integer FROM found) AS found,
+          (SELECT count(*)::integer FROM deleted) AS deleted`),
+      (rows) => Arr.unsafeGet(rows, 0)
+    )
+
+  return {
+    /** The instant that a sweep takes as its boundary, once for all its batches (SWP-01). */
+    boundary: timeout("sweep")(Effect.map(
+      sql<{ boundary: string }>`SELECT ${instant("now()")} AS boundary`,
+      (rows) => BigInt(Arr.unsafeGet(rows, 0).boundary)
+    )),
+
+    /** The documents that expire before the boundary. After the first locked row, its batches skip locked rows. */
+    documentsBefore: (boundary: Instant): SweepBatch => {
+      let skips = false
+      const bySkipping = skipping(documents, documentBefore(boundary))
+      return (batchSize) =>
+        Effect.suspend(() =>
+          skips ? bySkipping(batchSize) : Effect.catchIf(byPlace(boundary)(batchSize), mustSkip, () => {
+            skips = true
+            return bySkipping(batchSize)
+          })
+        )
+    },
+
+    tombstonesBefore: (boundary: Instant): SweepBatch =>
+      skipping(documents, sql`document IS NULL AND expires_at < ${timestamp(boundary)}`),
+
+    leasesBefore: (boundary: Instant): SweepBatch => skipping(leases, sql`expires_at < ${timestamp(boundary)}`),
+
+    /**
+     * The expiry of the last document within the limit of the table, if there are more: those that expire before it are
+     * surplus. Scanning a large table takes long, so it is scanned only where Postgres' own estimate comes near the limit.
+     */
+    surplusBoundary: Effect.map(
+      // The skipped rows are not converted: that would take longer, and fails for an infinite instant.
+      sweepTimeout("sweep")(sql<{ expires_at: string }>`SELECT ${instant("expires_at")} AS expires_at FROM (
+          SELECT expires_at FROM ${documents}
+          WHERE document IS NOT NULL AND (
+            SELECT reltuples NOT BETWEEN ${estimatedFrom}::float8 AND ${maxDocuments}::float8 * 0.9
+            FROM pg_class WHERE oid = ${tables.documents}::regclass
+          )
+          ORDER BY expires_at DESC OFFSET ${maxDocuments - 1} LIMIT 2
+        ) AS last ORDER BY last.expires_at DESC`),
+      ([last, surplus]): Instant | undefined =>
+        last === undefined || surplus === undefined ? undefined : BigInt(last.expires_at)
+    )
+  }
+}

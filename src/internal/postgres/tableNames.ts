@@ -1,23 +1,22 @@
-import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import type { InvalidOptions } from "../../InvalidOptions.js"
 import * as OptionReader from "../optionReader.js"
 
 /**
- * Where the tables live. The migrations, the cache and the sweep must agree on it.
+ * The names of the tables. The migrations, the cache and the sweep need the same ones.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TableNames {
-  /** The schema of the tables; the connection's search path decides, if absent. */
+  /** The schema of the tables. Defaults to the first schema of the connection's search path. */
   readonly schema?: string | undefined
-  /** What every table name begins with; `cimd_` unless told. */
+  /** The beginning of every table name. Defaults to `"cimd_"`. */
   readonly prefix?: string | undefined
 }
 
-/** The names in full, and `channel`, on which changes are announced. */
+/** The full names of the tables, and of the channel that carries the notifications. */
 export interface Tables {
   readonly schema: string | undefined
   readonly documents: string
@@ -27,7 +26,7 @@ export interface Tables {
   readonly channel: string
 }
 
-// PostgreSQL cuts identifiers at 63 bytes; the longest suffix leaves room for a prefix of 40.
+// PostgreSQL truncates identifiers to 63 bytes, and the longest suffix leaves room for a prefix of 40.
 const validName = /^[a-z_][a-z0-9_]{0,39}$/
 
 const defaultPrefix = "cimd_"
@@ -45,7 +44,7 @@ const tablesOf = (schema: string | undefined, prefix: string): Tables => {
   }
 }
 
-/** The names of the default options. */
+/** The names by default. */
 export const defaults: Tables = tablesOf(undefined, defaultPrefix)
 
 /** Reads the names from options. */
@@ -66,10 +65,5 @@ export const read = ({ report }: OptionReader.Reader, { prefix = defaultPrefix, 
 export const settle = (module: string, names: TableNames = {}): Effect.Effect<Tables, InvalidOptions> =>
   OptionReader.read(module, (reader) => read(reader, names))
 
-/** What a migration reads the names from: a loader cannot pass arguments. */
-export class CurrentTables extends Context.Reference<CurrentTables>()("effect-cimd/CurrentTables", {
-  defaultValue: () => defaults
-}) {}
-
-/** The version of the tables that this library reads and writes: the id of the last migration. */
+/** The version of the tables that this package reads and writes: the id of the last migration. */
 export const tablesVersion = 1

@@ -10,53 +10,53 @@ import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import { CacheError } from "../../Cache.js"
 
-/** Starts a statement, and answers how to stop it. */
+/** Runs a statement for an operation of the cache, and fails when it takes longer than the timeout. */
+export interface Run {
+  (operation: CacheError["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
+}
+
+/** Starts a statement and returns a function that stops it. */
 export type Start<A> = (done: (exit: Exit.Exit<A, SqlError>) => void) => () => void
 
-/** Runs a statement for an operation of the cache. */
-export interface Bounded {
-  (operation: CacheError["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
-  /** The same for who is no fiber: starts the statement, and answers how to leave it. */
+/** {@link Run}, and what the reads need of it without a fiber for each. */
+export interface Timeout extends Run {
+  readonly timeoutMillis: number
+  /** The error of a call that timed out. */
+  readonly onTimeout: (operation: CacheError["operation"]) => CacheError
+  /** Callback form: starts the statement and returns a function that abandons it. */
   readonly start: <A>(
     operation: CacheError["operation"],
     statement: Start<A>,
     done: (exit: Exit.Exit<A, CacheError>) => void
   ) => () => void
-  /** How long a statement may take, and what who waits for one is told then. */
-  readonly patience: (
-    operation: CacheError["operation"]
-  ) => { readonly millis: number; readonly late: () => CacheError }
-  /** A statement as something to start, in a fiber of its own. */
+  /** A statement in callback form that runs in a fiber of its own. */
   readonly forked: <A>(statement: Effect.Effect<A, SqlError>) => Start<A>
 }
 
 /**
- * Bounds statements in time, also where the caller cannot be interrupted: cancelling a query can take seconds when no
- * connection is free, so the query is left behind, in a fiber of its own, and nobody waits for its end.
+ * Limits the duration of statements, also where the caller cannot be interrupted. Cancelling a query can take seconds
+ * when no connection is free. So the query runs in a fiber of its own, and the caller does not wait for its end.
  *
- * A caller that leaves cancels nothing. `PgClient` cancels whatever runs on the connection when the request arrives, and
- * by then that may be the statement of another caller. Only what is overdue is worth that.
+ * An interrupted caller cancels nothing. `PgClient` cancels whatever runs on the connection when the cancellation
+ * arrives, and by then that may be the statement of another caller. Only a statement that timed out is cancelled.
  *
- * A caller's transaction is not joined: it must not lend its clock to an expiry check, nor roll back what was stored.
+ * The statement does not join a caller's transaction. Its `now()` would decide expiry checks, and its rollback would
+ * undo what was stored.
  */
-export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, never, Scope.Scope> =>
+export const make = (timeout: Duration.DurationInput): Effect.Effect<Timeout, never, Scope.Scope> =>
   Effect.map(FiberSet.makeRuntime<never>(), (fork) => {
-    const millis = Duration.toMillis(timeout)
-    const overdue = `no answer within ${Duration.format(Duration.decode(timeout))}`
+    const timeoutMillis = Duration.toMillis(timeout)
+    const message = `timed out after ${Duration.format(Duration.decode(timeout))}`
 
-    const patience: Bounded["patience"] = (operation) => ({
-      millis,
-      late: () => new CacheError({ operation, cause: new Error(overdue) })
-    })
+    const onTimeout: Timeout["onTimeout"] = (operation) => new CacheError({ operation, cause: new Error(message) })
 
-    const forked: Bounded["forked"] = (statement) => (done) => {
+    const forked: Timeout["forked"] = (statement) => (done) => {
       const fiber = fork(statement)
       fiber.addObserver(done)
       return () => fiber.unsafeInterruptAsFork(FiberId.none)
     }
 
-    const start: Bounded["start"] = (operation, statement, done) => {
-      const { late } = patience(operation)
+    const start: Timeout["start"] = (operation, statement, done) => {
       let over = false
       const end: typeof done = (exit) => {
         if (over) return
@@ -64,9 +64,9 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
         done(exit)
       }
       const timer = setTimeout(() => {
-        end(Exit.fail(late()))
+        end(Exit.fail(onTimeout(operation)))
         stop()
-      }, millis)
+      }, timeoutMillis)
       const stop = statement((exit) => {
         clearTimeout(timer)
         end(
@@ -81,13 +81,13 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Bounded, ne
       }
     }
 
-    const bounded = (operation: CacheError["operation"]) => <A>(statement: Effect.Effect<A, SqlError>) =>
+    const run: Run = (operation) => (statement) =>
       Effect.flatMap(Effect.context<never>(), (context) =>
-        Effect.async<A, CacheError>((resume) => {
+        Effect.async((resume) => {
           const outside = Context.omit(SqlClient.TransactionConnection)(
             context as Context.Context<SqlClient.TransactionConnection>
           )
           return Effect.sync(start(operation, forked(Effect.provide(statement, outside)), resume))
         }))
-    return Object.assign(bounded, { start, forked, patience })
+    return Object.assign(run, { timeoutMillis, onTimeout, start, forked })
   })

@@ -11,8 +11,8 @@ interface Fields {
 }
 
 class Accepted implements Fields {
-  // The mark of this constructor, which nothing outside can give to an object.
-  readonly #judged = true
+  // Only this constructor can set a private field, so the field proves where an object came from.
+  readonly #validated = true
   readonly clientId: ClientId
   readonly json: JsonObject
   readonly metadata: ClientMetadata
@@ -30,14 +30,14 @@ class Accepted implements Fields {
     Object.freeze(this)
   }
 
-  static made(value: object): boolean {
-    return #judged in value && value.#judged
+  static isInstance(value: object): boolean {
+    return #validated in value && value.#validated
   }
 }
 
 /**
- * The only two places that may call this are the validator, which has judged the document, and a cache, which reads
- * back what the validator had judged. It freezes `json`, which nobody else may own.
+ * Makes an accepted document. Only two callers are permitted: the validator, which has checked the document, and a
+ * cache, which reads back what the validator accepted. Freezes `json`, so the caller must own it.
  */
 export const make = (fields: Fields): AcceptedDocument => {
   freeze(fields.json)
@@ -47,13 +47,13 @@ export const make = (fields: Fields): AcceptedDocument => {
   return new Accepted(fields) as AcceptedDocument & Accepted
 }
 
-/** A document that has passed every built-in rule, read by its registered members. */
-// The cast is true because the rules gave each registered member its registered type (DOC-14).
+/** Returns a document that has passed every built-in rule, typed by its registered members. */
+// The cast is safe because the rules check the type of each registered member (DOC-14).
 export const metadata = (json: JsonObject): ClientMetadata => json as unknown as ClientMetadata
 
-/** Whether `make` made it. A type can be cast; this cannot. */
+/** Whether `make` made the value. A cast can forge the type, but not this check. */
 export const isAccepted = (value: unknown): value is AcceptedDocument =>
-  typeof value === "object" && value !== null && Accepted.made(value)
+  typeof value === "object" && value !== null && Accepted.isInstance(value)
 
 const freeze = (value: Json | ReadonlyArray<Issue>): void => {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return
@@ -65,7 +65,7 @@ const freeze = (value: Json | ReadonlyArray<Issue>): void => {
   }
 }
 
-/** A defect, not a failure: only a cast lets anything else come this far. */
+/** Throws, which is a defect and not a failure, because only a cast can pass any other value. */
 export const assertAccepted = (value: unknown): void => {
   if (!isAccepted(value)) throw new TypeError("Only a document that the validator accepted can be cached (CAC-01).")
 }

@@ -1,10 +1,11 @@
 /**
- * The rules on the members of a document (DOC-04 to DOC-14, DOC-18, DOC-20, DOC-21, DOC-23). Pure.
+ * The rules for the members of a document (DOC-04 to DOC-14, DOC-18, DOC-20, DOC-21, DOC-23). Pure.
  */
 import type { ClientId } from "../../ClientId.js"
-import { origin } from "../../ClientId.js"
+
 import type { JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
+import { originOf } from "./clientIdGrammar.js"
 import * as Jwk from "./keyMaterial.js"
 import type { Meaning } from "./memberMeaning.js"
 import { find, hasMalformedTag } from "./memberTypes.js"
@@ -13,63 +14,65 @@ import type { RuleId } from "./ruleCatalog.js"
 import { error, warning } from "./ruleCatalog.js"
 import * as SoftwareStatement from "./softwareStatement.js"
 import { codePoint, pointerStep, quote } from "./text.js"
-import { isPlainHttps, splitAuthority, whatwg } from "./uri.js"
+import { isPlainHttps, splitAuthority, whatwg } from "./uriSyntax.js"
 
-/** The part of a profile that needs no effects. */
+/** The members of a profile that these rules need. */
 export interface Options {
   readonly required?: ReadonlyArray<string> | undefined
   readonly sameOriginRedirect?: boolean | undefined
 }
 
-/** Every finding about the document of a client, in a stable order: by rule where a rule looks at more than one member. */
-export const judge = (document: JsonObject, clientId: ClientId, options: Options): ReadonlyArray<Issue> => {
-  const found: Array<Issue> = []
-  judgeClientId(document, clientId, found)
-  judgeMembers(document, found)
-  judgeSecrets(document, (rule, path, message) => found.push(error(rule, path, message)))
-  judgeKeys(document, found)
-  judgeMethods(document, found)
-  judgeRedirectUris(document, found)
-  judgeStatement(document, found)
-  judgeProfile(document, clientId, options, found)
-  return found
+/** Returns every issue of a client's document. The order is stable: member by member, then rule by rule. */
+export const issuesOf = (document: JsonObject, clientId: ClientId, options: Options): ReadonlyArray<Issue> => {
+  const issues: Array<Issue> = []
+  checkClientId(document, clientId, issues)
+  checkMembers(document, issues)
+  checkSecrets(document, (rule, path, message) => issues.push(error(rule, path, message)))
+  checkKeys(document, issues)
+  checkMethods(document, issues)
+  checkRedirectUris(document, issues)
+  checkStatement(document, issues)
+  checkProfile(document, clientId, options, issues)
+  return issues
 }
 
 const strings = (value: unknown): ReadonlyArray<string> =>
   Array.isArray(value) ? value.filter((element) => typeof element === "string") : []
 
-const judgeClientId = (document: JsonObject, clientId: ClientId, found: Array<Issue>): void => {
+const checkClientId = (document: JsonObject, clientId: ClientId, issues: Array<Issue>): void => {
   const actual = document["client_id"]
   if (actual === clientId) {
     return
   }
   if (actual === undefined) {
-    found.push(error("DOC-04", "/client_id", `The member is missing. Add it, with the value ${quote(clientId)}.`))
+    issues.push(error("DOC-04", "/client_id", `The member is missing. Add it, with the value ${quote(clientId)}.`))
   } else if (typeof actual === "string") {
-    found.push(error(
+    issues.push(error(
       "DOC-04",
       "/client_id",
-      `It is ${quote(actual)}, and has to be the URL of this document character by character: ${quote(clientId)}.`
+      `The value is ${quote(actual)}, but must equal the URL of this document, character by character: ${
+        quote(clientId)
+      }.`
     ))
   }
 }
 
-const judgeMembers = (document: JsonObject, found: Array<Issue>): void => {
+const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
   const visitor = {
     wrongType: (path: ReadonlyArray<string | number>, wanted: string, actual: string) => {
       const problem = actual === "undefined"
-        ? `It is missing, and has to be ${wanted}.`
-        : `It has to be ${wanted}, not ${actual}.`
-      found.push(error("DOC-14", pointer(path), problem))
+        ? `The member is missing. It must be ${wanted}.`
+        : `The value must be ${wanted}, not ${actual}.`
+      issues.push(error("DOC-14", pointer(path), problem))
     },
     meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => {
       if (meaning === "text") {
-        judgeText(text, path, found)
+        checkText(text, path, issues)
       } else if (!isPlainHttps(text)) {
         if (meaning === "redirect") {
-          found.push(...RedirectUriRules.findings(text, pointer(path)))
+          issues.push(...RedirectUriRules.issuesOf(text, pointer(path)))
         } else {
-          judgeUri(text, meaning, pointer(path), found)
+          checkUri(text, meaning, pointer(path), issues)
         }
       }
     }
@@ -81,7 +84,7 @@ const judgeMembers = (document: JsonObject, found: Array<Issue>): void => {
     }
     walk(document[name], [name], visitor)
     if (hasMalformedTag(name)) {
-      found.push(warning("DOC-14", pointerStep(name), "What follows the \"#\" is not a language tag, as \"ja\" is."))
+      issues.push(warning("DOC-14", pointerStep(name), "The text after \"#\" must be a language tag, such as \"ja\"."))
     }
   }
 }
@@ -89,58 +92,65 @@ const judgeMembers = (document: JsonObject, found: Array<Issue>): void => {
 const pointer = (path: ReadonlyArray<string | number>): string => path.map(pointerStep).join("")
 
 const maxTextLength = 256
-// Control characters, and those that embed, override or isolate a reading direction. U+0000 has a rule of its own.
-const unshowable = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+// Control characters, and characters that embed, override or isolate a reading direction. DOC-17 is about U+0000.
+const deceptive = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
 
-const judgeText = (text: string, path: ReadonlyArray<string | number>, found: Array<Issue>): void => {
-  const bad = text.match(unshowable)
+const checkText = (text: string, path: ReadonlyArray<string | number>, issues: Array<Issue>): void => {
+  const bad = text.match(deceptive)
   if (bad !== null) {
     const distinct = [...new Set(bad)].map((character) => codePoint(character.charCodeAt(0)))
-    found.push(error(
+    issues.push(error(
       "DOC-18",
       pointer(path),
-      `It has ${distinct.join(", ")}, with which a consent page can show something else than it says. Remove it.`
+      `The text has ${distinct.join(", ")}, which can make a consent page show a misleading text. Remove ${
+        distinct.length === 1 ? "it" : "them"
+      }.`
     ))
   }
   if (text.length > maxTextLength && [...text].length > maxTextLength) {
-    found.push(
-      error("DOC-18", pointer(path), `It is shown to people and has more than ${maxTextLength} characters. Shorten it.`)
+    issues.push(
+      error("DOC-18", pointer(path), `A text shown to users must have at most ${maxTextLength} characters. Shorten it.`)
     )
   }
 }
 
-const judgeUri = (text: string, meaning: Meaning, path: string, found: Array<Issue>): void => {
+const checkUri = (text: string, meaning: Meaning, path: string, issues: Array<Issue>): void => {
   const bad = /[\u0000-\u0020\u007f\\]/.exec(text)?.[0]
   if (bad !== undefined) {
-    found.push(
-      error("DOC-13", path, `It has the character ${codePoint(bad.charCodeAt(0))}, which no URL has. Remove it.`)
+    issues.push(
+      error(
+        "DOC-13",
+        path,
+        `The URL has the character ${codePoint(bad.charCodeAt(0))}, which is not allowed in a URL. Remove it.`
+      )
     )
     return
   }
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase()
   const wanted = meaning === "link" ? "https (http is accepted, with a warning)" : "https"
   if (scheme === undefined) {
-    found.push(error("DOC-13", path, `${quote(text)} is not an absolute URL. Write it out, with its scheme ${wanted}.`))
+    issues.push(error("DOC-13", path, `${quote(text)} is not an absolute URL. Begin it with the scheme ${wanted}.`))
     return
   }
   if (scheme !== "https" && !(scheme === "http" && meaning === "link")) {
-    found.push(error("DOC-13", path, `Its scheme is ${quote(scheme)}, and has to be ${wanted}.`))
+    issues.push(error("DOC-13", path, `The scheme is ${quote(scheme)}, but must be ${wanted}.`))
     return
   }
   const authority = /^[^:]*:\/\/([^/?#]+)/.exec(text)?.[1]
   if (authority === undefined || whatwg(text) === undefined) {
-    found.push(error("DOC-13", path, `${quote(text)} is not a URL that a browser can open. Check its host and port.`))
+    issues.push(error("DOC-13", path, `${quote(text)} is not a URL that a browser can open. Check its host and port.`))
     return
   }
   if (scheme === "http") {
-    found.push(warning("DOC-13", path, "Its scheme is http. Use https."))
+    issues.push(warning("DOC-13", path, "The scheme is http. Use https."))
   }
   if (splitAuthority(authority).userinfo !== undefined) {
-    const message = "It has a userinfo part. Remove everything up to and with the \"@\" before the host."
-    found.push(meaning === "resource" ? error("DOC-13", path, message) : warning("DOC-13", path, message))
+    const message =
+      "The URL has a userinfo part. Remove the \"@\" before the host, and the user name and password before it."
+    issues.push(meaning === "resource" ? error("DOC-13", path, message) : warning("DOC-13", path, message))
   }
   if (meaning === "resource" && text.includes("#")) {
-    found.push(error("DOC-13", path, "It has a fragment. Remove the \"#\" and what follows."))
+    issues.push(error("DOC-13", path, "The URL has a fragment. Remove the \"#\" and everything after it."))
   }
 }
 
@@ -148,14 +158,14 @@ type Claims = { readonly [name: string]: unknown }
 
 const isShared = (method: string): boolean => method.toLowerCase().startsWith("client_secret")
 
-/** The rules on secrets and keys, for a document and for the claims of its software statement. */
-const judgeSecrets = (claims: Claims, report: Jwk.Report): void => {
+/** The rules for secrets and keys. They apply to a document and to the claims of its software statement. */
+const checkSecrets = (claims: Claims, report: Jwk.Report): void => {
   for (const name of ["client_secret", "client_secret_expires_at"]) {
     if (Object.hasOwn(claims, name)) {
-      report("DOC-05", `/${name}`, `The document is public and has no secret. Remove ${name}.`)
+      report("DOC-05", `/${name}`, `The document is public, so it must not have a secret. Remove ${name}.`)
     }
   }
-  const advice = "rests on a shared secret, which a public document cannot have. Use \"private_key_jwt\" or \"none\"."
+  const advice = "needs a shared secret, which a public document cannot have. Use \"private_key_jwt\" or \"none\"."
   const method = claims["token_endpoint_auth_method"]
   if (typeof method === "string" && isShared(method)) {
     report("DOC-06", "/token_endpoint_auth_method", `${quote(method)} ${advice}`)
@@ -169,27 +179,27 @@ const judgeSecrets = (claims: Claims, report: Jwk.Report): void => {
     }
   }
   if (Object.hasOwn(claims, "jwks")) {
-    Jwk.judgeSecrecy(claims["jwks"], (rule, path, message) => report(rule, `/jwks${path}`, message))
+    Jwk.checkSecrecy(claims["jwks"], (rule, path, message) => report(rule, `/jwks${path}`, message))
     if (Object.hasOwn(claims, "jwks_uri")) {
-      report("DOC-09", "/jwks_uri", "jwks and jwks_uri are both present. Keep one of the two.")
+      report("DOC-09", "/jwks_uri", "The members jwks and jwks_uri are both present. Keep only one of them.")
     }
   }
 }
 
-const judgeKeys = (document: JsonObject, found: Array<Issue>): void => {
+const checkKeys = (document: JsonObject, issues: Array<Issue>): void => {
   if (Object.hasOwn(document, "jwks")) {
-    Jwk.judgeForm(document["jwks"], (rule, path, message) => found.push(error(rule, `/jwks${path}`, message)))
+    Jwk.checkForm(document["jwks"], (rule, path, message) => issues.push(error(rule, `/jwks${path}`, message)))
   }
 }
 
-// Methods by which a client proves that it holds a private key, which the server checks with a public one.
+// With these methods a client proves that it has a private key, so the server needs the public one.
 const keyMethods: ReadonlySet<string> = new Set(["private_key_jwt", "self_signed_tls_client_auth"])
 
-const judgeMethods = (document: JsonObject, found: Array<Issue>): void => {
+const checkMethods = (document: JsonObject, issues: Array<Issue>): void => {
   const single = document["token_endpoint_auth_method"]
   const listed = document["token_endpoint_auth_methods_supported"]
   if (typeof single === "string" && Array.isArray(listed) && !listed.includes(single)) {
-    found.push(error(
+    issues.push(error(
       "DOC-21",
       "/token_endpoint_auth_method",
       `${quote(single)} is not among token_endpoint_auth_methods_supported. Add it there, or remove this member.`
@@ -199,12 +209,12 @@ const judgeMethods = (document: JsonObject, found: Array<Issue>): void => {
     return
   }
   if (typeof single === "string" && keyMethods.has(single)) {
-    found.push(error("DOC-09", "/token_endpoint_auth_method", needsKeys(single)))
+    issues.push(error("DOC-09", "/token_endpoint_auth_method", needsKeys(single)))
     return
   }
   const method = strings(listed).find((method) => keyMethods.has(method))
   if (method !== undefined) {
-    found.push(error("DOC-09", "/token_endpoint_auth_methods_supported", needsKeys(method)))
+    issues.push(error("DOC-09", "/token_endpoint_auth_methods_supported", needsKeys(method)))
   }
 }
 
@@ -212,7 +222,7 @@ const needsKeys = (method: string): string => `${quote(method)} needs the client
 
 const redirectingGrants: ReadonlySet<string> = new Set(["authorization_code", "implicit"])
 
-const judgeRedirectUris = (document: JsonObject, found: Array<Issue>): void => {
+const checkRedirectUris = (document: JsonObject, issues: Array<Issue>): void => {
   if (strings(document["redirect_uris"]).length > 0) {
     return
   }
@@ -220,17 +230,17 @@ const judgeRedirectUris = (document: JsonObject, found: Array<Issue>): void => {
   if (grants.length > 0 && !grants.some((grant) => redirectingGrants.has(grant))) {
     return
   }
-  found.push(error(
+  issues.push(error(
     "DOC-10",
     "/redirect_uris",
     Object.hasOwn(document, "redirect_uris")
-      ? "It has no redirect URI. List at least one, as a string in an array."
-      : "The member is missing. Add an array with at least one redirect URI; only a client whose grant_types name no grant " +
-        "with redirection may go without."
+      ? "The array has no redirect URI. List at least one, as a string."
+      : "The member is missing. Add an array with at least one redirect URI. Only a client whose grant_types has no " +
+        "grant with redirection may omit it."
   ))
 }
 
-const judgeStatement = (document: JsonObject, found: Array<Issue>): void => {
+const checkStatement = (document: JsonObject, issues: Array<Issue>): void => {
   const statement = document["software_statement"]
   if (typeof statement !== "string") {
     return
@@ -238,32 +248,32 @@ const judgeStatement = (document: JsonObject, found: Array<Issue>): void => {
   const path = "/software_statement"
   const claims = SoftwareStatement.claims(statement)
   if (typeof claims === "string") {
-    found.push(error("DOC-14", path, claims))
+    issues.push(error("DOC-14", path, claims))
     return
   }
-  judgeSecrets(claims, (rule: RuleId, claim, message) => {
-    found.push(error("DOC-23", path, `Its claim ${claim} breaks ${rule}: ${message}`))
+  checkSecrets(claims, (rule: RuleId, claim, message) => {
+    issues.push(error("DOC-23", path, `The claim ${claim} breaks ${rule}: ${message}`))
   })
 }
 
-const judgeProfile = (document: JsonObject, clientId: ClientId, options: Options, found: Array<Issue>): void => {
+const checkProfile = (document: JsonObject, clientId: ClientId, options: Options, issues: Array<Issue>): void => {
   for (const name of options.required ?? []) {
     const value = Object.hasOwn(document, name) ? document[name] : undefined
     if (value === undefined || value === "" || (Array.isArray(value) && value.length === 0)) {
-      found.push(
-        error("DOC-20", pointerStep(name), "This server asks for the member, and it is missing or empty. Add it.")
+      issues.push(
+        error("DOC-20", pointerStep(name), "This server requires the member, but it is missing or empty. Add it.")
       )
     }
   }
   if (options.sameOriginRedirect === true) {
-    const wanted = origin(clientId)
+    const wanted = originOf(clientId)
     for (const [index, uri] of elements(document["redirect_uris"])) {
       const actual = httpsOrigin(uri)
       if (actual !== undefined && actual !== wanted) {
-        found.push(error(
+        issues.push(error(
           "DOC-20",
           `/redirect_uris/${index}`,
-          `Its origin is ${quote(actual)}. This server asks for that of the client id, ${quote(wanted)}.`
+          `The origin is ${quote(actual)}. On this server it must be the origin of the client id, ${quote(wanted)}.`
         ))
       }
     }

@@ -1,19 +1,19 @@
 /**
- * Patterns over hosts: `app.example` is itself, `*.app.example` is every name below it (ADR-07).
+ * Host patterns: `app.example` matches that host, `*.app.example` matches every name below it (ADR-07).
  */
 import { isIP } from "node:net"
 
-/** Whether a host is an address. Most names are told from one by their last character, before the costlier test. */
-export const isLiteral = (host: string): boolean => {
+/** Whether a host is an IP address. For most names the last character decides, which saves the slower check. */
+export const isAddress = (host: string): boolean => {
   const last = host.charCodeAt(host.length - 1)
   return ((last >= 0x30 && last <= 0x39) || host.includes(":")) && isIP(host) !== 0
 }
 
-const written = (host: string): string => isIP(host) === 6 ? `[${host}]` : host
+const withBrackets = (host: string): string => isIP(host) === 6 ? `[${host}]` : host
 
-/** The host as a URL spells it. */
+/** Returns the host as it is spelled in a URL. */
 const canonical = (host: string): string | undefined => {
-  const url = `https://${written(host)}/`
+  const url = `https://${withBrackets(host)}/`
   return URL.canParse(url) ? new URL(url).hostname.replace(/^\[(.*)\]$/, "$1") : undefined
 }
 
@@ -22,38 +22,38 @@ const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 const isName = (host: string): boolean =>
   host.length <= 253 && host.split(".").every((part) => label.test(part)) && canonical(host) === host
 
-const faultOfHost = (host: string): string | undefined => {
+const issueOfHost = (host: string): string | undefined => {
   if (isIP(host) === 0 && /[:/@?#[\]\s]/.test(host)) {
-    return "write the host alone, without scheme, port, path or brackets"
+    return "write only the host, without scheme, port, path or brackets"
   }
   if (host.endsWith(".")) {
-    return "write it without the dot at its end"
+    return "remove the dot at the end"
   }
   if (host.includes("*")) {
     return "a `*` may only stand for the first labels, as in `*.app.example`"
   }
   const spelling = canonical(host)
   if (spelling !== undefined && spelling !== host) {
-    return `client identifiers spell it ${spelling}, so write that`
+    return `write ${spelling}, because client identifiers spell it so`
   }
-  return isIP(host) !== 0 || isName(host) ? undefined : "it is no host name and no address"
+  return isIP(host) !== 0 || isName(host) ? undefined : "it is neither a host name nor an address"
 }
 
-/** What is wrong with a pattern, and what to write instead; nothing if it is well formed. */
-export const fault = (pattern: string): string | undefined => {
+/** Returns what is wrong with a pattern and what to write instead; `undefined` if it is well formed. */
+export const issueOf = (pattern: string): string | undefined => {
   if (pattern === "*") {
-    return "to permit every host, leave `allow` out"
+    return "to permit every host, omit `allow`"
   }
   if (!pattern.startsWith("*.")) {
-    return faultOfHost(pattern)
+    return issueOfHost(pattern)
   }
   const base = pattern.slice(2)
-  return isIP(base) === 0 ? faultOfHost(base) : "an address has no names below it"
+  return isIP(base) === 0 ? issueOfHost(base) : "an address has no names below it"
 }
 
 /**
- * Whether a host matches one of the patterns, which are well formed. It looks no further down a name than the deepest
- * pattern, so its cost does not grow with the name.
+ * Returns a function that decides whether a host matches one of the patterns, which must be well formed. It reads no
+ * more labels of a name than the longest pattern has, so its cost does not grow with the name.
  */
 export const matcher = (patterns: ReadonlyArray<string>): (host: string) => boolean => {
   const hosts = new Set(patterns.filter((pattern) => !pattern.startsWith("*.")))

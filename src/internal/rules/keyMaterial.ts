@@ -1,13 +1,13 @@
 /**
- * The public keys of a document (DOC-08, DOC-14). Types, curves and lengths are judged; arithmetic on keys is left to
- * the code that uses them.
+ * The rules for the keys of a document: no private key material (DOC-08), and well-formed public keys (DOC-14). These
+ * rules check types, curves and lengths. Whether a key is a valid point or modulus is left to the code that uses it.
  */
 import type { JsonObject } from "../../ClientMetadata.js"
 import type { RuleId } from "./ruleCatalog.js"
 import { isObject } from "./strictJson.js"
 import { pointerStep, quote } from "./text.js"
 
-/** Told of each fault, with the JSON pointer below the key set's. */
+/** Called for each issue. The JSON pointer is relative to the key set. */
 export type Report = (rule: RuleId, path: string, message: string) => void
 
 type Key = JsonObject
@@ -16,12 +16,12 @@ const maxKeys = 32
 
 const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"]
 
-/** The keys of a key set, as far as there are any. */
+/** Returns the keys of a key set; an empty array if the key set is malformed. */
 const keysOf = (jwks: unknown): ReadonlyArray<unknown> =>
   isObject(jwks) && Array.isArray(jwks["keys"]) ? jwks["keys"] : []
 
-/** No private or symmetric key material (DOC-08). */
-export const judgeSecrecy = (jwks: unknown, report: Report): void => {
+/** Reports private and symmetric key material (DOC-08). */
+export const checkSecrecy = (jwks: unknown, report: Report): void => {
   for (const [index, key] of keysOf(jwks).entries()) {
     if (!isObject(key)) {
       continue
@@ -29,28 +29,30 @@ export const judgeSecrecy = (jwks: unknown, report: Report): void => {
     const path = `/keys${pointerStep(index)}`
     const secret = privateMembers.filter((member) => Object.hasOwn(key, member))
     if (key["kty"] === "oct") {
-      report("DOC-08", path, "A symmetric key (kty \"oct\") is a shared secret. Remove it, and use it no more.")
+      report("DOC-08", path, "A symmetric key (kty \"oct\") is a shared secret. Remove it, and stop using it.")
     } else if (secret.length > 0) {
       report(
         "DOC-08",
         path,
-        `The key has private members (${secret.join(", ")}). Anyone can read this document: make a new key pair, and ` +
-          "publish its public members alone."
+        `The key has private members (${
+          secret.join(", ")
+        }), and anyone can read this document. Create a new key pair, ` +
+          "and publish only its public members."
       )
     }
   }
 }
 
-/** Known types of key are well formed, and the number of keys is bounded (DOC-14). */
-export const judgeForm = (jwks: unknown, report: Report): void => {
+/** Reports malformed keys of the known types, and key sets with too many keys (DOC-14). */
+export const checkForm = (jwks: unknown, report: Report): void => {
   const keys = keysOf(jwks)
   if (keys.length > maxKeys) {
-    report("DOC-14", "/keys", `The set has ${keys.length} keys; ${maxKeys} are allowed.`)
+    report("DOC-14", "/keys", `The key set has ${keys.length} keys, but at most ${maxKeys} are allowed. Remove some.`)
     return
   }
   for (const [index, key] of keys.entries()) {
     if (isObject(key)) {
-      judgeKey(key, (member, message) => report("DOC-14", `/keys${pointerStep(index)}${pointerStep(member)}`, message))
+      checkKey(key, (member, message) => report("DOC-14", `/keys${pointerStep(index)}${pointerStep(member)}`, message))
     }
   }
 }
@@ -65,19 +67,19 @@ const ellipticCurves = curveSizes({ "P-256": 32, "P-384": 48, "P-521": 66, secp2
 // Octets of a public key (RFC 8037).
 const octetCurves = curveSizes({ Ed25519: 32, Ed448: 57, X25519: 32, X448: 56 })
 
-const judgeKey = (key: Key, report: ReportMember): void => {
+const checkKey = (key: Key, report: ReportMember): void => {
   const type = key["kty"]
   if (type === "RSA") {
-    judgeOctets(key, "n", undefined, report)
-    judgeOctets(key, "e", undefined, report)
+    checkOctets(key, "n", undefined, report)
+    checkOctets(key, "e", undefined, report)
   } else if (type === "EC") {
-    judgeCurve(key, ellipticCurves, ["x", "y"], report)
+    checkCurve(key, ellipticCurves, ["x", "y"], report)
   } else if (type === "OKP") {
-    judgeCurve(key, octetCurves, ["x"], report)
+    checkCurve(key, octetCurves, ["x"], report)
   }
 }
 
-const judgeCurve = (
+const checkCurve = (
   key: Key,
   curves: ReadonlyMap<string, number>,
   coordinates: ReadonlyArray<string>,
@@ -85,29 +87,29 @@ const judgeCurve = (
 ): void => {
   const curve = key["crv"]
   if (typeof curve !== "string") {
-    report("crv", "The key has no crv, the name of its curve.")
+    report("crv", "The key has no crv. Add the name of its curve.")
     return
   }
-  // The coordinates of a curve that is not known have to be there all the same.
+  // An unknown curve has no known size, but its coordinates must still be present.
   for (const coordinate of coordinates) {
-    judgeOctets(key, coordinate, curves.get(curve), report)
+    checkOctets(key, coordinate, curves.get(curve), report)
   }
 }
 
 const base64url = /^[A-Za-z0-9_-]+$/
 
-const judgeOctets = (key: Key, member: string, octets: number | undefined, report: ReportMember): void => {
+const checkOctets = (key: Key, member: string, octets: number | undefined, report: ReportMember): void => {
   const value = key[member]
   if (typeof value !== "string") {
-    report(member, `The key has no ${member}, a string in base64url.`)
+    report(member, `The key has no ${member}. Add it as a string in base64url.`)
   } else if (!base64url.test(value) || value.length % 4 === 1) {
-    report(member, `${quote(value)} is not base64url without padding.`)
+    report(member, `${quote(value)} must be base64url without padding.`)
   } else if (octets !== undefined && value.length !== Math.ceil((octets * 4) / 3)) {
     report(
       member,
-      `On this curve ${member} has ${octets} octets, ${
+      `On this curve ${member} must have ${octets} octets, which are ${
         Math.ceil((octets * 4) / 3)
-      } characters; this has ${value.length}.`
+      } characters, but it has ${value.length}.`
     )
   }
 }

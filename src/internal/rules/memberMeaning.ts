@@ -1,11 +1,11 @@
 /**
- * What a string member means, and so which rules it is under beside its type:
+ * The meaning of a string member. It decides which rules apply to the value, in addition to its type:
  *
- * - `text`: shown to people (DOC-18).
- * - `link`: an address that is only shown (DOC-13).
- * - `endpoint`: an address that a user agent or a request is sent to (DOC-13).
- * - `resource`: an address that the server may fetch or call (DOC-13).
- * - `redirect`: an address that a user agent is redirected to (DOC-11, DOC-12).
+ * - `text`: a text shown to users (DOC-18).
+ * - `link`: a URL that is only shown (DOC-13).
+ * - `endpoint`: a URL that a user agent or a request is sent to (DOC-13).
+ * - `resource`: a URL that the server may fetch or call (DOC-13).
+ * - `redirect`: a URI that a user agent is redirected to (DOC-11, DOC-12).
  */
 export type Meaning = "text" | "link" | "endpoint" | "resource" | "redirect"
 

@@ -1,6 +1,6 @@
 /**
- * The registered members with their types, read once from the schema, so that judging a document costs a map lookup and
- * a `typeof` for each member.
+ * The types of the registered members (DOC-14). They are compiled once from the schema, so checking a document costs a
+ * map lookup and a `typeof` for each member.
  */
 import * as Option from "effect/Option"
 import * as AST from "effect/SchemaAST"
@@ -10,13 +10,13 @@ import { meaningId } from "./memberMeaning.js"
 import { isObject } from "./strictJson.js"
 import { typeName } from "./text.js"
 
-/** Told of each value of the wrong type, and of each string that has a meaning, with the steps down to it. */
+/** Called for each value of the wrong type, and for each string with a meaning. `path` holds the steps to the value. */
 interface Visitor {
-  readonly wrongType: (path: ReadonlyArray<string | number>, wanted: string, found: string) => void
+  readonly wrongType: (path: ReadonlyArray<string | number>, wanted: string, actual: string) => void
   readonly meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => void
 }
 
-/** Walks one value. `path` is where it is; it is the walker's to extend and to restore. */
+/** Walks one value. `path` holds the steps to the value; the walk extends and restores it. */
 export type Walk = (value: unknown, path: Array<string | number>, visitor: Visitor) => void
 
 const meaningOf = AST.getAnnotation<Meaning>(meaningId)
@@ -42,7 +42,7 @@ const compile = (ast: AST.AST): Walk => {
         }
       }
     case "Refinement":
-      // The only refined members are lengths of time and instants, in seconds.
+      // The only refined members are durations and times, in seconds.
       return (value, path, visitor) => {
         if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
           visitor.wrongType(
@@ -57,7 +57,7 @@ const compile = (ast: AST.AST): Walk => {
     case "TypeLiteral":
       return compileObject(ast)
     default:
-      throw new Error(`The schema of client metadata has a ${ast._tag}, which the validator does not know`)
+      throw new Error(`The schema of client metadata has a ${ast._tag}, which the validator does not support`)
   }
 }
 
@@ -113,7 +113,7 @@ const international: ReadonlyMap<string, Walk> = new Map(
   )
 )
 
-/** A registered member's walk: by its name, or by its name before a language tag. */
+/** Returns the walk of a registered member, by its name or by its name before a language tag. */
 export const find = (name: string): Walk | undefined => {
   const walk = registered.get(name)
   if (walk !== undefined) {
@@ -123,7 +123,7 @@ export const find = (name: string): Walk | undefined => {
   return hash < 0 ? undefined : international.get(name.slice(0, hash))
 }
 
-/** Whether a member is a registered one in another language whose tag is not one (RFC 5646). */
+/** Whether the name is that of a registered member with a malformed language tag (RFC 5646). */
 export const hasMalformedTag = (name: string): boolean => {
   const hash = name.indexOf("#")
   return hash > 0 && international.has(name.slice(0, hash)) && !languageTag.test(name.slice(hash + 1))
@@ -131,7 +131,7 @@ export const hasMalformedTag = (name: string): boolean => {
 
 const languageTag = /^[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*$/
 
-/** Whether every registered member has its registered type, as every accepted document's has. */
+/** Whether every registered member has its registered type. This is true for every accepted document. */
 export const haveTheirTypes = (document: { readonly [name: string]: unknown }): boolean => {
   let wellTyped = true
   const visitor: Visitor = {
@@ -147,5 +147,5 @@ export const haveTheirTypes = (document: { readonly [name: string]: unknown }): 
   return wellTyped
 }
 
-/** The names that the schema knows, for tests. */
+/** The names of the registered members, for tests. */
 export const names: ReadonlyArray<string> = [...registered.keys()]

@@ -1,11 +1,14 @@
+/**
+ * The rules for a redirect URI that a document registers: its form (DOC-11), and forbidden schemes (DOC-12).
+ */
 import type { Issue } from "../../Issue.js"
 import { error, warning } from "./ruleCatalog.js"
 import { codePoint, quote, typeName } from "./text.js"
-import type { Uri } from "./uri.js"
-import { isLoopbackHost, isPlainHttps, parse, splitAuthority, whatwg } from "./uri.js"
+import type { Uri } from "./uriSyntax.js"
+import { isLoopbackHost, isPlainHttps, parse, splitAuthority, whatwg } from "./uriSyntax.js"
 
-// Schemes that a browser runs, reads or opens by itself, or that lead to a server over something other than https.
-const forbidden: ReadonlySet<string> = new Set([
+// A browser runs, reads or opens these schemes itself, or they lead to a server over a protocol other than https.
+const forbiddenSchemes: ReadonlySet<string> = new Set([
   "about",
   "blob",
   "data",
@@ -20,10 +23,10 @@ const forbidden: ReadonlySet<string> = new Set([
   "wss"
 ])
 
-/** Every finding about a redirect URI: errors, then warnings (DOC-11, DOC-12). */
-export const findings = (uri: unknown, path: string): ReadonlyArray<Issue> => {
+/** Returns every issue of a redirect URI: errors, then warnings (DOC-11, DOC-12). */
+export const issuesOf = (uri: unknown, path: string): ReadonlyArray<Issue> => {
   if (typeof uri !== "string") {
-    return [error("DOC-14", path, `A redirect URI is a string, not ${typeName(uri)}.`)]
+    return [error("DOC-14", path, `A redirect URI must be a string, not ${typeName(uri)}.`)]
   }
   if (isPlainHttps(uri)) {
     return []
@@ -33,18 +36,22 @@ export const findings = (uri: unknown, path: string): ReadonlyArray<Issue> => {
     return [error(
       "DOC-11",
       path,
-      `It has the character ${codePoint(bad.codePointAt(0) ?? 0)}, which no URI has. ` +
-        (bad === "\\" ? "Use \"/\"." : "Remove it, or write it percent-encoded.")
+      `The URI has the character ${codePoint(bad.codePointAt(0) ?? 0)}, which is not allowed in a URI. ` +
+        (bad === "\\" ? "Use \"/\"." : "Remove it, or percent-encode it.")
     )]
   }
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(uri)?.[1]?.toLowerCase()
   if (scheme === undefined) {
-    return [error("DOC-11", path, `${quote(uri)} is not absolute. Begin it with a scheme, as https://.`)]
+    return [error("DOC-11", path, `${quote(uri)} is not an absolute URI. Begin it with a scheme, such as https://.`)]
   }
   const errors: Array<Issue> = []
-  if (forbidden.has(scheme)) {
+  if (forbiddenSchemes.has(scheme)) {
     errors.push(
-      error("DOC-12", path, `The scheme ${quote(scheme)} is never allowed. Use https, or a scheme of the app's own.`)
+      error(
+        "DOC-12",
+        path,
+        `The scheme ${quote(scheme)} is never allowed. Use https, or a private-use scheme of the app.`
+      )
     )
   }
   const authority = /^[^:]*:\/\/([^/?#]*)/.exec(uri)?.[1]
@@ -52,35 +59,41 @@ export const findings = (uri: unknown, path: string): ReadonlyArray<Issue> => {
   const wildcardHost = server !== undefined && (server.host.includes("*") || server.port?.includes("*") === true)
   if (wildcardHost) {
     const advice = scheme === "http" && isLoopbackHost(server.host.toLowerCase())
-      ? "Write it without a port: any port matches where the host is 127.0.0.1 or [::1]."
-      : "Redirect URIs are compared exactly: list each one."
-    errors.push(error("DOC-11", path, `It has a "*" in its host or port. ${advice}`))
+      ? "Remove the port: any port matches if the host is 127.0.0.1 or [::1]."
+      : "Redirect URIs are compared exactly, so list each one."
+    errors.push(error("DOC-11", path, `The URI has a "*" in its host or port. ${advice}`))
   }
   if (server?.userinfo !== undefined) {
     errors.push(
-      error("DOC-11", path, "It has a userinfo part. Remove everything up to and with the \"@\" before the host.")
+      error(
+        "DOC-11",
+        path,
+        "The URI has a userinfo part. Remove the \"@\" before the host, and the user name and password before it."
+      )
     )
   }
   if (uri.includes("#")) {
-    errors.push(error("DOC-11", path, "It has a fragment. Remove the \"#\" and what follows."))
+    errors.push(error("DOC-11", path, "The URI has a fragment. Remove the \"#\" and everything after it."))
   }
   if (scheme === "http" && server !== undefined && !isLoopbackHost(server.host.toLowerCase())) {
     errors.push(error(
       "DOC-12",
       path,
-      `Its scheme is http and its host ${quote(server.host)} is not a loopback host. Use https; http is for ` +
-        "127.0.0.1, [::1] and localhost."
+      `The scheme is http, but the host ${quote(server.host)} is not a loopback host. Use https. Only 127.0.0.1, ` +
+        "[::1] and localhost may use http."
     ))
   }
   const read = parse(uri)
   if (read === undefined) {
     if (errors.length === 0) {
-      errors.push(error("DOC-11", path, `${quote(uri)} is not a URI by RFC 3986. Check its host, port and "%" signs.`))
+      errors.push(
+        error("DOC-11", path, `${quote(uri)} is not a valid URI (RFC 3986). Check its host, port and "%" signs.`)
+      )
     }
     return errors
   }
-  if (!wildcardHost && server?.userinfo === undefined && !forbidden.has(scheme)) {
-    judgeReadings(uri, read, scheme, path, errors)
+  if (!wildcardHost && server?.userinfo === undefined && !forbiddenSchemes.has(scheme)) {
+    checkReadings(uri, read, scheme, path, errors)
   }
   if (errors.length > 0) {
     return errors
@@ -90,8 +103,11 @@ export const findings = (uri: unknown, path: string): ReadonlyArray<Issue> => {
 
 const defaultPorts: { readonly [scheme: string]: number } = { http: 80, https: 443 }
 
-/** Whether RFC 3986 and WHATWG find the same host and port: a browser follows the one, servers and apps the other. */
-const judgeReadings = (uri: string, read: Uri, scheme: string, path: string, errors: Array<Issue>): void => {
+/**
+ * Reports a URI in which RFC 3986 and WHATWG find different hosts or ports: a browser follows WHATWG, while servers and
+ * apps may follow RFC 3986.
+ */
+const checkReadings = (uri: string, read: Uri, scheme: string, path: string, errors: Array<Issue>): void => {
   const special = scheme === "https" || scheme === "http"
   if (special && (read.host ?? "") === "") {
     errors.push(error("DOC-11", path, `${quote(uri)} has no host. Write it as ${scheme}://host/path.`))
@@ -107,19 +123,16 @@ const judgeReadings = (uri: string, read: Uri, scheme: string, path: string, err
     errors.push(error(
       "DOC-11",
       path,
-      `Its host is ${quote(host)} by RFC 3986 and ${
-        quote(url.hostname)
-      } in a browser. Write it so that both are the same.`
+      `The host is ${quote(host)} by RFC 3986, but ${quote(url.hostname)} in a browser. ` +
+        "Write the URI so that both are the same."
     ))
   }
   if (portOf(url.port, scheme) !== portOf(read.port ?? "", scheme)) {
     errors.push(error(
       "DOC-11",
       path,
-      `Its port is ${quote(read.port ?? "")} by RFC 3986 and ${
-        quote(url.port)
-      } in a browser. Write it so that both are ` +
-        "the same."
+      `The port is ${quote(read.port ?? "")} by RFC 3986, but ${quote(url.port)} in a browser. ` +
+        "Write the URI so that both are the same."
     ))
   }
 }
@@ -127,27 +140,26 @@ const judgeReadings = (uri: string, read: Uri, scheme: string, path: string, err
 const portOf = (port: string, scheme: string): number | undefined => port === "" ? defaultPorts[scheme] : Number(port)
 
 const warnings = (uri: string, read: Uri, scheme: string, path: string): ReadonlyArray<Issue> => {
-  const found: Array<Issue> = []
+  const issues: Array<Issue> = []
   if (uri.includes("*")) {
-    found.push(warning("DOC-11", path, "Its \"*\" is no wildcard: redirect URIs are compared exactly."))
+    issues.push(warning("DOC-11", path, "The \"*\" is not a wildcard, because redirect URIs are compared exactly."))
   }
   if (scheme === "https" || scheme === "http") {
-    return found
+    return issues
   }
   if (read.authority === undefined && /^[0-9]{1,5}(?:\/|$)/.test(read.path)) {
-    found.push(warning(
+    issues.push(warning(
       "DOC-12",
       path,
-      `${
-        quote(scheme)
-      } is read as the scheme. If it is a host, begin with http:// for a loopback host, else with https://.`
+      `${quote(scheme)} is read as the scheme. If it is a host, begin the URI with https://, or with http:// for a ` +
+        "loopback host."
     ))
   } else if (!scheme.includes(".")) {
-    found.push(warning(
+    issues.push(warning(
       "DOC-12",
       path,
-      `Any app can claim the scheme ${quote(scheme)}. Use a domain name of yours in reverse, as com.example.app.`
+      `Any app can claim the scheme ${quote(scheme)}. Use your own domain name in reverse, such as com.example.app.`
     ))
   }
-  return found
+  return issues
 }

@@ -1,7 +1,8 @@
 import type { Issue } from "../../Issue.js"
 
 /**
- * Which text asks for each rule. The rules themselves are written in `docs/rules.md`; a test holds the two together.
+ * The rule ids, each with the specification that requires the rule. `docs/rules.md` describes the rules, and a test
+ * compares the two.
  */
 export const sources = {
   "URL-01": "CIMD 3",
@@ -47,7 +48,7 @@ export const sources = {
 
 export type RuleId = keyof typeof sources
 
-/** A finding that refuses the input. */
+/** Returns an issue that makes the input invalid. */
 export const error = (rule: RuleId, path: string, message: string): Issue => ({
   rule,
   severity: "error",
@@ -56,7 +57,7 @@ export const error = (rule: RuleId, path: string, message: string): Issue => ({
   source: sources[rule]
 })
 
-/** A finding that does not refuse the input. */
+/** Returns an issue that leaves the input valid. */
 export const warning = (rule: RuleId, path: string, message: string): Issue => ({
   rule,
   severity: "warning",

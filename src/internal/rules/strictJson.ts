@@ -1,6 +1,6 @@
 /**
- * JSON as RFC 8259 writes it and as every parser reads it alike: what parsers disagree on, or what a database cannot
- * hold, is a finding (DOC-01, DOC-02, DOC-03, DOC-15, DOC-17). One pass; nesting, and with it recursion, is bounded.
+ * A strict parser for JSON (RFC 8259). JSON that parsers read differently, or that a database cannot store, is an issue
+ * (DOC-01, DOC-02, DOC-03, DOC-15, DOC-17). The parser reads the text once, and bounds the nesting and so its recursion.
  */
 import type { Json, JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
@@ -8,9 +8,11 @@ import type { RuleId } from "./ruleCatalog.js"
 import { error, warning } from "./ruleCatalog.js"
 import { codePoint, pointerStep, quote } from "./text.js"
 
-/** The value, unless a fault of syntax hid it, and every finding in the order of the text. */
+/** A parsed text. */
 export interface Parsed {
+  /** The value, or `undefined` after a syntax error. */
   readonly value: Json | undefined
+  /** Every issue, in the order of the text. */
   readonly issues: ReadonlyArray<Issue>
 }
 
@@ -18,7 +20,7 @@ const maxDepth = 16
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** Reads bytes as strict JSON. Never throws. */
+/** Parses bytes as strict JSON. Never throws. */
 export const parse = (bytes: Uint8Array): Parsed => {
   let text: string
   try {
@@ -68,7 +70,7 @@ const escapes: { readonly [character: string]: string } = {
   t: "\t"
 }
 
-/** A value is `undefined` after a fault of syntax: nothing can be read any more, and everything returns. */
+/** Every method returns `undefined` after a syntax error, because the rest of the text cannot be read. */
 class Reader {
   readonly issues: Array<Issue> = []
   private readonly path: Array<string | number> = []
@@ -78,19 +80,21 @@ class Reader {
 
   document(): Json | undefined {
     if (this.text.charCodeAt(0) === Char.ByteOrderMark) {
-      this.issues.push(warning("DOC-01", "", "It begins with a byte-order mark. Save the document without one."))
+      this.issues.push(warning("DOC-01", "", "The document begins with a byte-order mark. Save it without one."))
       this.position = 1
     }
     this.whitespace()
     if (this.position === this.text.length) {
-      return this.syntax("The document is empty. It has to be a JSON object")
+      return this.syntaxError("The document is empty. It must be a JSON object")
     }
     const value = this.value()
     if (value === undefined) {
       return undefined
     }
     this.whitespace()
-    return this.position === this.text.length ? value : this.syntax("Something follows the end of the JSON value")
+    return this.position === this.text.length
+      ? value
+      : this.syntaxError("The document has text after the end of the JSON value")
   }
 
   private value(): Json | undefined {
@@ -109,7 +113,7 @@ class Reader {
       case 0x6e:
         return this.literal("null", null)
       default:
-        return code === Char.Minus || isDigit(code) ? this.number() : this.syntax("A JSON value was expected")
+        return code === Char.Minus || isDigit(code) ? this.number() : this.syntaxError("A JSON value was expected")
     }
   }
 
@@ -123,7 +127,7 @@ class Reader {
     }
     for (;;) {
       if (this.text.charCodeAt(this.position) !== Char.Quote) {
-        return this.syntax("A member name in double quotes was expected")
+        return this.syntaxError("A member name in double quotes was expected")
       }
       const start = this.position
       const name = this.string("A member name")
@@ -133,16 +137,16 @@ class Reader {
       this.path.push(name)
       this.whitespace()
       if (this.text.charCodeAt(this.position) !== Char.Colon) {
-        return this.syntax("A \":\" was expected after the member name")
+        return this.syntaxError("A \":\" was expected after the member name")
       }
       this.position++
       this.whitespace()
       const repeated = Object.hasOwn(members, name)
       if (repeated) {
-        this.fault("DOC-03", `The member ${quote(name)} is there twice. Keep one of the two`, start)
+        this.report("DOC-03", `The object has the member ${quote(name)} twice. Keep only one of them`, start)
       }
       if (name === "__proto__") {
-        this.fault("DOC-15", "A member may not be named \"__proto__\". Remove it", start)
+        this.report("DOC-15", "The object must not have a member named \"__proto__\". Remove it", start)
       }
       const value = this.value()
       if (value === undefined) {
@@ -158,7 +162,7 @@ class Reader {
         return this.leave(members)
       }
       if (code !== Char.Comma) {
-        return this.syntax("A \",\" or \"}\" was expected after the member")
+        return this.syntaxError("A \",\" or \"}\" was expected after the member")
       }
       this.position++
       this.whitespace()
@@ -187,7 +191,7 @@ class Reader {
         return this.leave(elements)
       }
       if (code !== Char.Comma) {
-        return this.syntax("A \",\" or \"]\" was expected after the element")
+        return this.syntaxError("A \",\" or \"]\" was expected after the element")
       }
       this.position++
       this.whitespace()
@@ -198,7 +202,7 @@ class Reader {
 
   private enter(): boolean {
     if (this.depth === maxDepth) {
-      this.fault("DOC-02", `The nesting is deeper than ${maxDepth} levels`, this.position)
+      this.report("DOC-02", `The document is nested deeper than ${maxDepth} levels. Use fewer levels`, this.position)
       return false
     }
     this.depth++
@@ -215,7 +219,7 @@ class Reader {
 
   private literal(word: string, value: Json): Json | undefined {
     if (!this.text.startsWith(word, this.position)) {
-      return this.syntax("A JSON value was expected")
+      return this.syntaxError("A JSON value was expected")
     }
     this.position += word.length
     return value
@@ -237,21 +241,21 @@ class Reader {
         return this.controlCharacter(subject, i, code)
       }
     }
-    return this.syntax(`${subject} has no closing quote`)
+    return this.syntaxError(`${subject} has no closing quote`)
   }
 
   private escapedString(subject: string, start: number, firstBackslash: number): string | undefined {
     const text = this.text
     let result = text.slice(start, firstBackslash)
-    let unfit = false
+    let unstorable = false
     let i = firstBackslash
     while (i < text.length) {
       const code = text.charCodeAt(i)
       if (code === Char.Quote) {
-        if (unfit) {
-          this.fault(
+        if (unstorable) {
+          this.report(
             "DOC-17",
-            `${subject} has U+0000 or half of a surrogate pair, which not every program can store. Remove it`,
+            `${subject} has U+0000 or a lone surrogate, which many databases cannot store. Remove it`,
             start - 1
           )
         }
@@ -275,7 +279,7 @@ class Reader {
       const unit = this.unit(i)
       if (unit === undefined) {
         this.position = i
-        return this.syntax("The escape after \"\\\" is not one that JSON knows")
+        return this.syntaxError("The escape after \"\\\" is not valid in JSON")
       }
       i += 6
       const low = unit >= 0xd800 && unit < 0xdc00 ? this.unit(i) : undefined
@@ -283,11 +287,11 @@ class Reader {
         result += String.fromCharCode(unit, low)
         i += 6
       } else {
-        unfit ||= unit === 0 || (unit >= 0xd800 && unit < 0xe000)
+        unstorable ||= unit === 0 || (unit >= 0xd800 && unit < 0xe000)
         result += String.fromCharCode(unit)
       }
     }
-    return this.syntax(`${subject} has no closing quote`)
+    return this.syntaxError(`${subject} has no closing quote`)
   }
 
   /** The code unit of a `\uXXXX` escape. */
@@ -298,7 +302,7 @@ class Reader {
 
   private controlCharacter(subject: string, position: number, code: number): undefined {
     this.position = position
-    return this.syntax(`${subject} has the character ${codePoint(code)}, which has to be escaped`)
+    return this.syntaxError(`${subject} has the character ${codePoint(code)}, which must be escaped`)
   }
 
   private number(): number | undefined {
@@ -311,14 +315,14 @@ class Reader {
     const integer = i
     i = digits(text, i)
     if (i === integer || (i > integer + 1 && text.charCodeAt(integer) === Char.Zero)) {
-      return this.syntax("A number was expected, without a leading zero or plus sign")
+      return this.syntaxError("A number was expected, without a leading zero or plus sign")
     }
     const isInteger = text.charCodeAt(i) !== Char.Dot && (text.charCodeAt(i) | 0x20) !== Char.LowerE
     if (text.charCodeAt(i) === Char.Dot) {
       const fraction = i + 1
       i = digits(text, fraction)
       if (i === fraction) {
-        return this.syntax("A number has no digit after its point")
+        return this.syntaxError("A number has no digit after its decimal point")
       }
     }
     if ((text.charCodeAt(i) | 0x20) === Char.LowerE) {
@@ -330,15 +334,15 @@ class Reader {
       const exponent = i
       i = digits(text, exponent)
       if (i === exponent) {
-        return this.syntax("A number has no digit in its exponent")
+        return this.syntaxError("A number has no digit in its exponent")
       }
     }
     const value = Number(text.slice(start, i))
     if (!Number.isFinite(value) || (isInteger && !Number.isSafeInteger(value))) {
-      this.fault("DOC-02", "A number is too large: programs read it differently. Write it as a string", start)
+      this.report("DOC-02", "A number is too large, so programs read it differently. Write it as a string", start)
     }
     this.position = i
-    // Not every store keeps the sign of zero.
+    // Some databases do not keep the sign of zero.
     return value === 0 ? 0 : value
   }
 
@@ -353,15 +357,15 @@ class Reader {
     }
   }
 
-  /** A fault after which reading goes on. */
-  private fault(rule: RuleId, message: string, position: number): void {
+  /** Reports an issue after which the reader continues. */
+  private report(rule: RuleId, message: string, position: number): void {
     this.issues.push(error(rule, this.path.map(pointerStep).join(""), `${message} (${this.place(position)}).`))
   }
 
-  /** A fault after which nothing can be read any more. */
-  private syntax(message: string): undefined {
-    const found = this.text.codePointAt(this.position)
-    const what = found === undefined ? "the document ends there" : `found ${quote(String.fromCodePoint(found))}`
+  /** Reports an issue after which the rest of the text cannot be read. */
+  private syntaxError(message: string): undefined {
+    const next = this.text.codePointAt(this.position)
+    const what = next === undefined ? "the document ends there" : `found ${quote(String.fromCodePoint(next))}`
     this.issues.push(error(
       "DOC-02",
       this.path.map(pointerStep).join(""),
@@ -374,7 +378,7 @@ class Reader {
     const before = this.text.slice(0, this.position).trimEnd()
     const here = this.text[this.position]
     if (before === "" && here === "<") {
-      return ". It looks like HTML: the address of the document has to answer with JSON"
+      return ". It looks like HTML, but the URL must return JSON"
     }
     if (before.endsWith(",") && (here === "}" || here === "]")) {
       return ". Remove the comma before it"
@@ -388,7 +392,7 @@ class Reader {
   private line = 1
   private lineStart = 0
 
-  /** Findings come in the order of the text, so the lines are counted once. */
+  /** The issues are reported in the order of the text, so the lines are counted only once. */
   private place(position: number): string {
     for (;;) {
       const lineFeed = this.text.indexOf("\n", this.lineStart)

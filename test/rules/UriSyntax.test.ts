@@ -1,7 +1,7 @@
 import * as fc from "effect/FastCheck"
 import { describe, expect, it } from "vitest"
 import { printable, quote, quoteAll } from "../../src/internal/rules/text.js"
-import { isLoopbackHost, isPlainHttps, parse } from "../../src/internal/rules/uri.js"
+import { isLoopbackHost, isPlainHttps, parse } from "../../src/internal/rules/uriSyntax.js"
 
 describe("internal/uri", () => {
   it("DOC-11: the components of RFC 3986 are told apart", () => {

@@ -1,10 +1,11 @@
 /**
- * A URI as RFC 3986 reads it, to be compared with how WHATWG's `URL` reads the same string. Every regular expression
- * here looks at each character once: a stranger chose the input.
+ * The URI syntax of RFC 3986: components, authority, dot segments, percent-encoding, loopback hosts. The redirect URI
+ * rules compare this reading with that of WHATWG's `URL`. Every regular expression here reads each character once,
+ * because the input is untrusted.
  */
 import * as net from "node:net"
 
-/** The components of a URI. A component that is absent is `undefined`; one that is present and empty is `""`. */
+/** The components of a URI. An absent component is `undefined`; one that is present but empty is `""`. */
 export interface Uri {
   readonly scheme: string
   readonly authority: string | undefined
@@ -29,11 +30,11 @@ const isHost = (host: string): boolean => {
     return registeredName.test(host)
   }
   const literal = host.slice(1, -1)
-  // `net.isIPv6` takes zone ids, which RFC 3986 does not know.
+  // `net.isIPv6` accepts zone ids, which RFC 3986 does not define.
   return host.endsWith("]") && (futureAddress.test(literal) || (net.isIPv6(literal) && !literal.includes("%")))
 }
 
-/** The components of an absolute URI, or `undefined` if RFC 3986 does not generate the string. */
+/** Returns the components of an absolute URI, or `undefined` if the string does not match the grammar of RFC 3986. */
 export const parse = (text: string): Uri | undefined => {
   const match = components.exec(text)
   if (match === null) {
@@ -61,14 +62,14 @@ export const parse = (text: string): Uri | undefined => {
   return { scheme, authority, userinfo, host, port, path, query, fragment }
 }
 
-/** An authority at its separators, with no regard to which characters stand between them. */
+/** Splits an authority at its separators. Does not check the characters between them. */
 export const splitAuthority = (
   authority: string
 ): { readonly userinfo: string | undefined; readonly host: string; readonly port: string | undefined } => {
   const at = authority.lastIndexOf("@")
   const userinfo = at < 0 ? undefined : authority.slice(0, at)
   const hostAndPort = authority.slice(at + 1)
-  // The colons within an address literal are its own, also when its closing bracket is missing.
+  // A colon within an address literal does not start a port, even if the closing bracket is missing.
   const bracket = hostAndPort.startsWith("[") ? hostAndPort.indexOf("]") : 0
   const colon = bracket < 0 ? -1 : hostAndPort.indexOf(":", bracket)
   return colon < 0
@@ -76,19 +77,30 @@ export const splitAuthority = (
     : { userinfo, host: hostAndPort.slice(0, colon), port: hostAndPort.slice(colon + 1) }
 }
 
-/** How WHATWG reads the string, if it reads it at all. */
+/** Returns the string as WHATWG's `URL` reads it, or `undefined` if `URL` refuses it. */
 export const whatwg = (text: string): URL | undefined => URL.canParse(text) ? new URL(text) : undefined
 
 const plain = /^https:\/\/(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?:\/[A-Za-z0-9\-._~!$&'()+,;=:@/]*)?$/
 
+/** Whether a path has a `.` or `..` segment, also percent-encoded and between backslashes (RFC 3986, section 6.2.2.2). */
+export const hasDotSegment = (path: string): boolean =>
+  path.split(/[/\\]/).some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment))
+
+/** Returns the first "%" without two hexadecimal digits after it, and what stands there (RFC 3986, section 2.1). */
+export const malformedPercentEncoding = (text: string): string | undefined => {
+  const match = /%(?![0-9A-Fa-f]{2})/.exec(text)
+  return match === null ? undefined : text.slice(match.index, match.index + 3)
+}
+
 /**
- * Whether the string is an https URL so plain that the two ways of reading cannot differ: a lower-case host name whose
- * last label starts with a letter, no port, no query, no percent-encoding. Most are; the others take the long way.
+ * Whether the string is an https URL so plain that RFC 3986 and WHATWG cannot read it differently: a lower-case host
+ * name whose last label starts with a letter, no port, no query, no percent-encoding. Most URLs are plain, so most
+ * skip the full check.
  */
 export const isPlainHttps = (text: string): boolean => plain.test(text) && !text.includes("xn--")
 
 const loopbackAddress = /^127(?:\.(?:0|[1-9][0-9]{0,2})){3}$/
 
-/** Whether a host, as it stands in a URI, is `localhost` or a loopback literal in its shortest spelling. */
+/** Whether a host, as written in a URI, is `localhost` or a loopback address in its shortest spelling. */
 export const isLoopbackHost = (host: string): boolean =>
   host === "localhost" || host === "[::1]" || (loopbackAddress.test(host) && net.isIPv4(host))

@@ -6,11 +6,11 @@ import * as HostPolicy from "../HostPolicy.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Resolver from "../Resolver.js"
 import * as Validator from "../Validator.js"
-import type { Answer } from "./answer.js"
-import { WrongCall } from "./answer.js"
 import * as Database from "./database.js"
-import * as Failure from "./failure.js"
+import * as ErrorResult from "./errorResult.js"
 import * as Issues from "./issues.js"
+import type { Result } from "./output.js"
+import { UsageError } from "./output.js"
 
 const sources = {
   memory: "the memory of this process",
@@ -18,7 +18,7 @@ const sources = {
   postgres: "the cache in Postgres"
 } as const
 
-const toAnswer = ({ document, source, stale }: Resolver.Resolution, millis: number): Answer => ({
+const toResult = ({ document, source, stale }: Resolver.Resolution, millis: number): Result => ({
   json: {
     ok: true,
     clientId: document.clientId,
@@ -33,39 +33,39 @@ const toAnswer = ({ document, source, stale }: Resolver.Resolution, millis: numb
     ...Issues.toLines(document.warnings),
     ...Object.entries(document.json).map(([member, value]) => `  ${member}: ${JSON.stringify(value)}`),
     `accepted: ${document.clientId}`,
-    `answered by ${sources[source]} in ${millis} ms${stale ? ", past its lifetime" : ""}`
+    `source: ${sources[source]}, in ${millis} ms${stale ? ", after its lifetime" : ""}`
   ]
 })
 
 const hostPolicy = (allowLoopback: boolean) =>
   allowLoopback
-    // The command is no authorization server; the issuer says that it runs on this machine for its developer.
+    // The command has no issuer of its own. This one states that it runs on the developer's machine.
     ? Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost" } }))
     : HostPolicy.layerPublic
 
-/** What a call asks for. */
-export interface Question {
+/** The client to resolve, and how. */
+interface Request {
   readonly clientId: string
   readonly allowLoopback: boolean
-  /** Certificate authorities in PEM form. */
+  /** Certificate authorities in PEM format. */
   readonly ca: string | undefined
   readonly database: Database.Choice
 }
 
-/** Resolves a client once, over the cache of the database that was chosen. */
-export const answer = ({ allowLoopback, ca, clientId, database }: Question): Effect.Effect<Answer, WrongCall> =>
+/** Resolves a client once, with the cache in the chosen database. */
+export const resolveClient = ({ allowLoopback, ca, clientId, database }: Request): Effect.Effect<Result, UsageError> =>
   Effect.gen(function*() {
     const resolver = yield* Resolver.Resolver
     const start = yield* Clock.currentTimeMillis
     const resolution = yield* resolver.resolve(clientId)
-    return toAnswer(resolution, (yield* Clock.currentTimeMillis) - start)
+    return toResult(resolution, (yield* Clock.currentTimeMillis) - start)
   }).pipe(
     Effect.provide(
       Resolver.layer().pipe(
         Layer.provide(Layer.mergeAll(
           Layer.mapError(
             Fetcher.layer({ ca }),
-            ({ message }) => new WrongCall({ message: `--ca: ${message}` })
+            ({ message }) => new UsageError({ message: `--ca: ${message}` })
           ),
           Validator.layer(),
           Layer.provide(PostgresCache.layer(Database.tableNames(database)), Database.layer(database))
@@ -73,5 +73,5 @@ export const answer = ({ allowLoopback, ca, clientId, database }: Question): Eff
         Layer.provide(hostPolicy(allowLoopback))
       )
     ),
-    Failure.orAnswer
+    ErrorResult.orResult
   )
