@@ -1,8 +1,8 @@
 /**
- * What the guards of a fetch cost: a guarded fetch beside a bare undici request, to the same origin on loopback.
+ * The cost of the checks of a fetch: a guarded fetch beside a bare undici request, to the same origin on loopback.
  *
- * Both make a new connection each time, with a full TLS handshake and the same secure settings, which are made once for
- * each. They take turns, so that a busy machine slows both.
+ * Both open a new connection each time, with a full TLS handshake and the same secure context settings, which are made
+ * once for each. They alternate, so that a busy machine slows both.
  */
 import { Fetcher, HostPolicy } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
@@ -15,7 +15,7 @@ import { clientId } from "../test/support/clientId.js"
 import type { Row } from "./row.js"
 import { atMost, median, print } from "./row.js"
 
-// A server is up for long: what is measured is its code after the compiler has seen it.
+// A server runs for a long time, so the code is measured after the compiler has optimized it.
 const warmup = 1000
 const rounds = 500
 const limit = 1.3
@@ -46,7 +46,7 @@ const milliseconds = async (work: () => Promise<unknown>): Promise<number> => {
   return Number(process.hrtime.bigint() - start) / 1e6
 }
 
-/** Until nothing of the connection before is left to be done: its end must not be charged to the next one. */
+/** Waits until the previous connection is closed, because its end must not count for the next one. */
 const settled = async (origin: Origin.Origin["Type"]): Promise<void> => {
   do {
     await new Promise((resolve) => setTimeout(resolve, 1))
@@ -85,7 +85,7 @@ const World = FetcherTest.layer({ rateLimit: { limit: 1_000_000, window: 1 } }).
   Layer.provide(HostPolicy.layerPublic)
 )
 
-/** The ratio of the medians. */
+/** Measures the ratio of the medians. */
 export const fetch = async (): Promise<ReadonlyArray<Row>> => {
   const { ours, theirs } = await Effect.runPromise(Effect.provide(measure, World))
   return [atMost(

@@ -1,10 +1,10 @@
 /**
- * Ten thousand fetches to a thousand hosts, half of them hanging, and what is left of them: sockets, timers, listeners,
- * heap.
+ * Runs ten thousand fetches to a thousand hosts, half of which hang, and counts what they leave behind: sockets,
+ * timers, listeners, heap.
  *
- * Those that are answered have an hour, so that a timer that was not cleared would still be there when they are counted.
- * The heap is compared with what it was after the first half, so that code and tables that are made once do not count.
- * The origin, which remembers every request, has a process of its own. Takes three to four minutes; run it with
+ * Fetches with a response have a timeout of an hour, so that a timer that was not cleared is still there when they are
+ * counted. The heap is compared with that after the first half, so that code and tables that are made once do not
+ * count. The origin records every request, so it has a process of its own. The run takes three to four minutes: use
  * `npm run bench:leaks`.
  */
 import { Dialer, Fetcher, HostPolicy } from "effect-cimd"
@@ -19,33 +19,33 @@ import { clientId } from "../test/support/clientId.js"
 const fetches = 10_000
 const hosts = 1000
 
-/** A timer, a socket or a listener that is left has several hundred; less than this comes and goes. */
+/** A leaked timer, socket or listener has several hundred bytes; less than this is noise. */
 const maxBytes = 100
 
 type Place = { readonly port: number; readonly ca: string }
 
-/** What the process of the origin says: first where it is, then how many connections are open whenever it is asked. */
-type Told = Place | { readonly open: number }
+/** What the process of the origin sends: first its place, then the number of open connections for each request. */
+type Message = Place | { readonly open: number }
 
 const origin = Effect.gen(function*() {
   const origin = yield* Origin.Origin
   yield* origin.serve("/hang", { raw: "", end: "hang" })
   yield* origin.serve("/answer", { body: "{}" })
-  process.send?.({ port: origin.port, ca: origin.ca } satisfies Told)
+  process.send?.({ port: origin.port, ca: origin.ca } satisfies Message)
   process.on("message", () => {
-    process.send?.({ open: Effect.runSync(origin.connections).open } satisfies Told)
+    process.send?.({ open: Effect.runSync(origin.connections).open } satisfies Message)
   })
   return yield* Effect.never
 })
 
-const told = (child: ChildProcess) =>
-  Effect.async<Told>((resume) => {
-    child.once("message", (message: Told) => resume(Effect.succeed(message)))
+const nextMessage = (child: ChildProcess) =>
+  Effect.async<Message>((resume) => {
+    child.once("message", (message: Message) => resume(Effect.succeed(message)))
   })
 
 const listenersOfProcess = () => process.eventNames().reduce((count, event) => count + process.listenerCount(event), 0)
 
-/** What there is, at once or after all that is to be collected was. */
+/** Counts the resources of this process and the open connections of the origin. */
 const count = (child: ChildProcess) =>
   Effect.gen(function*() {
     const resources = process.getActiveResourcesInfo()
@@ -56,7 +56,7 @@ const count = (child: ChildProcess) =>
       timers: of("Timeout"),
       listeners: listenersOfProcess(),
       heap: process.memoryUsage().heapUsed,
-      ...(yield* told(child))
+      ...(yield* nextMessage(child))
     }
   })
 
@@ -99,8 +99,8 @@ const main = Effect.gen(function*() {
     Effect.sync(() => fork(fileURLToPath(import.meta.url), ["origin"])),
     (child) => Effect.sync(() => child.kill())
   )
-  const place = yield* told(child)
-  if (!("port" in place)) return yield* Effect.dieMessage("The origin did not say where it is")
+  const place = yield* nextMessage(child)
+  if (!("port" in place)) return yield* Effect.dieMessage("The origin did not send its port")
   const answer = (size: number) => fetchAll(place, "answer", { timeout: "1 hour" }, size)
   const hang = (size: number) => fetchAll(place, "hang", { timeout: "2 seconds" }, size)
 

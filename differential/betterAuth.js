@@ -5,11 +5,11 @@ const decoder = new TextDecoder()
 
 export const name = "@better-auth/cimd"
 
-/** Why it refuses the client id or the document; `undefined` if it accepts both. */
-export const fault = (clientId, body) => {
-  const clientIdFault = validateClientIdUrl(clientId)
-  if (clientIdFault !== null) {
-    return clientIdFault
+/** Returns why it refuses the client id or the document; `undefined` if it accepts both. */
+export const issueOf = (clientId, body) => {
+  const clientIdIssue = validateClientIdUrl(clientId)
+  if (clientIdIssue !== null) {
+    return clientIdIssue
   }
   let raw
   try {
@@ -17,9 +17,9 @@ export const fault = (clientId, body) => {
   } catch {
     return "not JSON"
   }
-  // Same-origin rules are a policy that this library has as a profile.
+  // Same-origin rules are a profile in this library.
   const result = validateCimdMetadata(clientId, raw, { originBoundFields: [] })
   return result.valid ? undefined : result.error
 }
 
-export const judge = (clientId, body) => fault(clientId, body) === undefined
+export const judge = (clientId, body) => issueOf(clientId, body) === undefined

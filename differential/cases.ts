@@ -18,7 +18,7 @@ const published: ReadonlyArray<{ readonly name: string; readonly url: string; re
   readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
 
-// The least that each of the servers can accept.
+// The smallest document that each of the servers accepts.
 const minimal = (clientId: string): Members => ({
   client_id: clientId,
   redirect_uris: ["https://app.example.com/cb"],
@@ -153,7 +153,7 @@ const methods = [
 const wrong = [null, 5, true, {}, [], [5], "", "x"]
 const addresses = [...uris, "http://app.example.com/"]
 
-// Values worth trying, by member: right ones, wrong ones, and those that servers disagree on.
+// Values to test, by member: valid ones, invalid ones, and those on which servers disagree.
 const values: { readonly [name: string]: ReadonlyArray<unknown> } = {
   client_id: ["https://evil.example/c", ...wrong],
   client_name: ["App", "a\nb", "a\u202eb", "a".repeat(300), " ", ...wrong],
@@ -234,7 +234,7 @@ const generated: ReadonlyArray<Case> = fc
     return { name: "generated", clientId, body: encode(Object.assign({}, base(clientId), ...members)) }
   })
 
-// Each value alone, so that none is left to chance.
+// Each value alone, so that every value is tested whatever the generator picks.
 const single: ReadonlyArray<Case> = Object.entries(values).flatMap(([name, values]) =>
   values.flatMap((value, index) =>
     ["web", "native"].map((application_type) => {
@@ -244,7 +244,7 @@ const single: ReadonlyArray<Case> = Object.entries(values).flatMap(([name, value
   )
 )
 
-// Faults of the text itself.
+// Malformed and unusual texts.
 const texts: ReadonlyArray<Case> = [
   (text: string) => text,
   (text: string) => `\ufeff${text}`,

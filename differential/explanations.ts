@@ -1,16 +1,17 @@
-/** Why this library and another server disagree. */
+/** Explains why this library and another server disagree. */
 
-/** The other server accepts what breaks this rule. */
+/** The other server accepts input that breaks this rule. */
 interface WeRefuse {
   readonly peer: string
   readonly weRefuse: string
-  /** Which findings of the rule, if not all. */
+  /** Limits the entry to issues of the rule with a matching path. */
   readonly path?: RegExp
+  /** Limits the entry to issues of the rule with a matching message. */
   readonly message?: RegExp
   readonly why: string
 }
 
-/** The other server refuses, with this description, what this library accepts. */
+/** The other server refuses, with a matching error, input that this library accepts. */
 interface TheyRefuse {
   readonly peer: string
   readonly theyRefuse: RegExp
@@ -19,39 +20,39 @@ interface TheyRefuse {
 
 export type Explanation = WeRefuse | TheyRefuse
 
-// What both servers let through, for the same reason.
+// Entries for input that both servers accept, for the same reason.
 const both = (explanation: Omit<WeRefuse, "peer">): ReadonlyArray<Explanation> =>
   ["oidc-provider", "@better-auth/cimd"].map((peer) => ({ peer, ...explanation }))
 
-const json = "it reads with JSON.parse, which takes the last of repeated members, rounds numbers, and knows no bounds"
-const reading = "it reads the URI with the URL standard alone, which repairs what it is given"
-const unread = "it does not look at this member"
+const json = "it uses JSON.parse, which keeps the last of repeated members, rounds numbers, and has no limits"
+const reading = "it reads the URI only by the URL standard, which repairs malformed input"
+const unread = "it does not read this member"
 
 export const explanations: ReadonlyArray<Explanation> = [
   // Client identifiers
-  ...both({ weRefuse: "URL-01", message: /lower case/, why: "it compares schemes without regard to case" }),
+  ...both({ weRefuse: "URL-01", message: /lower case/, why: "it compares schemes case-insensitively" }),
   ...both({ weRefuse: "URL-06", why: "it leaves ports to the URL parser, which drops an empty one and leading zeros" }),
   ...both({
     weRefuse: "URL-08",
-    why: "it fetches the URL as the URL parser rewrites it, which is not the string that names the client"
+    why: "it fetches the URL as the URL parser rewrites it, which differs from the client id"
   }),
-  ...both({ weRefuse: "URL-09", why: "it bounds no length" }),
+  ...both({ weRefuse: "URL-09", why: "it has no maximum length" }),
   ...both({
     weRefuse: "URL-10",
     message: /has no dot|is an address|ends with a dot|The host label/,
-    why: "it leaves the host to the network"
+    why: "it does not check the host before it connects"
   }),
-  ...both({ weRefuse: "URL-11", why: "the URL parser lets a bare percent sign be" }),
+  ...both({ weRefuse: "URL-11", why: "the URL parser accepts a bare percent sign" }),
   {
     peer: "oidc-provider",
     weRefuse: "URL-02",
-    why: "it takes a missing path for /, though the draft asks for a path component"
+    why: "it reads a missing path as /, although the draft requires a path component"
   },
   {
     peer: "oidc-provider",
     weRefuse: "URL-10",
     message: /loopback|localhost/,
-    why: "it refuses loopback when it connects, not by the name"
+    why: "it refuses loopback when it connects, not by the host name"
   },
   {
     peer: "@better-auth/cimd",
@@ -64,7 +65,7 @@ export const explanations: ReadonlyArray<Explanation> = [
   ...both({ weRefuse: "DOC-02", why: json }),
   ...both({ weRefuse: "DOC-03", why: json }),
   ...both({ weRefuse: "DOC-15", why: json }),
-  ...both({ weRefuse: "DOC-17", why: "it does not ask whether its database can hold the text" }),
+  ...both({ weRefuse: "DOC-17", why: "it does not check whether a database can store the text" }),
   {
     peer: "oidc-provider",
     theyRefuse: /^client_id metadata document fetch failed$/,
@@ -76,40 +77,40 @@ export const explanations: ReadonlyArray<Explanation> = [
   ...both({
     weRefuse: "DOC-12",
     path: /redirect_uris/,
-    message: /Its scheme is http/,
-    why: "it allows http on any host, for post-logout redirects at least"
+    message: /^The scheme is http,/,
+    why: "it allows http on any host, at least for post-logout redirects"
   }),
   ...both({
     weRefuse: "DOC-12",
     path: /redirect_uris/,
     message: /never allowed/,
-    why: "its list of dangerous schemes is shorter, and not applied to each list of URIs"
+    why: "its list of forbidden schemes is shorter, and does not apply to every list of URIs"
   }),
   {
     peer: "oidc-provider",
     theyRefuse: /redirect_uris (?:for (?:web|native) clients|must only contain web uris)/,
-    why: "it decides by application_type, web by default; this library decides from the URI (RED-02)"
+    why: "it decides by application_type, web by default, but this library decides by the URI (RED-02)"
   },
   {
     peer: "@better-auth/cimd",
     theyRefuse: /^redirect_uris must be a non-empty array of absolute HTTP\(S\) or private-use URIs$/,
-    why: "it wants private-use schemes with a dot and without an authority; clients publish both (DOC-12)"
+    why: "it requires a dot and no authority in private-use URIs, but clients publish both (DOC-12)"
   },
 
-  // Addresses
+  // URI members
   ...both({ weRefuse: "DOC-13", message: /has the character|that a browser can open/, why: reading }),
   ...both({
     weRefuse: "DOC-13",
     path: /^\/logo_uri$/,
     message: /userinfo|fragment/,
-    why: "it allows both in a logo's address"
+    why: "it allows both in the URL of a logo"
   }),
   {
     peer: "oidc-provider",
     weRefuse: "DOC-13",
     path: /^\/(?:jwks_uri|backchannel_logout_uri)$/,
     message: /userinfo|fragment/,
-    why: "it allows both in addresses that it fetches"
+    why: "it allows both in URLs that it fetches"
   },
   {
     peer: "@better-auth/cimd",
@@ -129,14 +130,14 @@ export const explanations: ReadonlyArray<Explanation> = [
   {
     peer: "oidc-provider",
     theyRefuse: /^client_id metadata document (?:client|policy|tos)_uri must be an https: URL$/,
-    why: "it refuses http for addresses that are only shown; this library warns"
+    why: "it refuses http in URLs that are only shown, but this library warns"
   },
   {
     peer: "@better-auth/cimd",
     theyRefuse:
       /^(?:client|logo|policy|tos)_uri must not (?:contain credentials|point to a private or reserved address)$/,
     why:
-      "it refuses these in addresses that are only shown; this library warns of userinfo and leaves hosts to who fetches"
+      "it refuses these in URLs that are only shown; this library warns of userinfo, and checks hosts when it fetches"
   },
   {
     peer: "@better-auth/cimd",
@@ -145,8 +146,8 @@ export const explanations: ReadonlyArray<Explanation> = [
   },
 
   // Types
-  ...both({ weRefuse: "DOC-14", path: /^\/client_name#ja$/, why: "it does not know members in other languages" }),
-  ...both({ weRefuse: "DOC-14", path: /^\/jwks\/keys\//, why: "it does not measure coordinates" }),
+  ...both({ weRefuse: "DOC-14", path: /^\/client_name#ja$/, why: "it does not support members in other languages" }),
+  ...both({ weRefuse: "DOC-14", path: /^\/jwks\/keys\//, why: "it does not check the size of coordinates" }),
   ...both({ weRefuse: "DOC-14", path: /^\/software_statement$/, why: unread }),
   { peer: "oidc-provider", weRefuse: "DOC-14", path: /^\/software_(?:id|version)$/, why: unread },
   {
@@ -161,44 +162,44 @@ export const explanations: ReadonlyArray<Explanation> = [
     path: /^\/token_endpoint_auth_(?:methods_supported|signing_alg)/,
     why: unread
   },
-  ...both({ weRefuse: "DOC-18", why: "it shows the name as it is" }),
+  ...both({ weRefuse: "DOC-18", why: "it does not check the name" }),
   ...both({ weRefuse: "DOC-23", why: unread }),
 
   // Client authentication
-  { peer: "@better-auth/cimd", weRefuse: "DOC-06", why: "it does not know token_endpoint_auth_methods_supported" },
-  { peer: "@better-auth/cimd", weRefuse: "DOC-21", why: "it does not know token_endpoint_auth_methods_supported" },
+  { peer: "@better-auth/cimd", weRefuse: "DOC-06", why: "it does not support token_endpoint_auth_methods_supported" },
+  { peer: "@better-auth/cimd", weRefuse: "DOC-21", why: "it does not support token_endpoint_auth_methods_supported" },
   {
     peer: "@better-auth/cimd",
     weRefuse: "DOC-09",
-    why: "it asks for keys by token_endpoint_auth_method alone, and lets two sets of keys be"
+    why: "it requires keys only by token_endpoint_auth_method, and accepts jwks beside jwks_uri"
   },
   {
     peer: "oidc-provider",
     weRefuse: "DOC-09",
-    why: "it picks a method that it supports first, and asks for keys by that one alone"
+    why: "it selects a method that it supports first, and requires keys only by that method"
   },
   {
     peer: "oidc-provider",
     theyRefuse: /^client_secret is mandatory property$/,
-    why: "it falls back to client_secret_basic, as RFC 7591 says for other clients; the default here is none (DOC-07)"
+    why: "it defaults to client_secret_basic, as RFC 7591 does for other clients, but the default here is none (DOC-07)"
   },
   {
     peer: "oidc-provider",
     theyRefuse: /^tls_client_auth requires one of/,
-    why: "it checks what RFC 8705 asks of clients with certificates; here the host does, who supports the method"
+    why: "it checks what RFC 8705 requires of clients with certificates, but here the server that supports it does"
   },
   {
     peer: "oidc-provider",
     theyRefuse: /^token_endpoint_auth_signing_alg must/,
-    why: "algorithms are the server's choice; here unknown values are kept"
+    why: "it refuses algorithms that it does not support, but here unknown values are kept"
   },
   {
     peer: "@better-auth/cimd",
     theyRefuse: /^token_endpoint_auth_method/,
-    why: "it refuses methods it does not support; here that is another error (DOC-22), after the profile's choice"
+    why: "it refuses methods that it does not support, but here that is another error, by the profile (DOC-22)"
   },
 
-  // What a server supports is no fault of a document (DOC-16)
+  // A value that a server does not support is not an issue of the document (DOC-16)
   {
     peer: "oidc-provider",
     theyRefuse: /^(?:scope|subject_type|application_type) must/,
@@ -217,12 +218,12 @@ export const explanations: ReadonlyArray<Explanation> = [
   {
     peer: "oidc-provider",
     theyRefuse: /^(?:sector_identifier_uri|jwks_uri) is mandatory property$/,
-    why: "pairwise subjects and their needs are the server's"
+    why: "it checks the requirements of pairwise subjects, which are left to the server here"
   },
   {
     peer: "oidc-provider",
     theyRefuse: /^(?:client_name must be a non-empty string|contacts can only contain email)/,
-    why: "no text asks for it; the mcp profile refuses an empty name"
+    why: "no specification requires it; the mcp profile refuses an empty name"
   },
   {
     peer: "@better-auth/cimd",
@@ -232,11 +233,11 @@ export const explanations: ReadonlyArray<Explanation> = [
   {
     peer: "@better-auth/cimd",
     theyRefuse: /^(?:contacts|grant_types|jwks\.keys|post_logout_redirect_uris): Too small|^client_name: .* empty/,
-    why: "no text asks for it; the mcp profile refuses an empty name"
+    why: "no specification requires it; the mcp profile refuses an empty name"
   },
   {
     peer: "@better-auth/cimd",
     theyRefuse: /^jwks must contain only structurally valid public keys$/,
-    why: "it refuses key types and curves that it does not know; here they are kept for who does"
+    why: "it refuses unknown key types and curves, but here they are kept for servers that know them"
   }
 ]

@@ -1,9 +1,9 @@
 /**
- * This library's judgement beside that of other authorization servers, over client identifiers and documents, published
- * and generated. Every disagreement has to be explained by an entry of `explanations.ts`, and every entry has to explain
- * one: a new disagreement or a stale entry ends with exit code 1.
+ * Compares this library's validation with that of other authorization servers, for published and generated client
+ * identifiers and documents. An entry of `explanations.ts` must explain every disagreement, and every entry must explain
+ * at least one. A new disagreement or a stale entry exits with code 1.
  *
- * The other servers are installed in this folder alone: run `npm ci` in it first.
+ * The other servers are installed only in this folder: run `npm ci` in it first.
  */
 import { ClientId, Issue, Validator } from "effect-cimd"
 import * as Cause from "effect/Cause"
@@ -16,8 +16,8 @@ import { explanations } from "./explanations.js"
 
 interface Peer {
   readonly name: string
-  /** Why it refuses; `undefined` if it accepts. */
-  readonly fault: (clientId: string, body: Uint8Array) => string | undefined | Promise<string | undefined>
+  /** Returns why the peer refuses the input; `undefined` if it accepts it. */
+  readonly issueOf: (clientId: string, body: Uint8Array) => string | undefined | Promise<string | undefined>
 }
 
 const peers: ReadonlyArray<Peer> = await Promise.all(
@@ -26,8 +26,8 @@ const peers: ReadonlyArray<Peer> = await Promise.all(
 
 const validator = Validator.make()
 
-/** Every error this library has with a case. */
-const judge = ({ body, clientId }: Case): ReadonlyArray<Issue.Issue> => {
+/** Returns every error that this library finds in a case. */
+const errorsOf = ({ body, clientId }: Case): ReadonlyArray<Issue.Issue> => {
   if (!ClientId.is(clientId)) {
     return ClientId.issues(clientId).filter(Issue.isError)
   }
@@ -39,7 +39,7 @@ const judge = ({ body, clientId }: Case): ReadonlyArray<Issue.Issue> => {
   if (error._tag === "Some" && error.value instanceof Validator.InvalidDocument) {
     return error.value.issues.filter(Issue.isError)
   }
-  // Valid, with no method that could be used: as good as refused.
+  // The document is valid but no authentication method is usable, which counts as refused.
   return [{ rule: "DOC-22", severity: "error", path: "", message: Cause.pretty(exit.cause), source: "" }]
 }
 
@@ -52,17 +52,19 @@ const hit = (candidates: ReadonlyArray<Explanation>): boolean => {
   return candidates.length > 0
 }
 
-/** What of a disagreement nothing explains. */
+/** Returns the parts of a disagreement that no entry explains. */
 const unexplained = (
   peer: Peer,
   errors: ReadonlyArray<Issue.Issue>,
-  fault: string | undefined
+  peerIssue: string | undefined
 ): ReadonlyArray<string> => {
   const own = explanations.filter((explanation) => explanation.peer === peer.name)
   if (errors.length === 0) {
-    return hit(own.filter((entry) => "theyRefuse" in entry && entry.theyRefuse.test(fault ?? ""))) ? [] : [`${fault}`]
+    return hit(own.filter((entry) => "theyRefuse" in entry && entry.theyRefuse.test(peerIssue ?? "")))
+      ? []
+      : [`${peerIssue}`]
   }
-  // It accepts what breaks all of these rules, so each of them has to be one that it does not keep.
+  // The peer accepts input that breaks all of these rules, so it must not enforce any of them.
   return errors
     .filter((issue) =>
       !hit(own.filter((entry) =>
@@ -81,14 +83,14 @@ for (const peer of peers) {
   let agreed = 0
   let disagreed = 0
   for (const one of cases) {
-    const errors = judge(one)
-    const fault = await peer.fault(one.clientId, one.body)
-    if ((errors.length === 0) === (fault === undefined)) {
+    const errors = errorsOf(one)
+    const peerIssue = await peer.issueOf(one.clientId, one.body)
+    if ((errors.length === 0) === (peerIssue === undefined)) {
       agreed++
       continue
     }
     disagreed++
-    const reasons = unexplained(peer, errors, fault)
+    const reasons = unexplained(peer, errors, peerIssue)
     if (reasons.length > 0 && ++failures <= 40) {
       console.log(
         `${peer.name} ${errors.length === 0 ? "refuses" : "accepts"}, unexplained: ${one.name}\n  ${one.clientId}\n  ` +

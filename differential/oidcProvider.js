@@ -1,6 +1,6 @@
-/** The validator of oidc-provider, from bytes: a whole provider whose fetch answers with them. */
+/** The validator of oidc-provider, from bytes: a complete provider whose fetch returns them. */
 
-// It asks for a later Node than this project; this is the one thing of it that is missing here.
+// It requires a later Node.js than this project. Only this function is missing.
 URL.parse ??= (text, base) => {
   try {
     return new URL(text, base)
@@ -48,8 +48,8 @@ const provider = new Provider("https://as.example.com", {
 console.warn = warn
 console.info = info
 
-/** Why it refuses the client id or the document; `undefined` if it accepts both. */
-export const fault = async (clientId, bytes) => {
+/** Returns why it refuses the client id or the document; `undefined` if it accepts both. */
+export const issueOf = async (clientId, bytes) => {
   if (!isValidClientIdUrl(clientId)) {
     return "not a client id URL"
   }

@@ -9,6 +9,7 @@ import type * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Grammar from "./internal/rules/clientIdGrammar.js"
+import { parts } from "./internal/rules/clientIdParts.js"
 import { quote } from "./internal/rules/text.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
@@ -114,7 +115,7 @@ export const parse = (input: unknown, options?: Options): Effect.Effect<ClientId
  * @since 0.1.0
  * @category getters
  */
-export const host = (clientId: ClientId): string => Grammar.hostOf(clientId)
+export const host = (clientId: ClientId): string => parts(clientId).host
 
 /**
  * Returns the origin of a client identifier: scheme, host, and port unless it is 443.
@@ -122,7 +123,7 @@ export const host = (clientId: ClientId): string => Grammar.hostOf(clientId)
  * @since 0.1.0
  * @category getters
  */
-export const origin = (clientId: ClientId): string => Grammar.originOf(clientId)
+export const origin = (clientId: ClientId): string => parts(clientId).origin
 
 /**
  * A schema for client identifiers, with the default options.

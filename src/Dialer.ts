@@ -1,8 +1,8 @@
 /**
  * Dialing: from a checked address to a connected socket.
  *
- * The fetcher decides which address may be dialed; the dialer connects to that address and to nothing else. TLS and
- * HTTP are spoken over the socket by the fetcher, so a dialer sees no plain text.
+ * The fetcher decides which address may be dialed, and the dialer connects to exactly that address. The fetcher runs
+ * TLS and HTTP over the socket, so a dialer sees no plain text.
  *
  * @since 0.1.0
  */
@@ -17,13 +17,13 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
 import { connect, isIP, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
-import * as Tunnel from "./internal/fetch/proxyTunnel.js"
+import * as ProxyTunnel from "./internal/fetch/proxyTunnel.js"
 import { destroy, ignore, whenConnected } from "./internal/fetch/sockets.js"
 import * as OptionReader from "./internal/optionReader.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * No connection could be made to an address.
+ * The connection to an address failed.
  *
  * @since 0.1.0
  * @category errors
@@ -33,7 +33,7 @@ export class DialError extends Schema.TaggedError<DialError>("effect-cimd/Dialer
   { address: Schema.String, port: Schema.Int, cause: Schema.Defect }
 ) {
   override get message(): string {
-    return `No connection to ${this.address}, port ${this.port}: ${
+    return `The connection to ${this.address}, port ${this.port}, failed: ${
       this.cause instanceof Error ? this.cause.message : String(this.cause)
     }.`
   }
@@ -47,8 +47,8 @@ export class DialError extends Schema.TaggedError<DialError>("effect-cimd/Dialer
  */
 export class Dialer extends Context.Tag("effect-cimd/Dialer")<Dialer, {
   /**
-   * A connected stream to exactly this address and port. It is destroyed when the scope closes. An interruption should
-   * give the attempt up at once; the fetcher does not wait for it.
+   * Returns a connected stream to exactly this address and port, which is destroyed when the scope closes. An
+   * interruption should cancel the attempt at once; the fetcher does not wait for it.
    */
   readonly dial: (address: string, port: number) => Effect.Effect<Duplex, DialError, Scope.Scope>
 }>() {}
@@ -58,7 +58,7 @@ const connected = (host: string, port: number): Effect.Effect<Socket, Error, Sco
     Effect.tap((socket) => whenConnected(socket, "connect"))
   )
 
-/** Refuses what is no address, since whoever is given a name looks it up. */
+/** Fails for anything but an IP address, because `net.connect` would look up a name. */
 const dialerOf = (
   dial: (address: string, port: number) => Effect.Effect<Duplex, Error, Scope.Scope>
 ): Context.Tag.Service<Dialer> => ({
@@ -71,7 +71,7 @@ const dialerOf = (
 })
 
 /**
- * Straight TCP.
+ * Direct TCP connections.
  *
  * @since 0.1.0
  * @category layers
@@ -79,32 +79,33 @@ const dialerOf = (
 export const layer: Layer.Layer<Dialer> = Layer.succeed(Dialer, dialerOf(connected))
 
 /**
- * An HTTP proxy that opens tunnels (`CONNECT`).
+ * The options of an HTTP proxy that opens tunnels (`CONNECT`).
  *
  * @since 0.1.0
  * @category models
  */
 export interface ProxyOptions {
-  /** The proxy's host, which is trusted: it may be any name or address that this machine can reach. */
+  /** The name or address of the proxy. It is trusted, so it may be any that this machine can reach. */
   readonly host: string
+  /** The port of the proxy, from 1 to 65535. */
   readonly port: number
-  /** The value of `Proxy-Authorization`, as `Basic dXNlcjpwYXNz`; none unless told. */
+  /** The value of `Proxy-Authorization`, such as `Basic dXNlcjpwYXNz`. Defaults to no such header. */
   readonly authorization?: Redacted.Redacted | undefined
 }
 
 /**
- * Through an HTTP proxy, for networks that let nothing else out. It is used because a program says so; a variable of the
- * environment never turns it on. The proxy is asked for the checked address and not for the name, so it cannot be led to
- * another one, and TLS ends at the origin.
+ * Connections through an HTTP proxy, for networks without direct access to the internet. Only the program turns it on;
+ * no environment variable does. The proxy receives the checked address and not the name, so it cannot be led to another
+ * address, and TLS ends at the origin.
  *
- * What is given up:
- * - The proxy routes the address. If its network has other hosts at public addresses than the internet has, they are
- *   what is reached: the proxy has to hold its own rules against that.
- * - Rules of the proxy that go by host name see addresses only.
- * - Names are looked up here and not by the proxy, so this machine needs a resolver that knows the internet.
- * - The proxy sees which addresses are fetched from, and when. The way to the proxy is not encrypted, and the
- *   authorization goes over it.
- * - That no connection was made is all there is to know: `PROXY_REFUSED` stands for every reason of the proxy.
+ * Limitations:
+ * - The proxy routes the address. If its network has other hosts at public addresses than the internet has, the
+ *   connection reaches those hosts. The proxy needs rules of its own against that.
+ * - Rules of the proxy for host names do not match, because it sees addresses only.
+ * - Names are looked up by this machine and not by the proxy, so it needs a resolver for the names of the internet.
+ * - The proxy sees which addresses are fetched from, and when. The connection to the proxy is not encrypted, and it
+ *   carries the authorization.
+ * - Errors have no detail: `PROXY_REFUSED` stands for every reason of the proxy.
  *
  * @example
  * ```ts
@@ -123,7 +124,7 @@ export const layerHttpProxy = (options: ProxyOptions): Layer.Layer<Dialer, Inval
   Layer.effect(Dialer, throughProxy(options))
 
 /**
- * {@link layerHttpProxy} with its options read from `Config`, which has to be told their names.
+ * {@link layerHttpProxy} with its options read from `Config`.
  *
  * @example
  * ```ts
@@ -158,7 +159,7 @@ const throughProxy = (options: ProxyOptions): Effect.Effect<Context.Tag.Service<
     return dialerOf((address, dialedPort) =>
       Effect.tap(
         connected(host, port),
-        (socket) => Tunnel.open(socket, tunnelRequest(address, dialedPort, authorization))
+        (socket) => ProxyTunnel.open(socket, tunnelRequest(address, dialedPort, authorization))
       )
     )
   })

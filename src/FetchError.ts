@@ -1,9 +1,9 @@
 /**
- * Why no document was fetched: one error for each class of failure (FET-12).
+ * The errors of a fetch: one for each class of failure (FET-12).
  *
- * The `_tag` is a stable code. The `message` and the fields are for the operator: they may hold what the origin sent,
- * shortened and escaped. The `oauthError` is for the OAuth client and is the same for all of them, but for a server that
- * has too much to do.
+ * The `_tag` is a stable code. The `message` and the fields are for the operator: they may contain what the origin
+ * sent, shortened and escaped. The `oauthError` is for the OAuth client. It is the same for all errors, except for a
+ * server that is too busy.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,8 @@ import type { OAuthError } from "./OAuthError.js"
 import { invalidClient, temporarilyUnavailable } from "./OAuthError.js"
 
 /**
- * The name could not be looked up, or has no address (ADR-01). `code` is the resolver's, as `ENOTFOUND`; `EMPTY` is an
- * answer without addresses.
+ * The lookup of the host name failed, or returned no address (ADR-01). `code` is that of the resolver, such as
+ * `ENOTFOUND`, or `EMPTY` for a response without addresses.
  *
  * @since 0.1.0
  * @category errors
@@ -23,7 +23,7 @@ export class LookupFailed extends Schema.TaggedError<LookupFailed>("effect-cimd/
   { clientId: Schema.String, host: Schema.String, code: Schema.String }
 ) {
   override get message(): string {
-    return `The host ${this.host} of ${this.clientId} could not be looked up (${this.code}).`
+    return `The lookup of the host ${this.host} of ${this.clientId} failed (${this.code}).`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -32,7 +32,7 @@ export class LookupFailed extends Schema.TaggedError<LookupFailed>("effect-cimd/
 }
 
 /**
- * The host has an address that may not be dialed (ADR-01 to ADR-06). Nothing was dialed.
+ * The host has an address that must not be dialed (ADR-01 to ADR-06). No connection was attempted.
  *
  * @since 0.1.0
  * @category errors
@@ -42,7 +42,7 @@ export class AddressBlocked extends Schema.TaggedError<AddressBlocked>("effect-c
   { clientId: Schema.String, address: Schema.String, reason: Schema.String }
 ) {
   override get message(): string {
-    return `${this.clientId} leads to the address ${this.address}, which may not be dialed: ${this.reason}.`
+    return `${this.clientId} resolves to the address ${this.address}, which must not be dialed: ${this.reason}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -51,7 +51,7 @@ export class AddressBlocked extends Schema.TaggedError<AddressBlocked>("effect-c
 }
 
 /**
- * None of the checked addresses took the connection (ADR-02).
+ * None of the checked addresses accepted a connection (ADR-02).
  *
  * @since 0.1.0
  * @category errors
@@ -60,13 +60,13 @@ export class ConnectFailed extends Schema.TaggedError<ConnectFailed>("effect-cim
   "ConnectFailed",
   {
     clientId: Schema.String,
-    /** Each address that was dialed, with the code of the failure, as `ECONNREFUSED`. */
+    /** Each address that was dialed, with the code of the failure, such as `ECONNREFUSED`. */
     attempts: Schema.Array(Schema.Struct({ address: Schema.String, code: Schema.String }))
   }
 ) {
   override get message(): string {
     const attempts = this.attempts.map(({ address, code }) => `${address} (${code})`)
-    return `No connection to the host of ${this.clientId}: ${attempts.join(", ")}.`
+    return `No address of ${this.clientId} accepted a connection: ${attempts.join(", ")}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -75,7 +75,7 @@ export class ConnectFailed extends Schema.TaggedError<ConnectFailed>("effect-cim
 }
 
 /**
- * The TLS handshake failed: a certificate that is not to be trusted, another protocol, a connection that broke off.
+ * The TLS handshake failed: the certificate is not trusted, the peer uses another protocol, or the connection broke.
  *
  * @since 0.1.0
  * @category errors
@@ -85,13 +85,13 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
   {
     clientId: Schema.String,
     address: Schema.String,
-    /** The code of Node.js or OpenSSL, as `CERT_HAS_EXPIRED` or `ERR_TLS_CERT_ALTNAME_INVALID`. */
+    /** The code of Node.js or OpenSSL, such as `CERT_HAS_EXPIRED` or `ERR_TLS_CERT_ALTNAME_INVALID`. */
     code: Schema.String,
     detail: Schema.String
   }
 ) {
   override get message(): string {
-    return `The TLS connection for ${this.clientId} with ${this.address} failed: ${this.detail} (${this.code}).`
+    return `The TLS handshake with ${this.address} for ${this.clientId} failed: ${this.detail} (${this.code}).`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -100,7 +100,7 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
 }
 
 /**
- * What a fetch was doing when its time ran out. `budget` is waiting for its turn.
+ * The phase that a fetch was in when it timed out, as a schema. `budget` is the wait for a permit of the limiter.
  *
  * @since 0.1.0
  * @category models
@@ -108,7 +108,7 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
 export const Phase = Schema.Literal("budget", "lookup", "connect", "tls", "headers", "body")
 
 /**
- * What a fetch was at when its time was over; `budget` is waiting for its turn.
+ * The phase that a fetch was in when it timed out. `budget` is the wait for a permit of the limiter.
  *
  * @since 0.1.0
  * @category models
@@ -116,7 +116,7 @@ export const Phase = Schema.Literal("budget", "lookup", "connect", "tls", "heade
 export type Phase = typeof Phase.Type
 
 /**
- * The fetch as a whole took too long (FET-08).
+ * The fetch took longer than its timeout (FET-08).
  *
  * @since 0.1.0
  * @category errors
@@ -126,12 +126,12 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
   {
     clientId: Schema.String,
     phase: Phase,
-    /** The time that was allowed, in milliseconds. */
+    /** The timeout, in milliseconds. */
     millis: Schema.Number
   }
 ) {
   override get message(): string {
-    return `Fetching ${this.clientId} took longer than ${this.millis} ms; it was in the phase "${this.phase}".`
+    return `The fetch of ${this.clientId} timed out after ${this.millis} ms, in the phase "${this.phase}".`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -140,7 +140,7 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
 }
 
 /**
- * A status other than 200, an interim one (1xx) included (FET-03).
+ * The status is not 200 (FET-03). Interim statuses (1xx) are not accepted either.
  *
  * @since 0.1.0
  * @category errors
@@ -150,7 +150,7 @@ export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("effe
   { clientId: Schema.String, status: Schema.Int }
 ) {
   override get message(): string {
-    return `${this.clientId} answered with status ${this.status}; a metadata document comes with status 200.`
+    return `The status of ${this.clientId} is ${this.status}; a metadata document must have status 200.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -159,7 +159,7 @@ export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("effe
 }
 
 /**
- * A redirect, which is never followed (FET-04).
+ * The response is a redirect, which is never followed (FET-04).
  *
  * @since 0.1.0
  * @category errors
@@ -171,10 +171,9 @@ export class UnexpectedRedirect
   )
 {
   override get message(): string {
-    return `${this.clientId} redirects (status ${this.status}) to ${
-      this.location ?? "no location"
-    }; redirects are not ` +
-      "followed. The document has to be served at the client identifier itself."
+    const target = this.location === undefined ? "without a location" : `to ${this.location}`
+    return `${this.clientId} redirects (status ${this.status}) ${target}; redirects are not followed. ` +
+      "Serve the document at the client identifier itself."
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -195,8 +194,8 @@ export class UnsupportedContentType
   )
 {
   override get message(): string {
-    const type = this.contentType === undefined ? "without a content type" : `as ${this.contentType}`
-    return `${this.clientId} is served ${type}; it has to be application/json, or application/<name>+json, in UTF-8.`
+    const type = this.contentType === undefined ? "no content type" : `the content type ${this.contentType}`
+    return `${this.clientId} has ${type}; it must be application/json or application/<name>+json, in UTF-8.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -205,7 +204,7 @@ export class UnsupportedContentType
 }
 
 /**
- * The body is compressed, which was not asked for (FET-06).
+ * The body has a content encoding, though the request accepts only `identity` (FET-06).
  *
  * @since 0.1.0
  * @category errors
@@ -217,7 +216,7 @@ export class UnsupportedContentEncoding
   )
 {
   override get message(): string {
-    return `${this.clientId} is served with Content-Encoding ${this.contentEncoding}, though only identity was asked for.`
+    return `${this.clientId} has the content encoding ${this.contentEncoding}; serve it without one (identity).`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -226,7 +225,7 @@ export class UnsupportedContentEncoding
 }
 
 /**
- * The response passes a limit (FET-07).
+ * The response exceeds a limit (FET-07).
  *
  * @since 0.1.0
  * @category errors
@@ -235,9 +234,9 @@ export class ResponseTooLarge extends Schema.TaggedError<ResponseTooLarge>("effe
   "ResponseTooLarge",
   {
     clientId: Schema.String,
-    /** `headers`: the bytes of the status line and the headers. `fields`: their number. */
+    /** `headers` is the bytes of the status line and the header lines, `fields` the number of header lines. */
     part: Schema.Literal("headers", "fields", "body"),
-    /** The limit: bytes, or a number of fields. */
+    /** The limit, in bytes or header lines. */
     limit: Schema.Int
   }
 ) {
@@ -245,9 +244,9 @@ export class ResponseTooLarge extends Schema.TaggedError<ResponseTooLarge>("effe
     const limit = this.part === "fields"
       ? `more than ${this.limit} header fields`
       : this.part === "headers"
-      ? `headers of more than ${this.limit} bytes`
+      ? `a head of more than ${this.limit} bytes`
       : `a body of more than ${this.limit} bytes`
-    return `${this.clientId} answered with ${limit}.`
+    return `The response of ${this.clientId} is too large: it has ${limit}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -268,7 +267,7 @@ export class ResponseTruncated
   )
 {
   override get message(): string {
-    return `The connection for ${this.clientId} ended in the middle of the ${this.part}.`
+    return `The connection for ${this.clientId} ended before the ${this.part} of the response did.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -277,7 +276,7 @@ export class ResponseTruncated
 }
 
 /**
- * What came is not an HTTP/1.1 response.
+ * The bytes are not a valid HTTP/1.1 response.
  *
  * @since 0.1.0
  * @category errors
@@ -298,12 +297,12 @@ export class ResponseMalformed
 }
 
 /**
- * The fetch was not begun, because of others before it. It says nothing about the client: no answer is remembered.
+ * A limit stopped the fetch before it started. The error says nothing about the document.
  *
- * - `failed`: the last fetch of this client failed a moment ago.
- * - `rate`: too many fetches from this origin were begun a moment ago.
- * - `busy`: too many fetches wait for their turn, or too many lookups for the system's resolver. This server has too much
- *   to do, and the client is told so.
+ * - `failed`: the last fetch of this client failed, and its back-off is not over.
+ * - `rate`: the rate limit of this origin is reached.
+ * - `busy`: too many fetches wait for a permit, or too many lookups for the resolver of the system. This server is too
+ *   busy, and the OAuth error says so.
  *
  * @since 0.1.0
  * @category errors
@@ -313,14 +312,16 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   {
     clientId: Schema.String,
     reason: Schema.Literal("failed", "rate", "busy"),
-    /** Whether the failure that a client is left alone for was a fault of its origin, or of the way to it. */
+    /** Whether the failure behind the back-off was one of the origin or of the network to it. */
     originFault: Schema.optional(Schema.Boolean),
-    /** After so many milliseconds another attempt has a chance. */
+    /** Milliseconds after which another attempt may succeed. */
     retryAfterMillis: Schema.Number
   }
 ) {
   override get message(): string {
-    return `${this.clientId} was not fetched (${reasons[this.reason]}); try again in ${this.retryAfterMillis} ms.`
+    return `${this.clientId} was not fetched, because ${
+      reasons[this.reason]
+    }; try again in ${this.retryAfterMillis} ms.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -330,12 +331,12 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
 
 const reasons = {
   failed: "its last fetch failed a moment ago",
-  rate: "too many fetches from its origin were begun a moment ago",
-  busy: "too many other fetches wait for their turn"
+  rate: "the rate limit of its origin is reached",
+  busy: "too many other fetches are waiting"
 } as const
 
 /**
- * Every error of a fetch, as a schema: what one node met can be told to another.
+ * Every error of a fetch, as a schema, so that one node can send it to another.
  *
  * @since 0.1.0
  * @category schemas

@@ -1,15 +1,15 @@
 /**
- * One guarded GET of a client's metadata document (rules FET-01 to FET-13 and ADR-01 to ADR-06).
+ * One guarded GET of a client's metadata document (rules FET-01 to FET-15 and ADR-01 to ADR-06).
  *
- * The name is looked up once and every address of it judged; one of the judged addresses is dialed, TLS is spoken with
- * the name, and one request sent. One deadline covers all of it, and the connection is closed at its end. Neither a
- * proxy variable nor a global agent or dispatcher changes where it goes.
+ * The name is looked up once, and each of its addresses is checked. One of the checked addresses is dialed, the TLS
+ * certificate must be for the name, and one request is sent. One deadline covers all of this, and the connection is
+ * then closed. Neither a proxy variable nor a global agent or dispatcher changes where the request goes.
  *
- * A `traceparent` or any other header that tracing packages add to outgoing requests is not sent: the request is written
- * by hand, and a stranger is not told about this server's traces.
+ * A `traceparent`, or any other header that tracing packages add to outgoing requests, is not sent. The request is
+ * written by hand, so that no stranger receives information about the traces of this server.
  *
- * Of the `HostPolicy` only the switches are read here, for loopback and for address literals. Its lists of hosts are
- * checked by the `Resolver`, before cache and network: whoever uses a fetcher alone has to `check` them first.
+ * Of the `HostPolicy`, only the switches for loopback and for address literals are read here. The `Resolver` checks its
+ * lists of hosts, before cache and network. Callers that use a fetcher alone have to call `check` first.
  *
  * @since 0.1.0
  */
@@ -18,6 +18,7 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -29,25 +30,26 @@ import * as Freshness from "./Freshness.js"
 import { HostPolicy } from "./HostPolicy.js"
 import * as CheckedAddresses from "./internal/fetch/checkedAddresses.js"
 import * as Deadline from "./internal/fetch/deadline.js"
-import type { Refusal } from "./internal/fetch/exchange.js"
+import type { ExchangeError } from "./internal/fetch/exchange.js"
 import { exchange } from "./internal/fetch/exchange.js"
-import { connect } from "./internal/fetch/happyEyeballs.js"
-import * as HttpResponse from "./internal/fetch/httpResponse.js"
+import type { FetchTarget } from "./internal/fetch/fetchTarget.js"
+import { fetchTarget } from "./internal/fetch/fetchTarget.js"
+import * as HappyEyeballs from "./internal/fetch/happyEyeballs.js"
 import * as Limiter from "./internal/fetch/limiter.js"
 import type { FetchOptions, Settings } from "./internal/fetch/options.js"
-import { settle } from "./internal/fetch/options.js"
-import * as Target from "./internal/fetch/requestTarget.js"
-import type { HeadRefused } from "./internal/fetch/responseRules.js"
-import * as ResponseRules from "./internal/fetch/responseRules.js"
+import { settingsOf } from "./internal/fetch/options.js"
+import * as ResponseParser from "./internal/fetch/responseParser.js"
+import type { HeadError } from "./internal/fetch/responseRules.js"
+import { headError } from "./internal/fetch/responseRules.js"
 import { codeOf } from "./internal/fetch/sockets.js"
-import * as Secure from "./internal/fetch/tls.js"
+import * as Tls from "./internal/fetch/tls.js"
 import * as metrics from "./internal/metrics.js"
 import * as Spans from "./internal/spans.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import * as NameLookup from "./NameLookup.js"
 
 /**
- * A 200 response that passed every guard. Its body has not been judged.
+ * A 200 response that passed every check of the fetcher. Its body has not been validated.
  *
  * @since 0.1.0
  * @category models
@@ -55,14 +57,14 @@ import * as NameLookup from "./NameLookup.js"
 export interface Response {
   readonly body: Uint8Array
   readonly freshness: Freshness.Freshness
-  /** When the head had arrived, in milliseconds since the Unix epoch: `freshness` counts from then. */
+  /** When the head had arrived, in milliseconds since the Unix epoch. `freshness` counts from then. */
   readonly receivedAt: number
-  /** The address that answered. For operators only. */
+  /** The address that the response came from. For operators only. */
   readonly address: string
 }
 
 /**
- * Why no document was fetched; the module `FetchError` has each of them.
+ * The errors of a fetch. The module `FetchError` has each of them.
  *
  * @since 0.1.0
  * @category errors
@@ -70,7 +72,7 @@ export interface Response {
 export type FetchError = Errors.FetchError
 
 /**
- * What the fetcher may be told; every limit has a default.
+ * The options of the fetcher. Each has a default.
  *
  * @since 0.1.0
  * @category models
@@ -78,20 +80,20 @@ export type FetchError = Errors.FetchError
 export interface Options extends FetchOptions {}
 
 /**
- * Fetches the document behind a client identifier, guarded against whoever chose it.
+ * Fetches the document behind a client identifier, which a stranger chose.
  *
  * @since 0.1.0
  * @category tags
  */
 export class Fetcher extends Context.Tag("effect-cimd/Fetcher")<Fetcher, {
   /**
-   * Fetches the document behind a client identifier, from a public address only. The lists of the `HostPolicy` are not
-   * asked; the `Resolver` does that.
+   * Fetches the document behind a client identifier, from a public address only. It does not check the lists of the
+   * `HostPolicy`; the `Resolver` does.
    */
   readonly fetch: (clientId: ClientId.ClientId) => Effect.Effect<Response, FetchError>
 }>() {}
 
-const requestOf = (target: Target.Target, accept: string): string =>
+const requestOf = (target: FetchTarget, accept: string): string =>
   [
     `GET ${target.requestTarget} HTTP/1.1`,
     `Host: ${target.hostField}`,
@@ -104,90 +106,92 @@ const requestOf = (target: Target.Target, accept: string): string =>
   ].join("\r\n")
 
 const toFetchError = (
-  target: Target.Target,
+  target: FetchTarget,
   address: string,
-  refusal: Refusal<HeadRefused>,
-  part: "headers" | "body"
+  error: ExchangeError<HeadError>
 ): FetchError => {
   const { clientId } = target
-  switch (refusal._tag) {
+  switch (error._tag) {
     case "Malformed":
-      return new Errors.ResponseMalformed({ clientId, reason: refusal.reason })
+      return new Errors.ResponseMalformed({ clientId, reason: error.reason })
     case "TooLarge":
-      return new Errors.ResponseTooLarge({ clientId, part: refusal.part, limit: refusal.limit })
+      return new Errors.ResponseTooLarge({ clientId, part: error.part, limit: error.limit })
     case "Truncated":
-      return new Errors.ResponseTruncated({ clientId, part: refusal.part })
+      return new Errors.ResponseTruncated({ clientId, part: error.part })
     case "Broken":
-      // With TLS 1.3 a server may refuse the handshake after it is over for the client.
-      return codeOf(refusal.error).startsWith("ERR_SSL_")
-        ? Secure.failure(target, address, refusal.error)
-        : new Errors.ResponseTruncated({ clientId, part })
+      // With TLS 1.3, a server may reject the handshake after the client has finished it.
+      return codeOf(error.error).startsWith("ERR_SSL_")
+        ? Tls.failure(target, address, error.error)
+        : new Errors.ResponseTruncated({ clientId, part: error.part })
     default:
-      return refusal
+      return error
   }
 }
 
 const make = Effect.fnUntraced(function*(options: Options = {}) {
-  const settings = yield* settle(options)
-  const secureContext = Secure.context(settings.ca)
-  const budget = Limiter.make(settings.limits)
+  const settings = yield* settingsOf(options)
+  const secureContext = Tls.context(settings.ca)
+  const limiter = Limiter.make(settings.limits)
   return Fetcher.of(fetcherOf({
     settings,
     secureContext,
-    budget,
+    limiter,
     policy: yield* HostPolicy,
     lookup: (yield* NameLookup.NameLookup).lookup,
     dial: (yield* Dialer.Dialer).dial
   }))
 })
 
-const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
+const fetcherOf = ({ dial, limiter, lookup, policy, secureContext, settings }: {
   readonly settings: Settings
   readonly secureContext: SecureContext
-  readonly budget: Limiter.Limiter
+  readonly limiter: Limiter.Limiter
   readonly policy: HostPolicy["Type"]
   readonly lookup: NameLookup.NameLookup["Type"]["lookup"]
   readonly dial: Dialer.Dialer["Type"]["dial"]
 }): Fetcher["Type"] => {
-  /** The request and its response, over a connection that is ready for it. */
-  const ask = (target: Target.Target, address: string, enter: (phase: Errors.Phase) => void) => (socket: TLSSocket) =>
+  /** Sends the request over a connection that is ready for it, and reads the response. */
+  const request = (target: FetchTarget, address: string, enter: (phase: Errors.Phase) => void) => (socket: TLSSocket) =>
     Effect.clockWith((clock) => {
       enter("headers")
       const requestTime = clock.unsafeCurrentTimeMillis()
-      const refuse = ResponseRules.refuse(target.clientId)
-      let received: Pick<Response, "freshness" | "receivedAt"> | undefined
-      const reader = HttpResponse.make(settings, (head) => {
+      const parser = ResponseParser.make(settings, (head) => {
         enter("body")
         const receivedAt = clock.unsafeCurrentTimeMillis()
-        received = { freshness: Freshness.read(head.headers, { requestTime, responseTime: receivedAt }), receivedAt }
-        return refuse(head)
+        const error = headError(target.clientId, head)
+        return error === undefined
+          ? Either.right({
+            freshness: Freshness.read(head.headers, { requestTime, responseTime: receivedAt }),
+            receivedAt
+          })
+          : Either.left(error)
       })
-      return Effect.matchEffect(exchange(socket, requestOf(target, settings.accept), reader), {
-        onFailure: (refusal) => Effect.fail(toFetchError(target, address, refusal, reader.part())),
-        onSuccess: (body) => received === undefined ? noHead : Effect.succeed<Response>({ body, address, ...received })
+      return Effect.mapBoth(exchange(socket, requestOf(target, settings.accept), parser), {
+        onFailure: (error) => toFetchError(target, address, error),
+        onSuccess: ({ body, head }): Response => ({ body, address, ...head })
       })
     })
 
-  const attempt = (target: Target.Target, enter: (phase: Errors.Phase) => void) =>
+  const attempt = (target: FetchTarget, enter: (phase: Errors.Phase) => void) =>
     Effect.gen(function*() {
       enter("lookup")
       const addresses = yield* CheckedAddresses.find(target, lookup, policy)
       enter("connect")
-      const connection = yield* connect(target, addresses, dial)
+      const connection = yield* HappyEyeballs.connect(target, addresses, dial)
       enter("tls")
-      return yield* Secure.use(target, connection, secureContext, ask(target, connection.address, enter))
+      return yield* Tls.withTls(target, connection, secureContext, request(target, connection.address, enter))
     }).pipe(Effect.scoped)
 
   const fetch = (clientId: ClientId.ClientId) =>
     Effect.suspend(() => {
-      const target = Target.parse(clientId)
+      const target = fetchTarget(clientId)
       let phase: Errors.Phase = "budget"
       const enter = (next: Errors.Phase) => {
         phase = next
       }
-      return budget.spend(clientId, (turn) =>
+      return limiter.run(clientId, (permit) =>
         Deadline.within(
-          Effect.zipRight(turn, attempt(target, enter)),
+          Effect.zipRight(permit, attempt(target, enter)),
           settings.timeoutMillis,
           () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
         ))
@@ -195,8 +199,6 @@ const fetcherOf = ({ budget, dial, lookup, policy, secureContext, settings }: {
 
   return { fetch: (clientId) => observed(clientId, fetch(clientId)) }
 }
-
-const noHead = Effect.dieMessage("A body came without a head")
 
 const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, FetchError>) =>
   fetch.pipe(
@@ -222,7 +224,7 @@ const outcomeOf = (exit: Exit.Exit<Response, FetchError>) =>
   })
 
 /**
- * The fetcher over a name lookup and a dialer of your own: doubles in tests, a proxy in production.
+ * The fetcher with a name lookup and a dialer of your own, such as doubles in tests or a proxy in production.
  *
  * @since 0.1.0
  * @category layers
@@ -249,7 +251,7 @@ export const layerWithoutDependenciesConfig = (
 const dependencies = Layer.merge(NameLookup.layer, Dialer.layer)
 
 /**
- * The fetcher over DNS and straight TCP.
+ * The fetcher with DNS and direct TCP connections.
  *
  * @since 0.1.0
  * @category layers

@@ -104,7 +104,7 @@ const issueOfAllowed = (pattern: string, options: Options): string | undefined =
   if (pattern === "localhost") {
     return options.development ? undefined : "`allow` contains localhost, which only `development` permits. Remove it"
   }
-  const { kind, reason } = Address.judge(pattern)
+  const { kind, reason } = Address.classify(pattern)
   switch (kind) {
     case "not-an-address":
       return undefined
@@ -142,7 +142,7 @@ const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
   const addressLiterals = options.addressLiterals ?? false
 
   const reasonAgainstAddress = (host: string): string | undefined => {
-    const { kind, reason } = Address.judge(host)
+    const { kind, reason } = Address.classify(host)
     switch (kind) {
       case "loopback":
         return loopback ? undefined : "loopback addresses are permitted in development mode only"

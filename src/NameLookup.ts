@@ -1,7 +1,7 @@
 /**
  * Name lookup: from a host name to its addresses.
  *
- * A service of its own, so that a test can answer what an attacker would.
+ * It is a service of its own, so that a test can return the addresses that an attacker would.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import * as OptionReader from "./internal/optionReader.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * A name could not be looked up.
+ * The lookup of a name failed.
  *
  * @since 0.1.0
  * @category errors
@@ -27,29 +27,32 @@ export class NameLookupError extends Schema.TaggedError<NameLookupError>("effect
   "NameLookupError",
   {
     host: Schema.String,
-    /** Its `code` is told to the operator. `EBUSY` says that the lookup was not begun, because of others before it. */
+    /**
+     * Its `code` is part of the error for the operator. `EBUSY` means that too many other lookups kept this one from
+     * starting.
+     */
     cause: Schema.Defect
   }
 ) {
   override get message(): string {
-    return `The name ${this.host} could not be looked up: ${
+    return `The lookup of the name ${this.host} failed: ${
       this.cause instanceof Error ? this.cause.message : String(this.cause)
     }.`
   }
 }
 
 /**
- * Which DNS servers are asked, and for how long.
+ * The options of the lookup in DNS.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** The DNS servers to ask, as `192.0.2.53`, `127.0.0.1:5353` or `[2001:db8::53]:53`; the system's unless told. */
+  /** DNS servers, such as `192.0.2.53`, `127.0.0.1:5353` or `[2001:db8::53]:53`. Defaults to those of the system. */
   readonly servers?: ReadonlyArray<string> | undefined
   /**
-   * How long a server may take; 1 second unless told. Each is asked twice, and three times this long is all that the
-   * lookup may take: what has been answered by then has to do.
+   * Time for the response of a server to one query. Each server is queried twice, but the whole lookup ends after three
+   * times this duration, with the addresses received until then. Defaults to `1 second`.
    */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -62,35 +65,35 @@ export interface Options {
  */
 export class NameLookup extends Context.Tag("effect-cimd/NameLookup")<NameLookup, {
   /**
-   * Every address of a host name, A and AAAA, in the order they should be tried. An empty answer is a host without
-   * addresses. The strings are judged by the fetcher, so an implementation need not filter them. The host is a whole
-   * name: no search list may be applied to it.
+   * Returns every address of a host name, A and AAAA, in the order in which to try them. The array is empty for a host
+   * without addresses. The fetcher checks the addresses, so an implementation need not filter them. The host is a fully
+   * qualified name: an implementation must not apply a search list to it.
    */
   readonly lookup: (host: string) => Effect.Effect<ReadonlyArray<string>, NameLookupError>
 }>() {}
 
 type Service = Context.Tag.Service<NameLookup>
 
-/** These names are this machine, and DNS is not asked for them (RFC 6761, section 6.3). */
+/** Whether a name means this machine. Such a name is not looked up in DNS (RFC 6761, section 6.3). */
 const isLocalhost = (host: string): boolean => host === "localhost" || host.endsWith(".localhost")
 
-const serviceOf = (makeResolver: () => promises.Resolver, patienceMillis: number): Service => {
-  const ask = (host: string) => (resolver: promises.Resolver) => {
+const serviceOf = (makeResolver: () => promises.Resolver, timeoutMillis: number): Service => {
+  const query = (host: string) => (resolver: promises.Resolver) => {
     const failed = (cause: unknown) => new NameLookupError({ host, cause })
     return Effect.flatMap(
       Effect.partition(
-        // IPv4 first: where IPv6 leads nowhere, as from most containers, it would cost each fetch a failed attempt.
+        // IPv4 first: without a route for IPv6, as in most containers, IPv6 would cost each fetch a failed attempt.
         [() => resolver.resolve4(host), () => resolver.resolve6(host)],
         (family) =>
           Effect.timeoutFail(Effect.tryPromise({ try: family, catch: failed }), {
-            duration: patienceMillis,
-            onTimeout: () => failed(Object.assign(new Error("No DNS server has answered in time"), { code: TIMEOUT }))
+            duration: timeoutMillis,
+            onTimeout: () => failed(Object.assign(new Error("No DNS server responded in time"), { code: TIMEOUT }))
           }),
         { concurrency: "unbounded" }
       ),
-      ([failures, answers]) => {
-        const addresses = answers.flat()
-        // Servers that know of no AAAA fail in every way there is, which takes nothing from the A they have.
+      ([failures, responses]) => {
+        const addresses = responses.flat()
+        // Servers that do not support AAAA fail in many ways, which does not invalidate the A records that they have.
         const failure = addresses.length > 0 ? undefined : failures.find(({ cause }) => codeOf(cause) !== "ENODATA")
         return failure ?? Effect.succeed(addresses)
       }
@@ -100,10 +103,10 @@ const serviceOf = (makeResolver: () => promises.Resolver, patienceMillis: number
     lookup: (host) =>
       isLocalhost(host)
         ? Effect.succeed(["127.0.0.1", "::1"])
-        // A resolver of its own for each lookup: to cancel one is to end all that it was asked.
+        // One resolver for each lookup, because `cancel` ends all queries of a resolver.
         : Effect.acquireUseRelease(
           Effect.sync(makeResolver),
-          ask(host),
+          query(host),
           (resolver) => Effect.sync(() => resolver.cancel())
         )
   }
@@ -130,9 +133,8 @@ const make = (options: Options): Effect.Effect<Service, InvalidOptions> => {
 }
 
 /**
- * Asks DNS, A and AAAA at the same time and for exactly the name: neither a hosts file nor a search list is looked at,
- * and no answer is remembered. A lookup that nobody waits for any more is given up at once, so that names whose servers
- * do not answer hold up no others.
+ * Queries DNS for A and AAAA at the same time and for exactly the name. It uses neither a hosts file, nor a search
+ * list, nor a cache. An interrupted lookup is cancelled at once, so names whose servers do not respond delay no others.
  *
  * @since 0.1.0
  * @category layers
@@ -152,7 +154,7 @@ export const layerConfig = (
   Layer.effect(NameLookup, Effect.flatMap(Config.unwrap(options), make))
 
 /**
- * {@link layerWith} that asks the system's DNS servers.
+ * {@link layerWith} with the DNS servers of the system.
  *
  * @since 0.1.0
  * @category layers
@@ -168,13 +170,13 @@ const makeSystem = (): Service => {
       Effect.async((resume) => {
         const failed = (cause: Error) => resume(Effect.fail(new NameLookupError({ host, cause })))
         if (pending >= maxPending) {
-          const message = `${pending} earlier lookups have not been answered by the system's resolver`
+          const message = `${pending} earlier lookups are pending in the resolver of the system`
           return failed(Object.assign(new Error(message), { code: "EBUSY" }))
         }
         pending++
-        // The dot says that the name is whole, so that no search list is applied to it.
+        // The dot makes the name fully qualified, so that no search list is applied to it.
         const name = isLocalhost(host) ? host : `${host}.`
-        // No signal is taken: the call cannot be cancelled, and counts until it returns even if nobody waits for it.
+        // An interruption has no effect: the call cannot be cancelled, so it counts until it returns.
         lookup(name, { all: true, verbatim: true }, (error, answers) => {
           pending--
           if (error === null) {
@@ -188,13 +190,13 @@ const makeSystem = (): Service => {
 }
 
 /**
- * The operating system's resolver (`getaddrinfo`), for machines whose names are not all in DNS: with its order of
- * addresses, its caches, and its hosts file as far as that holds names with a dot at their end.
+ * The resolver of the operating system (`getaddrinfo`), for machines whose names are not all in DNS. It uses the order
+ * of addresses, the caches and the hosts file of the system; of the hosts file, only names that end with a dot.
  *
- * What it costs: such a lookup cannot be cancelled, and takes a thread of libuv's pool until it ends, of which libuv
- * gives lookups half at most. So two names of a stranger whose DNS servers do not answer hold up every other lookup of
- * the process for seconds, its database's too: raise `UV_THREADPOOL_SIZE`. While 32 have not been answered further ones
- * fail at once, as a fetch that is throttled.
+ * Such a lookup cannot be cancelled, and it occupies a thread of libuv's pool until it ends. At most half of the
+ * threads serve lookups. So two names of a stranger whose DNS servers do not respond delay every other lookup of the
+ * process for seconds, including that of its database: raise `UV_THREADPOOL_SIZE`. While 32 lookups are pending,
+ * further ones fail at once, and their fetches with `Throttled`.
  *
  * @since 0.1.0
  * @category layers

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
-import { findings, isPlain } from "../src/internal/rules/clientIdGrammar.js"
+import { isPlain, issuesOf } from "../src/internal/rules/clientIdGrammar.js"
 
 const found = (input: unknown, options?: ClientId.Options): ReadonlyArray<string> =>
   ClientId.issues(input, options).map((issue) => `${issue.severity} ${issue.rule}`)
@@ -12,17 +12,17 @@ const found = (input: unknown, options?: ClientId.Options): ReadonlyArray<string
 const error = (rule: string) => [`error ${rule}`]
 const warning = (rule: string) => [`warning ${rule}`]
 
-/** Each input with exactly the findings it has. */
+/** Tests that each input has exactly the listed issues. */
 const cases = (
   title: string,
-  table: ReadonlyArray<readonly [input: string, findings: ReadonlyArray<string>]>,
+  table: ReadonlyArray<readonly [input: string, issues: ReadonlyArray<string>]>,
   options?: ClientId.Options
 ) =>
   describe(title, () => {
     for (const [input, expected] of table) {
-      it(`${title.slice(0, 6)}: ${JSON.stringify(input).slice(0, 90)} has ${expected.join(", ") || "no findings"}`, () => {
+      it(`${title.slice(0, 6)}: ${JSON.stringify(input).slice(0, 90)} has ${expected.join(", ") || "no issues"}`, () => {
         expect(found(input, options)).toEqual(expected)
-        expect(ClientId.is(input, options)).toBe(!expected.some((finding) => finding.startsWith("error")))
+        expect(ClientId.is(input, options)).toBe(!expected.some((issue) => issue.startsWith("error")))
       })
     }
   })
@@ -148,7 +148,7 @@ describe("ClientId", () => {
     ["https://_a.example.com/c", []]
   ])
 
-  describe("URL-08 of an address, where addresses are permitted", () => {
+  describe("URL-08 for addresses, if addresses are permitted", () => {
     const table: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
       ["https://203.0.113.7/c", []],
       ["https://203.0.113.7:8443/c", []],
@@ -172,7 +172,7 @@ describe("ClientId", () => {
       ["https://[::1]/c", error("URL-10")]
     ]
     for (const [input, expected] of table) {
-      it(`URL-08: ${input} has ${expected.join() || "no findings"}`, () => {
+      it(`URL-08: ${input} has ${expected.join() || "no issues"}`, () => {
         expect(found(input, { addressLiterals: true })).toEqual(expected)
       })
     }
@@ -191,7 +191,7 @@ describe("ClientId", () => {
     expect(found("https://a.b/c", { maxLength: 13 })).toEqual([])
   })
 
-  it("URL-09: the length is judged before any work, so ten megabytes cost nothing", () => {
+  it("URL-09: the length is checked first, so ten megabytes cost nothing", () => {
     const start = performance.now()
     for (const character of ["a", ".", "/", "%", "@", "[", "\\"]) {
       expect(found(`https://app.example.com/${character.repeat(10_000_000)}`)).toEqual(error("URL-09"))
@@ -249,7 +249,7 @@ describe("ClientId", () => {
     ["https://app.example.com/%25", []]
   ])
 
-  it("URL-12: what is not a string is no client id, and does not throw", () => {
+  it("URL-12: a value that is not a string is not a client id, and does not throw", () => {
     const hostile = {
       toString() {
         throw new Error("read")
@@ -262,13 +262,13 @@ describe("ClientId", () => {
     expect(ClientId.is(new String("https://app.example.com/c"))).toBe(false)
   })
 
-  it("URL-12: an identifier of the host's own registry is not one", () => {
+  it("URL-12: an identifier of the server's own registry is not a client id", () => {
     for (const input of ["my-client", "s6BhdRkqt3", "client@example.com", "did:web:example.com"]) {
       expect(ClientId.is(input)).toBe(false)
     }
   })
 
-  it("DOC-19: independent faults of a client id are all reported", () => {
+  it("DOC-19: independent issues of a client id are all reported", () => {
     expect(found("HTTP://user@Example.com:0/../%zz?q#f")).toEqual([
       "error URL-01",
       "error URL-05",
@@ -281,7 +281,7 @@ describe("ClientId", () => {
     ])
   })
 
-  it("parse: succeeds with the string itself, or fails with every broken rule", () => {
+  it("parse succeeds with the string itself, or fails with every issue", () => {
     expect(Effect.runSync(ClientId.parse("https://app.example.com/c?v=1"))).toBe("https://app.example.com/c?v=1")
     const error = Effect.runSync(Effect.flip(ClientId.parse("https://user@app.example.com/c#")))
     expect(error._tag).toBe("InvalidClientId")
@@ -291,13 +291,13 @@ describe("ClientId", () => {
     expect(error.oauthError.error).toBe("invalid_client")
   })
 
-  it("a message repeats little of the input, and no control character", () => {
+  it("a message quotes little of the input, and no control character", () => {
     const error = Effect.runSync(Effect.flip(ClientId.parse(`https://app.example.com/${"\u001b\u202e".repeat(500)}`)))
     expect(error.message.length).toBeLessThan(1500)
     expect(error.message).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/)
   })
 
-  it("host: lower-case, without port and brackets; origin: with a port that is not 443", () => {
+  it("host is lower-case without port and brackets, and origin has a port that is not 443", () => {
     const at = (text: string) => Effect.runSync(ClientId.parse(text, { loopback: true, addressLiterals: true }))
     expect(ClientId.host(at("https://app.example.com:8443/c:1/@"))).toBe("app.example.com")
     expect(ClientId.host(at("https://[2001:db8::1]:8443/c"))).toBe("2001:db8::1")
@@ -307,7 +307,7 @@ describe("ClientId", () => {
     }
   })
 
-  it("the schema decodes what parse accepts, and its generator makes nothing else", () => {
+  it("the schema decodes what parse accepts, and its arbitrary generates nothing else", () => {
     expect(Schema.decodeUnknownSync(ClientId.ClientId)("https://app.example.com/c")).toBe("https://app.example.com/c")
     expect(() => Schema.decodeUnknownSync(ClientId.ClientId)("https://app.example.com/c#")).toThrow("URL-04")
     fc.assert(fc.property(Arbitrary.make(ClientId.ClientId), (id) => ClientId.is(id)), { numRuns: 50 })
@@ -361,7 +361,7 @@ describe("ClientId properties", () => {
   const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 2000)
   const options = fc.record({ loopback: fc.boolean(), addressLiterals: fc.boolean() })
 
-  it("URL-08: what is accepted is what the URL parser gives back, `:443` aside", () => {
+  it("URL-08: the URL parser returns an accepted client id unchanged, except for `:443`", () => {
     fc.assert(
       fc.property(text, options, (input, options) => {
         if (ClientId.is(input, options)) {
@@ -382,12 +382,12 @@ describe("ClientId properties", () => {
     )
   })
 
-  it("URL-08: the short way and the long way agree", () => {
+  it("URL-08: the fast path and the full check agree", () => {
     fc.assert(
       fc.property(text, (input) => {
-        // A query with nothing after it makes the long way look, and adds one warning.
+        // An empty query forces the full check, and adds one warning.
         if (isPlain(input)) {
-          expect(findings(`${input}?`).map((issue) => issue.rule)).toEqual(["URL-07"])
+          expect(issuesOf(`${input}?`).map((issue) => issue.rule)).toEqual(["URL-07"])
         }
       }),
       { numRuns }

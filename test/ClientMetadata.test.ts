@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import * as Members from "../src/internal/rules/memberTypes.js"
-import { accepted, brief, findings, minimal } from "./support/validate.js"
+import { accepted, brief, issuesOf, minimal } from "./support/validate.js"
 
 const members: ReadonlyArray<{ readonly name: string; readonly source: string; readonly example: unknown }> = JSON
   .parse(
@@ -14,7 +14,7 @@ const documents: ReadonlyArray<{ readonly name: string; readonly doc: object }> 
   readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
 
-// A set of keys beside its address is a fault of its own.
+// `jwks` beside `jwks_uri` would be an issue of its own.
 const others = (name: string) => name === "jwks" ? { token_endpoint_auth_method: "none" } : {}
 
 describe("ClientMetadata", () => {
@@ -34,10 +34,10 @@ describe("ClientMetadata", () => {
     it(`DOC-14: ${name} (${source}) has its registered type, and no other`, () => {
       expect(brief({ ...others(name), [name]: example })).toEqual([])
       for (const value of values) {
-        // An empty array is an array of strings; an object is judged further where its members are registered.
+        // An empty array is an array of strings. An object is checked further if its members are registered.
         const fits = kind(value) === kind(example) ||
           (Array.isArray(example) && Array.isArray(value) && value.length === 0)
-        const wrong = brief({ ...others(name), [name]: value }).filter((finding) => finding.includes("DOC-14"))
+        const wrong = brief({ ...others(name), [name]: value }).filter((issue) => issue.includes("DOC-14"))
         if (fits && typeof value === "number") {
           expect(wrong).toHaveLength(value === 5 ? 0 : 1)
         } else if (fits && name !== "jwks" && name !== "software_statement") {
@@ -49,16 +49,16 @@ describe("ClientMetadata", () => {
     })
   }
 
-  it("DOC-14: the message names the type that is wanted and the one that is there", () => {
-    const message = (name: string, value: unknown) => findings({ ...minimal, [name]: value })[0]?.message
-    expect(message("client_name", null)).toBe("It has to be a string, not null.")
-    expect(message("scope", ["openid"])).toBe("It has to be a string, not an array.")
-    expect(message("grant_types", "authorization_code")).toBe("It has to be an array of strings, not a string.")
+  it("DOC-14: the message names the required type and the actual one", () => {
+    const message = (name: string, value: unknown) => issuesOf({ ...minimal, [name]: value })[0]?.message
+    expect(message("client_name", null)).toBe("The value must be a string, not null.")
+    expect(message("scope", ["openid"])).toBe("The value must be a string, not an array.")
+    expect(message("grant_types", "authorization_code")).toBe("The value must be an array of strings, not a string.")
     expect(message("dpop_bound_access_tokens", "true")).toBe(
-      "It has to be true or false, without quotes, not a string."
+      "The value must be true or false, without quotes, not a string."
     )
     expect(message("default_max_age", "3600")).toContain("a whole number of seconds")
-    expect(message("jwks", [])).toBe("It has to be an object, not an array.")
+    expect(message("jwks", [])).toBe("The value must be an object, not an array.")
   })
 
   const international = [
@@ -85,11 +85,11 @@ describe("ClientMetadata", () => {
     })
   }
 
-  it("DOC-15: a language tag on another member makes it an unknown one", () => {
+  it("DOC-15: a language tag on any other member makes it an unknown member", () => {
     expect(brief({ "scope#ja": 5, "redirect_uris#ja": null, "#": 1, "#ja": 2 })).toEqual([])
   })
 
-  it("DOC-15: an unknown member is kept, and reachable beside the typed reading", () => {
+  it("DOC-15: an unknown member is kept, and is in json beside the typed metadata", () => {
     const document = accepted({
       ...minimal,
       "client_name#ja": "例",
@@ -102,13 +102,13 @@ describe("ClientMetadata", () => {
     expect(document.metadata).toBe(document.json)
   })
 
-  it("the corpus decodes by the schema", () => {
+  it("the schema decodes the published documents", () => {
     for (const { doc } of documents) {
       expect(Schema.is(ClientMetadata.ClientMetadata)(doc)).toBe(true)
     }
   })
 
-  it("DOC-14: the validator finds a wrong type exactly where the schema does", () => {
+  it("DOC-14: the validator reports a wrong type exactly where the schema does", () => {
     const value = fc.oneof(
       { depthSize: "small" },
       fc.constantFrom(...values, { keys: [] }, { keys: [{}] }, { keys: [{ kty: "X", x5c: ["a"] }] }, {
@@ -146,7 +146,7 @@ describe("ClientMetadata.authMethods", () => {
     expect(ClientMetadata.authMethods({ token_endpoint_auth_methods_supported })).toEqual(["private_key_jwt"])
     expect(ClientMetadata.authMethods({ token_endpoint_auth_methods_supported: [] })).toEqual([])
   })
-  it("DOC-22: the preferred method comes first, and none comes twice", () => {
+  it("DOC-22: the preferred method comes first, and no method comes twice", () => {
     expect(ClientMetadata.authMethods({ token_endpoint_auth_method: "private_key_jwt" })).toEqual(["private_key_jwt"])
     expect(ClientMetadata.authMethods({
       token_endpoint_auth_method: "private_key_jwt",

@@ -11,14 +11,14 @@ import * as Redacted from "effect/Redacted"
 import { connect, Socket } from "node:net"
 import { inspect } from "node:util"
 import { describe, expect } from "vitest"
-import * as Tunnel from "../src/internal/fetch/proxyTunnel.js"
+import * as ProxyTunnel from "../src/internal/fetch/proxyTunnel.js"
 import { clientId } from "./support/clientId.js"
 import { listening } from "./support/listening.js"
 
 const dial = (address: string, port: number) => Effect.flatMap(Dialer.Dialer, (dialer) => dialer.dial(address, port))
 
-describe("The straight dialer", () => {
-  it.scopedLive("ADR-02: connects to the address it is given, IPv4 or IPv6, and closes with the scope", () =>
+describe("Direct dialer", () => {
+  it.scopedLive("ADR-02: connects to the given address, IPv4 or IPv6, and closes with the scope", () =>
     Effect.gen(function*() {
       for (const host of ["127.0.0.1", "::1"]) {
         const { open, port } = yield* listening(() => {}, host)
@@ -33,7 +33,7 @@ describe("The straight dialer", () => {
       }
     }).pipe(Effect.provide(Dialer.layer)))
 
-  it.scopedLive("ADR-02: a connection that is refused is an error with its address", () =>
+  it.scopedLive("ADR-02: the error of a refused connection has its address", () =>
     Effect.gen(function*() {
       const { port } = yield* Effect.scoped(listening(() => {}))
       const error = yield* Effect.flip(dial("127.0.0.1", port))
@@ -41,7 +41,7 @@ describe("The straight dialer", () => {
       expect(error.message).toContain("127.0.0.1")
     }).pipe(Effect.provide(Dialer.layer)))
 
-  it.scopedLive("ADR-02: what is no address is never looked up", () =>
+  it.scopedLive("ADR-02: fails for a name and never looks it up", () =>
     Effect.gen(function*() {
       const { port, reached } = yield* listening()
       for (const name of ["localhost", "127.1", "2130706433", "", "app.example", "[::1]"]) {
@@ -55,7 +55,7 @@ describe("The straight dialer", () => {
     }).pipe(Effect.provide(Dialer.layer)))
 })
 
-/** An HTTP proxy on loopback that takes every tunnel to one port, and remembers what it was asked. */
+/** An HTTP proxy on loopback that opens every tunnel to one port, and records its requests. */
 const proxy = (target: number, answer = "HTTP/1.1 200 Connection established\r\n\r\n") => {
   const requests: Array<string> = []
   return Effect.map(
@@ -78,10 +78,10 @@ const proxy = (target: number, answer = "HTTP/1.1 200 Connection established\r\n
   )
 }
 
-describe("The dialer through a proxy", () => {
+describe("Dialer through a proxy", () => {
   const url = "https://app.example/client.json"
 
-  it.scopedLive("FET-13: asks for the checked address, and speaks TLS with the origin through it", () =>
+  it.scopedLive("FET-13: requests a tunnel to the checked address, and runs TLS with the origin through it", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       yield* origin.document(url, { client_id: url })
@@ -109,7 +109,7 @@ describe("The dialer through a proxy", () => {
       }
     }))
 
-  it.scopedLive("FET-13: to an address that is refused the proxy gets no connection either", () =>
+  it.scopedLive("FET-13: the proxy gets no connection for an address that must not be dialed", () =>
     Effect.gen(function*() {
       const { port, requests } = yield* proxy(1)
       const fetcher = Fetcher.layerWithoutDependencies().pipe(
@@ -126,7 +126,7 @@ describe("The dialer through a proxy", () => {
       expect(requests).toEqual([])
     }))
 
-  it.scopedLive("FET-12: the error of a proxy that refuses does not tell the authorization", () =>
+  it.scopedLive("FET-12: the error of a proxy that refuses does not contain the authorization", () =>
     Effect.gen(function*() {
       const { port } = yield* proxy(1, "HTTP/1.1 407 No\r\n\r\n")
       const authorization = Redacted.make("Basic dXNlcjpwYXNz")
@@ -146,14 +146,14 @@ describe("The dialer through a proxy", () => {
 
   for (
     const [name, answer] of [
-      ["a refusal", "HTTP/1.1 403 Forbidden\r\n\r\n"],
-      ["what is not HTTP", "SSH-2.0\r\n\r\n"],
-      ["the end of the connection", ""],
-      ["bytes behind its consent", "HTTP/1.1 200 OK\r\n\r\nmore"],
-      ["an answer without end", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(20_000)}`]
+      ["a 403", "HTTP/1.1 403 Forbidden\r\n\r\n"],
+      ["not HTTP", "SSH-2.0\r\n\r\n"],
+      ["empty", ""],
+      ["a 200 with bytes behind it", "HTTP/1.1 200 OK\r\n\r\nmore"],
+      ["too long", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(20_000)}`]
     ] as const
   ) {
-    it.scopedLive(`ADR-02: an answer of the proxy that is ${name} is a connection that was not made`, () =>
+    it.scopedLive(`ADR-02: fails when the response of the proxy is ${name}`, () =>
       Effect.gen(function*() {
         const { port } = yield* listening((socket) => socket.once("data", () => socket.end(answer)))
         const error = yield* Effect.flip(dial("93.184.215.14", 443)).pipe(
@@ -163,7 +163,7 @@ describe("The dialer through a proxy", () => {
       }))
   }
 
-  it.scopedLive("FET-08: a proxy that does not answer is given up with the fetch", () =>
+  it.scopedLive("FET-08: an interruption closes the connection to a proxy that does not respond", () =>
     Effect.gen(function*() {
       const { open, port } = yield* listening((socket) => socket.resume())
       const fiber = yield* Effect.fork(
@@ -178,15 +178,15 @@ describe("The dialer through a proxy", () => {
       expect(open()).toBe(0)
     }))
 
-  it.live("ADR-02: a connection that has ended before the proxy was asked is one that was not made", () =>
+  it.live("ADR-02: fails when the connection to the proxy ended before the request", () =>
     Effect.gen(function*() {
       const gone = new Socket().destroy()
       const broken = new Socket().on("error", () => {})
       broken.destroy(new Error("It broke"))
-      // Nothing more is heard of them.
+      // They emit no further event.
       yield* Effect.sleep(5)
-      expect(yield* Effect.flip(Tunnel.open(gone, "CONNECT"))).toMatchObject({ code: "PROXY_REFUSED" })
-      expect(yield* Effect.flip(Tunnel.open(broken, "CONNECT"))).toMatchObject({ message: "It broke" })
+      expect(yield* Effect.flip(ProxyTunnel.open(gone, "CONNECT"))).toMatchObject({ code: "PROXY_REFUSED" })
+      expect(yield* Effect.flip(ProxyTunnel.open(broken, "CONNECT"))).toMatchObject({ message: "It broke" })
     }))
 
   for (
@@ -204,7 +204,7 @@ describe("The dialer through a proxy", () => {
       ["authorization", { host: "proxy.internal", port: 3128, authorization: "s3cret" as never }]
     ] as const
   ) {
-    it.effect(`FET-13: a ${name} of the proxy that cannot be kept fails the layer and is named: ${inspect(options)}`, () =>
+    it.effect(`FET-13: an invalid ${name} of the proxy fails the layer and is named: ${inspect(options)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Dialer.layerHttpProxy(options))))
         expect(error).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(`\`${name}\``) })
@@ -212,7 +212,7 @@ describe("The dialer through a proxy", () => {
       }))
   }
 
-  it.scopedLive("FET-13: the options of the proxy can be read from Config", () =>
+  it.scopedLive("FET-13: reads the options of the proxy from Config", () =>
     Effect.gen(function*() {
       const { port, requests } = yield* proxy(1)
       const layer = Dialer.layerHttpProxyConfig({

@@ -15,7 +15,7 @@ const world = (options?: Fetcher.Options) =>
 const url = "https://app.example/client.json"
 
 describe("Fetcher", () => {
-  it.live("FET-01, FET-02: one GET with exactly these header lines, and the document comes back", () =>
+  it.live("FET-01, FET-02: sends one GET with exactly these header lines, and returns the document", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const fetcher = yield* Fetcher.Fetcher
@@ -45,7 +45,7 @@ describe("Fetcher", () => {
       expect(yield* origin.connections).toEqual({ open: 0, total: 1 })
     }).pipe(Effect.provide(world())))
 
-  it.live("FET-01: the request target on the wire is byte for byte that of the client id, and Host has its port", () =>
+  it.live("FET-01: sends the request target of the client id byte for byte, and its port in Host", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const fetcher = yield* Fetcher.Fetcher
@@ -88,7 +88,7 @@ describe("Fetcher", () => {
         )
     }).pipe(Effect.provide(world({ rateLimit: { limit: 1000, window: 1000 } }))))
 
-  it.live("FET-03: a 404 carries its status", () =>
+  it.live("FET-03: the error of a 404 has the status", () =>
     Effect.gen(function*() {
       const fetcher = yield* Fetcher.Fetcher
       const error = yield* Effect.flip(fetcher.fetch(clientId(url)))
@@ -105,7 +105,7 @@ describe("Fetcher", () => {
       ["reset", "ECONNRESET"]
     ] as const
   ) {
-    it.live(`FET-01: a handshake that is ${handshake} fails`, () =>
+    it.live(`FET-01: fails for a handshake of the kind ${handshake}`, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin
         const fetcher = yield* Fetcher.Fetcher
@@ -117,7 +117,7 @@ describe("Fetcher", () => {
       }).pipe(Effect.provide(world())))
   }
 
-  it.live("FET-08: a handshake that hangs ends with the deadline", () =>
+  it.live("FET-08: the deadline ends a handshake that hangs", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const fetcher = yield* Fetcher.Fetcher

@@ -27,7 +27,7 @@ const seconds = (freshness: Freshness.Freshness, policy?: Freshness.Policy) =>
   Option.getOrUndefined(Option.map(Freshness.timeToLive(freshness, policy), Duration.toSeconds))
 
 describe("FRS-01: the lifetime", () => {
-  it("FRS-01: is s-maxage, else max-age, else Expires minus Date", () => {
+  it("FRS-01: is s-maxage, otherwise max-age, otherwise Expires minus Date", () => {
     assert.strictEqual(remaining(...control("max-age=100, s-maxage=200")), 200)
     assert.strictEqual(remaining(...control("s-maxage=200, max-age=100"), expires(30)), 200)
     assert.strictEqual(remaining(...control("max-age=100"), expires(30)), 100)
@@ -36,27 +36,27 @@ describe("FRS-01: the lifetime", () => {
     assert.strictEqual(remaining(expires(30), date(20)), 10, "the origin's clock is ahead")
   })
 
-  it("FRS-01: is the shared cache's even when it is the shorter one, or zero", () => {
+  it("FRS-01: is s-maxage even if it is shorter than max-age, or zero", () => {
     assert.strictEqual(remaining(...control("max-age=100, s-maxage=2")), 2)
     assert.strictEqual(remaining(...control("max-age=100, s-maxage=0")), 0)
     assert.strictEqual(remaining(...control("max-age=0"), expires(3600)), 0)
   })
 
-  it("FRS-01: loses the Age", () => {
+  it("FRS-01: is reduced by the Age", () => {
     assert.strictEqual(remaining(...control("max-age=100"), ["Age", "30"]), 70)
     assert.strictEqual(remaining(...control("max-age=100"), ["age", " 130\t"]), -30)
     assert.strictEqual(remaining(expires(100), ["Age", "30"]), 70)
   })
 
-  it("FRS-01: loses the apparent age, if that is more than the Age", () => {
+  it("FRS-01: is reduced by the apparent age if that is greater than the Age", () => {
     assert.strictEqual(remaining(...control("max-age=100"), date(-40)), 60)
     assert.strictEqual(remaining(...control("max-age=100"), date(-40), ["Age", "30"]), 60)
     assert.strictEqual(remaining(...control("max-age=100"), date(-40), ["Age", "50"]), 50)
     assert.strictEqual(remaining(expires(60), date(-40)), 60, "one hundred seconds, of which forty are gone")
-    assert.strictEqual(remaining(...control("max-age=100"), date(40)), 100, "an origin ahead of us has no age")
+    assert.strictEqual(remaining(...control("max-age=100"), date(40)), 100, "a Date in the future gives no age")
   })
 
-  it("FRS-01: loses the time that the response took, which counts on top of Age and not of Date", () => {
+  it("FRS-01: is reduced by the response delay, which is added to Age and not to the apparent age", () => {
     const took = { requestTime: now - 1500, responseTime: now }
     const after = (...headers: ReadonlyArray<Header>) =>
       Freshness.read([...control("max-age=100"), ...headers], took).remaining
@@ -68,19 +68,19 @@ describe("FRS-01: the lifetime", () => {
   })
 
   it.each(["", "abc", "-5", "+5", "5.5", "5s", "0x5", "5 5", "５"])(
-    "FRS-01: ignores the Age \"%s\", which is no number of seconds",
+    "FRS-01: ignores the Age \"%s\", which is not a number of seconds",
     (age) => {
       assert.strictEqual(remaining(...control("max-age=100"), ["Age", age]), 100)
     }
   )
 
-  it("FRS-01: takes the first of several Ages", () => {
+  it("FRS-01: uses the first of several Ages", () => {
     assert.strictEqual(remaining(...control("max-age=100"), ["Age", "30, 5"]), 70)
     assert.strictEqual(remaining(...control("max-age=100"), ["Age", "30"], ["Age", "5"]), 70)
     assert.strictEqual(remaining(...control("max-age=100"), ["Age", "x"], ["Age", "5"]), 100)
   })
 
-  it("FRS-01: takes the time of arrival for a Date that is absent, malformed or repeated", () => {
+  it("FRS-01: uses the time of arrival if Date is absent, malformed or repeated", () => {
     assert.strictEqual(remaining(expires(30), ["Date", "yesterday"]), 30)
     assert.strictEqual(remaining(expires(30), date(-10), date(-20)), 30)
     assert.strictEqual(remaining(...control("max-age=100"), date(-10), date(-10)), 100)
@@ -100,7 +100,7 @@ describe("FRS-02: Cache-Control", () => {
     ["max-age=2147483648", 2147483648],
     ["max-age=2147483649", 2147483648],
     [`max-age=${"9".repeat(400)}`, 2147483648]
-  ])("FRS-02: %s lives", (line, expected) => {
+  ])("FRS-02: %s is parsed", (line, expected) => {
     assert.strictEqual(remaining(...control(line)), expected)
     assert.isTrue(read(...control(line)).storable)
   })
@@ -131,28 +131,28 @@ describe("FRS-02: Cache-Control", () => {
     ["max-age=100, MAX-AGE=100"],
     ["s-maxage=x, max-age=100"],
     ["s-maxage=100, s-maxage=100, max-age=100"]
-  ])("FRS-02: %s is stale at once, also beside a good Expires", (line) => {
+  ])("FRS-02: %s makes the response stale, even beside a valid Expires", (line) => {
     assert.strictEqual(remaining(...control(line), expires(3600)), 0)
   })
 
-  it("FRS-02: a value that is repeated on another line is stale at once", () => {
+  it("FRS-02: a value that is repeated on another line makes the response stale", () => {
     assert.strictEqual(remaining(...control("max-age=100", "max-age=100")), 0)
     assert.strictEqual(remaining(...control("max-age=100", "public")), 100)
   })
 
-  it("FRS-02: a broken value that does not decide does no harm", () => {
+  it("FRS-02: a malformed value that does not decide has no effect", () => {
     assert.strictEqual(remaining(...control("s-maxage=100, max-age=x")), 100)
     assert.strictEqual(remaining(...control("max-age=100"), ["Expires", "0"]), 100)
     assert.strictEqual(remaining(...control("max-age=100"), expires(1), expires(2)), 100)
   })
 
-  it("FRS-02: a forgotten comma does not take the directive before it away", () => {
+  it("FRS-02: the directive before a missing comma still applies", () => {
     assert.isFalse(read(...control("no-store max-age=100")).storable)
     assert.isFalse(read(...control("no-store =x")).storable)
     assert.isTrue(read(...control("no-cache must-revalidate")).noCache)
   })
 
-  it("FRS-02: Pragma is for requests, and other cache fields are for other caches", () => {
+  it("FRS-02: Pragma and the fields for other caches are ignored", () => {
     assert.deepStrictEqual(
       read(["Pragma", "no-cache"], ["Surrogate-Control", "no-store"], ["CDN-Cache-Control", "max-age=5"]),
       { storable: true, noCache: false, mustRevalidate: false, remaining: undefined }
@@ -160,7 +160,7 @@ describe("FRS-02: Cache-Control", () => {
   })
 })
 
-describe("FRS-03: not to be stored", () => {
+describe("FRS-03: no-store and private", () => {
   it.each([
     "no-store",
     "NO-STORE",
@@ -173,13 +173,13 @@ describe("FRS-03: not to be stored", () => {
     "private=",
     "public, private",
     "x=\"unclosed, no-store"
-  ])("FRS-03: %s", (line) => {
+  ])("FRS-03: %s is not stored", (line) => {
     assert.isFalse(read(...control(line)).storable)
     assert.isUndefined(seconds(read(...control(line))))
   })
 
   it.each(["x=\"no-store\"", "\"no-store\"", "no-storex", "no-store;", "nostore", "no_store", "public"])(
-    "FRS-03: %s says nothing of the kind",
+    "FRS-03: %s may be stored",
     (line) => {
       assert.isTrue(read(...control(line)).storable)
     }
@@ -193,7 +193,7 @@ describe("FRS-03: not to be stored", () => {
 
 describe("FRS-04: no-cache", () => {
   it.each(["no-cache", "No-Cache, max-age=600", "no-cache=\"set-cookie\", max-age=600", "no-cache="])(
-    "FRS-04: %s is kept only if the policy says how long",
+    "FRS-04: %s is stored only if the policy has a lifetime for it",
     (line) => {
       const freshness = read(...control(line))
       assert.isTrue(freshness.noCache)
@@ -202,7 +202,7 @@ describe("FRS-04: no-cache", () => {
     }
   )
 
-  it("FRS-04: its bound is its own: below the minimum, never above the maximum", () => {
+  it("FRS-04: its lifetime may be below the minimum, but never above the maximum", () => {
     const policy = { minimum: "1 minute", maximum: "2 minutes", fallback: "1 minute" } as const
     assert.strictEqual(seconds(read(...control("no-cache")), { ...policy, noCache: "1 second" }), 1)
     assert.strictEqual(seconds(read(...control("no-cache")), { ...policy, noCache: "1 hour" }), 120)
@@ -229,7 +229,7 @@ describe("FRS-05: Vary", () => {
   })
 })
 
-describe("FRS-06: nothing said", () => {
+describe("FRS-06: no freshness information", () => {
   it.each<readonly [ReadonlyArray<Header>]>([
     [[]],
     [[date(-1000)]],
@@ -237,7 +237,7 @@ describe("FRS-06: nothing said", () => {
     [[["Last-Modified", httpDate(-100000)], ["ETag", "\"a\""]]],
     [control("public, must-revalidate, proxy-revalidate, immutable")],
     [control("maxage=100")]
-  ])("FRS-06: %j is kept for the default lifetime, without heuristics", (headers) => {
+  ])("FRS-06: %j has the default lifetime, without heuristics", (headers) => {
     assert.isUndefined(read(...headers).remaining)
     assert.strictEqual(seconds(read(...headers)), 300)
     assert.strictEqual(seconds(read(...headers), { ...Freshness.defaultPolicy, fallback: "10 minutes" }), 600)
@@ -245,7 +245,7 @@ describe("FRS-06: nothing said", () => {
 })
 
 describe("FRS-07: the bounds", () => {
-  it("FRS-07: are 60 seconds and 24 hours unless told", () => {
+  it("FRS-07: default to 60 seconds and 24 hours", () => {
     assert.strictEqual(seconds(read(...control("max-age=0"))), 60)
     assert.strictEqual(seconds(read(...control("max-age=59"))), 60)
     assert.strictEqual(seconds(read(...control("max-age=61"))), 61)
@@ -255,34 +255,34 @@ describe("FRS-07: the bounds", () => {
     assert.strictEqual(seconds(read(...control("max-age=99999999999999"))), 86400)
   })
 
-  it("FRS-07: hold for the default lifetime too", () => {
+  it("FRS-07: apply to the default lifetime too", () => {
     assert.strictEqual(seconds(read(), { minimum: 0, maximum: "1 minute", fallback: "5 minutes" }), 60)
     assert.strictEqual(seconds(read(), { minimum: "10 minutes", maximum: "1 hour", fallback: "5 minutes" }), 600)
   })
 
-  it("FRS-07: without a minimum, what is stale is not stored", () => {
+  it("FRS-07: without a minimum, a stale response is not stored", () => {
     const policy = { ...Freshness.defaultPolicy, minimum: 0 }
     assert.isUndefined(seconds(read(...control("max-age=0")), policy))
     assert.isUndefined(seconds(read(["Expires", "0"]), policy))
     assert.strictEqual(seconds(read(...control("max-age=1")), policy), 1)
   })
 
-  it("FRS-07: the maximum wins over a minimum above it", () => {
+  it("FRS-07: the maximum wins over a greater minimum", () => {
     const policy = { minimum: "1 hour", maximum: "1 minute", fallback: "1 hour" } as const
     assert.strictEqual(seconds(read(...control("max-age=0")), policy), 60)
   })
 
-  it.effect("FRS-07: a checked policy refuses bounds that nothing can keep", () =>
+  it.effect("FRS-07: makePolicy fails if a bound is invalid", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* Freshness.makePolicy(), Freshness.defaultPolicy)
       const changed = yield* Freshness.makePolicy({ maximum: "1 hour", noCache: "1 second" })
       assert.deepStrictEqual(changed, { ...Freshness.defaultPolicy, maximum: "1 hour", noCache: "1 second" })
       const crossed = yield* Effect.flip(Freshness.makePolicy({ maximum: "30 seconds" }))
-      assert.include(crossed.message, "The minimum (1m) is above the maximum (30s)")
+      assert.include(crossed.message, "`minimum` (1m) must not be greater than `maximum` (30s)")
       for (const name of ["minimum", "maximum", "fallback", "noCache"] as const) {
         for (const bound of [Duration.infinity, -1, "-1 second", Number.NaN]) {
           const { message } = yield* Effect.flip(Freshness.makePolicy({ [name]: bound }))
-          assert.include(message, `\`${name}\` must be a finite length of time`)
+          assert.include(message, `\`${name}\` must be a finite duration`)
         }
       }
     }))
@@ -303,12 +303,12 @@ describe("FRS-08: Expires", () => {
     assert.strictEqual(remaining(["Expires", value], ["Age", "5"]), -5)
   })
 
-  it("FRS-08: twice is in the past, on one line or two, also when they agree", () => {
+  it("FRS-08: a repeated Expires is in the past, on one line or two, even if the dates are equal", () => {
     assert.strictEqual(remaining(expires(30), expires(30)), 0)
     assert.strictEqual(remaining(["Expires", `${httpDate(30)}, ${httpDate(30)}`]), 0)
   })
 
-  it("FRS-08: reads the three forms", () => {
+  it("FRS-08: the three HTTP-date forms are parsed", () => {
     assert.strictEqual(remaining(["Expires", "Thu, 01 Oct 2026 13:00:00 GMT"]), 3600)
     assert.strictEqual(remaining(["Expires", " Thursday, 01-Oct-26 13:00:00 GMT "]), 3600)
     assert.strictEqual(remaining(["Expires", "Thu Oct  1 13:00:00 2026"]), 3600)
@@ -316,7 +316,7 @@ describe("FRS-08: Expires", () => {
   })
 })
 
-describe("whatever the headers hold", () => {
+describe("any headers", () => {
   const name = fc.constantFrom("Cache-Control", "cache-control", "EXPIRES", "Date", "Age", "Vary", "Pragma", "X-Other")
   const directive = fc.constantFrom(
     ..."max-age=100 s-maxage=50 max-age=0 max-age=x no-store private no-cache no-cache=\"x\" public ext=\"a,b\" \""
@@ -346,7 +346,7 @@ describe("whatever the headers hold", () => {
     )
   })
 
-  it("FRS-01: the time since the response arrived is subtracted from what the origin gave it, and from nothing else", () => {
+  it("FRS-01: the time since the response arrived is subtracted only from a lifetime that the origin gave", () => {
     const minute = Duration.minutes(1)
     const kept = (freshness: Freshness.Freshness, residentTime: Duration.DurationInput, policy?: Freshness.Policy) =>
       Option.getOrUndefined(
@@ -361,11 +361,11 @@ describe("whatever the headers hold", () => {
     assert.strictEqual(kept(read(...control("max-age=200000")), minute), 86_400)
     const noCache = { ...Freshness.defaultPolicy, noCache: "90 seconds" } as const
     assert.strictEqual(kept(read(...control("no-cache")), minute, noCache), 90)
-    // A clock that was set back gives nothing away.
+    // A clock that was set back does not extend the lifetime.
     assert.strictEqual(kept(hour, -60_000), 3600)
   })
 
-  it.effect("FRS-01: a document is kept for as long as is left when it is stored", () =>
+  it.effect("FRS-01: a document is stored for the lifetime that remains at that time", () =>
     Effect.gen(function*() {
       const client = clientId("https://app.example/client.json")
       const body = Buffer.from(JSON.stringify({ client_id: client, redirect_uris: ["https://app.example/cb"] }))
@@ -395,7 +395,7 @@ describe("whatever the headers hold", () => {
       ))
     }))
 
-  it("FRS-07: what is kept is kept within the bounds", () => {
+  it("FRS-07: every lifetime is within the bounds", () => {
     const bound = fc.oneof(
       fc.nat({ max: 200000 }),
       fc.double({ min: 0, max: 1e12, noNaN: true }),
@@ -426,7 +426,7 @@ describe("whatever the headers hold", () => {
     )
   })
 
-  it("FRS-02: names are the same in any case", () => {
+  it("FRS-02: names are case-insensitive", () => {
     const mixed = (text: string) =>
       text.replace(/[a-z]/gi, (letter, index: number) => index % 2 === 0 ? letter.toUpperCase() : letter.toLowerCase())
     fc.assert(fc.property(headers, (headers) => {
@@ -438,7 +438,7 @@ describe("whatever the headers hold", () => {
     }))
   })
 
-  it("FRS-02: the order of lines and directives means nothing, and neither does how they share lines", () => {
+  it("FRS-02: the order of lines and directives has no effect, nor does their distribution over lines", () => {
     const directives = fc.uniqueArray(directive.filter((text) => text !== "\""), { maxLength: 6 })
     const others = fc.array(fc.tuple(name.filter((name) => !/age|cache/i.test(name)), value), { maxLength: 3 })
     const shuffled = fc.tuple(directives, others).chain(([directives, others]) =>
@@ -456,7 +456,7 @@ describe("whatever the headers hold", () => {
     }))
   })
 
-  it("FRS-02: unknown directives and fields mean nothing", () => {
+  it("FRS-02: unknown directives and fields have no effect", () => {
     fc.assert(fc.property(headers, (headers) => {
       const more: ReadonlyArray<Header> = [
         ["X-Cache", "no-store"],
@@ -467,7 +467,7 @@ describe("whatever the headers hold", () => {
     }))
   })
 
-  it("FRS-01: a response that is older has less time left, never more", () => {
+  it("FRS-01: an older response never has more time left", () => {
     const younger = fc.tuple(fc.nat({ max: 5000 }), fc.nat({ max: 5000 }))
     fc.assert(fc.property(headers, younger, (headers, [age, more]) => {
       const rest = headers.filter(([name]) => name !== "Age")

@@ -1,8 +1,8 @@
 /**
  * The tests of the http-cache-tests package (cache-tests.fyi), replayed against `Freshness`.
  *
- * They speak of a whole HTTP cache. Here each is played with the least cache there can be: it keeps a response for as
- * long as `Freshness` says, with no lower bound and nothing kept by default, and it knows nothing else.
+ * The tests describe a complete HTTP cache. Here a minimal cache runs them: it stores a response for the lifetime that
+ * `Freshness` returns, with no lower bound and no default lifetime.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Freshness from "effect-cimd/Freshness"
@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import type { Header, Request, Test } from "http-cache-tests/tests/index.mjs"
 import groups from "http-cache-tests/tests/index.mjs"
 
-/** The groups that say something about freshness, and the rule that each is about. */
+/** The groups about freshness, each with its rule. */
 const applies: Record<string, string> = {
   "cc-freshness": "FRS-01",
   "cc-parse": "FRS-02",
@@ -26,23 +26,23 @@ const applies: Record<string, string> = {
   "other": "FRS-01"
 }
 
-/** The groups that do not apply, and why. */
-const appliesNot: Record<string, string> = {
-  "heuristic": "there are no heuristics",
-  "method": "the fetcher sends GET and nothing else",
-  "cc-request": "nobody sends this cache a request with Cache-Control",
-  "vary": "every request has the same headers, so what varies by them does not vary; `*` is in vary-parse",
+/** The groups that do not apply, each with the reason. */
+const inapplicableGroups: Record<string, string> = {
+  "heuristic": "there is no heuristic freshness",
+  "method": "the fetcher sends only GET",
+  "cc-request": "this cache receives no request with Cache-Control",
+  "vary": "every request has the same headers, so Vary has no effect; `*` is in vary-parse",
   "conditional-lm": "no request is conditional",
   "conditional-inm": "no request is conditional",
-  "headers": "no header is stored, only the document",
+  "headers": "only the document is stored, without headers",
   "update304": "no request is conditional, so there is no 304",
   "updateHEAD": "the fetcher sends no HEAD",
   "invalidation": "the fetcher sends no unsafe method",
-  "partial": "the fetcher asks for no range",
+  "partial": "the fetcher requests no range",
   "auth": "the fetcher sends no Authorization"
 }
 
-/** Tests in a group that applies which do not themselves, and why. */
+/** The tests in other groups that do not apply, each with the reason. */
 const inapplicable: ReadonlyArray<{ readonly why: string; readonly holds: (test: Test) => boolean }> = [
   { why: "it is about a private cache", holds: (test) => test.browser_only === true },
   {
@@ -50,25 +50,25 @@ const inapplicable: ReadonlyArray<{ readonly why: string; readonly holds: (test:
     holds: ({ requests }) => requests.some(({ response_status }) => response_status && response_status[0] !== 200)
   },
   {
-    why: "nobody sends this cache a request with Pragma",
+    why: "this cache receives no request with Pragma",
     holds: ({ id }) => id.startsWith("pragma-request-")
   },
-  { why: "it is about the key, not about freshness", holds: ({ id }) => id === "query-args-different" },
-  { why: "there are no heuristics", holds: ({ id }) => id.includes("-heuristic") },
+  { why: "it is about the cache key, not about freshness", holds: ({ id }) => id === "query-args-different" },
+  { why: "there is no heuristic freshness", holds: ({ id }) => id.includes("-heuristic") },
   {
-    why: "they check what a cache that serves stale answers makes of them, which is an option here",
+    why: "it is about a cache that serves stale responses, which is an option here",
     holds: ({ id, kind }) => id.startsWith("stale-") && kind === "check"
   }
 ]
 
-const invalidValue = "FRS-02: an invalid value is stale at once"
-const repeatedValue = "FRS-02: a repeated value is stale at once"
+const invalidValue = "FRS-02: an invalid value makes the response stale"
+const repeatedValue = "FRS-02: a repeated value makes the response stale"
 const invalidAge = "RFC 9111, section 5.1: an invalid Age is ignored"
 const severalAges = "RFC 9111, section 5.1: the first of several Ages counts"
-const notAnHttpDate = "FRS-08: it is none of the three forms"
-const qualifiedNoCache = "the form of no-cache that names fields counts as the one without"
+const notAnHttpDate = "FRS-08: the date has none of the three forms"
+const qualifiedNoCache = "no-cache with field names means the same as without"
 
-/** The tests that end otherwise here, each with the reason. */
+/** The tests with another result here, each with the reason. */
 const departures: Record<string, string> = {
   "freshness-max-age-decimal-zero": invalidValue,
   "freshness-max-age-decimal-five": invalidValue,
@@ -116,7 +116,7 @@ const rfc850 = (date: Date): string => {
   return `${weekday}, ${day}-${month}-${year} ${time} GMT`
 }
 
-/** A number in a field that holds a date is seconds from the time of the response. */
+/** Returns a header's value. A number in a date field means seconds after the time of the response. */
 const valueOf = ([name, value]: Header, request: Request, time: number): string => {
   if (typeof value === "string") {
     return value
@@ -135,7 +135,7 @@ const freshnessOf = (request: Request, time: number): Freshness.Freshness => {
 const lifetimeOf = (freshness: Freshness.Freshness): number =>
   Option.match(Freshness.timeToLive(freshness, policy), { onNone: () => 0, onSome: Duration.toMillis })
 
-/** Whether each request of the test was served from the cache; a stale answer too, if its origin is away. */
+/** Returns whether each request was served from the cache. Serves a stale response if the origin is unreachable. */
 const replay = ({ requests }: Test): ReadonlyArray<boolean> => {
   let time = now
   let freshUntil = -Infinity
@@ -152,7 +152,7 @@ const replay = ({ requests }: Test): ReadonlyArray<boolean> => {
   })
 }
 
-/** What was expected and did not come about. To ask the origin whether its response still holds is not to serve it. */
+/** Returns the requests with an unexpected result. Revalidating a response with the origin is not serving it. */
 const surprises = (test: Test): ReadonlyArray<string> => {
   const served = replay(test)
   return test.requests.flatMap(({ expected_type }, index) =>
@@ -169,8 +169,8 @@ const tests = groups.filter(({ id }) => id in applies).flatMap((group) =>
 )
 
 describe("the http-cache-tests package", () => {
-  it("has the groups that this file knows of, and no other", () => {
-    assert.sameMembers(groups.map(({ id }) => id), [...Object.keys(applies), ...Object.keys(appliesNot)])
+  it("has exactly the groups that are listed here", () => {
+    assert.sameMembers(groups.map(({ id }) => id), [...Object.keys(applies), ...Object.keys(inapplicableGroups)])
   })
 
   for (const { holds, why } of inapplicable) {
@@ -179,7 +179,7 @@ describe("the http-cache-tests package", () => {
     })
   }
 
-  it("FRS-09: has four tests of answers that must not be served stale, and serves others stale in the same case", () => {
+  it("FRS-09: has four tests of responses that must not be served stale, and other responses are served stale", () => {
     const stale = tests.filter(({ rule }) => rule === "FRS-09").map(({ test }) => test)
     assert.sameMembers(stale.map(({ id }) => id), [
       "stale-close-must-revalidate",

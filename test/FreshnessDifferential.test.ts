@@ -1,6 +1,6 @@
 /**
- * Against http-cache-semantics, as a shared cache without heuristics. Where the two part, one of the differences below
- * says why; a generated response on which they part without one is a failure.
+ * Compares `Freshness` with http-cache-semantics, as a shared cache without heuristics. If they disagree on a generated
+ * response, one of the differences below must explain it; otherwise the test fails.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Freshness from "effect-cimd/Freshness"
@@ -12,7 +12,7 @@ type Header = readonly [name: string, value: string]
 const now = Date.UTC(2026, 9, 1, 12, 0, 0)
 const httpDate = (offset: number) => new Date(now + offset * 1000).toUTCString()
 
-/** Seconds of freshness left; zero for what is stale, not to be stored, or not to be served unasked. */
+/** Returns the seconds of freshness left; zero if stale, not storable, or not servable without revalidation. */
 const ours = (headers: ReadonlyArray<Header>): number => {
   const { noCache, remaining, storable } = Freshness.read(headers, { requestTime: now, responseTime: now })
   return storable && !noCache ? Math.max(0, remaining ?? 0) : 0
@@ -42,7 +42,7 @@ const theirs = (headers: ReadonlyArray<Header>): number => {
   return policy.storable() ? Math.max(0, policy.maxAge() - policy.age()) : 0
 }
 
-/** What the differences look at: the fields as they came, and Cache-Control split without any care for quotes. */
+/** Returns what the differences check: the fields as received, and Cache-Control split without regard to quotes. */
 const view = (headers: ReadonlyArray<Header>) => {
   const values = (field: string) => headers.filter(([name]) => name.toLowerCase() === field).map(([, value]) => value)
   const control = values("cache-control").join(",")
@@ -73,28 +73,28 @@ const control = (value: string): Header => ["Cache-Control", value]
 
 const differences: ReadonlyArray<Difference> = [
   {
-    why: "FRS-02: directive names have no case: it knows them in lower case only",
+    why: "FRS-02: directive names are case-insensitive, but the peer reads only lower case",
     holds: ({ control }) => control !== control.toLowerCase(),
     example: [control("Max-Age=100")],
     ours: 100,
     theirs: 0
   },
   {
-    why: "FRS-02: what is inside quotes is no directive: it splits there",
+    why: "FRS-02: text inside quotes is not a directive, but the peer splits it",
     holds: ({ control }) => control.includes("\""),
     example: [control("ext=\"a, no-store, b\", max-age=100")],
     ours: 100,
     theirs: 0
   },
   {
-    why: "FRS-02: a repeated lifetime is stale at once: it takes the last",
+    why: "FRS-02: a repeated lifetime makes the response stale, but the peer uses the last one",
     holds: ({ arguments_ }) => arguments_("max-age").length > 1 || arguments_("s-maxage").length > 1,
     example: [control("max-age=5"), control("max-age=100")],
     ours: 0,
     theirs: 100
   },
   {
-    why: "FRS-02: a malformed lifetime is stale at once: it takes the digits at its beginning",
+    why: "FRS-02: a malformed lifetime makes the response stale, but the peer uses its first digits",
     holds: ({ arguments_, members }) =>
       arguments_("max-age", "s-maxage").some((argument) => !/^[0-9]+$/.test(argument))
       || members.some((member) => /^(max-age|s-maxage)\s+=/.test(member)),
@@ -103,14 +103,14 @@ const differences: ReadonlyArray<Difference> = [
     theirs: 100
   },
   {
-    why: "FRS-02: a directive with an empty argument is still there",
+    why: "FRS-02: a directive with an empty argument applies, but the peer ignores it",
     holds: ({ members }) => members.some((member) => /^(private|no-store|no-cache)=$/.test(member)),
     example: [control("private=, max-age=100")],
     ours: 0,
     theirs: 100
   },
   {
-    why: "FRS-02: a number too large is 2147483648 (RFC 9111, section 1.2.2)",
+    why: "FRS-02: a number that is too large counts as 2147483648 (RFC 9111, section 1.2.2)",
     holds: ({ arguments_, values }) =>
       [...arguments_("max-age", "s-maxage"), ...values("age")].some((argument) => Number(argument) > 2 ** 31),
     example: [control("max-age=99999999999")],
@@ -118,14 +118,14 @@ const differences: ReadonlyArray<Difference> = [
     theirs: 99999999999
   },
   {
-    why: "FRS-01: a Date in the past is an age of its own",
+    why: "FRS-01: a Date in the past gives an apparent age, but the peer ignores it",
     holds: ({ values }) => values("date").some((date) => Date.parse(date) < now),
     example: [control("max-age=100"), ["Date", httpDate(-40)]],
     ours: 60,
     theirs: 100
   },
   {
-    why: "FRS-08: a date is one of the three forms, and there is one of it: it takes whatever JavaScript can read",
+    why: "FRS-08: a date has one of the three forms and is not repeated, but the peer reads what JavaScript can parse",
     holds: ({ values }) =>
       ["date", "expires"].some((field) => values(field).length > 1 || !values(field).every(isHttpDate)),
     example: [["Expires", "2026-10-01T12:01:40Z"]],
@@ -133,14 +133,14 @@ const differences: ReadonlyArray<Difference> = [
     theirs: 100
   },
   {
-    why: "FRS-01: an Age that is no number of seconds is ignored: it takes the digits at its beginning, and a sign",
+    why: "FRS-01: an Age that is not a number of seconds is ignored, but the peer uses its sign and first digits",
     holds: ({ values }) => values("age").some((age) => !/^[0-9]+$/.test(age)),
     example: [control("max-age=100"), ["Age", "-50"]],
     ours: 100,
     theirs: 150
   },
   {
-    why: "FRS-05: `*` counts beside other members of Vary",
+    why: "FRS-05: `*` applies beside other members of Vary, but the peer ignores it there",
     holds: ({ values }) =>
       values("vary").join(",") !== "*" && values("vary").join(",").split(",").some((m) => m.trim() === "*"),
     example: [control("max-age=100"), ["Vary", "accept, *"]],
@@ -148,28 +148,28 @@ const differences: ReadonlyArray<Difference> = [
     theirs: 100
   },
   {
-    why: "a cookie does not make a document private: it does so of its own accord",
+    why: "a cookie does not make a response private, but the peer treats it so",
     holds: ({ values }) => values("set-cookie").length > 0,
     example: [control("max-age=100"), ["Set-Cookie", "a=b"]],
     ours: 100,
     theirs: 0
   },
   {
-    why: "proxy-revalidate is about what is stale: it takes it for no-cache",
+    why: "proxy-revalidate applies to stale responses, but the peer treats it as no-cache",
     holds: ({ members }) => members.some((member) => /^proxy-revalidate(=|$)/.test(member)),
     example: [control("max-age=100, proxy-revalidate")],
     ours: 100,
     theirs: 0
   },
   {
-    why: "Pragma is a field of requests (RFC 9111, section 5.4): it reads it in responses",
+    why: "Pragma is a request header (RFC 9111, section 5.4), but the peer reads it in responses",
     holds: ({ control, values }) => control === "" && values("pragma").some((value) => value.includes("no-cache")),
     example: [["Expires", httpDate(100)], ["Pragma", "no-cache"]],
     ours: 100,
     theirs: 0
   },
   {
-    why: "immutable is no lifetime: it makes one of it, and takes its milliseconds for seconds",
+    why: "immutable is not a lifetime, but the peer makes it one, and reads its milliseconds as seconds",
     holds: ({ arguments_, members }) =>
       members.some((member) => /^immutable(=|$)/.test(member)) && arguments_("max-age", "s-maxage").length === 0,
     example: [control("immutable")],
@@ -245,7 +245,7 @@ const header: fc.Arbitrary<Header> = fc.oneof(
 
 const close = (left: number, right: number) => Math.abs(left - right) < 1e-6
 
-describe("against http-cache-semantics", () => {
+describe("compared with http-cache-semantics", () => {
   for (const difference of differences) {
     it(difference.why, () => {
       assert.isTrue(difference.holds(view(difference.example)))
@@ -256,7 +256,7 @@ describe("against http-cache-semantics", () => {
     })
   }
 
-  it("FRS-01: agrees wherever none of the differences is at work", () => {
+  it("FRS-01: agrees on every response without a known difference", () => {
     let agreed = 0
     fc.assert(
       fc.property(fc.array(header, { maxLength: 4 }), (headers) => {

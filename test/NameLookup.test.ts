@@ -15,7 +15,7 @@ import { dnsServer, rcode } from "./support/dnsServer.js"
 
 const lookup = (host: string) => Effect.flatMap(NameLookup.NameLookup, (service) => service.lookup(host))
 
-/** The system's resolver, when it does not answer: its calls are kept and can be answered by hand. */
+/** Replaces the resolver of the system while `hangs` is set: its calls are recorded and completed by hand. */
 const resolver = vi.hoisted(() => {
   const state: { hangs: boolean; readonly answers: Array<() => void>; readonly asked: Array<string> } = {
     hangs: false,
@@ -38,7 +38,7 @@ vi.mock("node:dns", async (importOriginal) => {
   }
 })
 
-/** Sockets and whatever else this process has open. */
+/** The number of open file descriptors of this process, including sockets. */
 const openFiles = () => readdirSync("/dev/fd").length
 
 const a = (name: string, data: string) => ({ type: "A", name, data, ttl: 60 }) as const
@@ -48,7 +48,7 @@ const cname = (name: string, data: string) => ({ type: "CNAME", name, data, ttl:
 const host = "app.example"
 const chain = [cname(host, "a.cdn.example"), cname("a.cdn.example", "b.cdn.example")]
 
-/** What the server answers to A and to AAAA, and what comes of it: addresses, or the code of the error. */
+/** The responses of the server to A and to AAAA, and the result: addresses, or the code of the error. */
 const zones: ReadonlyArray<
   readonly [what: string, a: Reply, aaaa: Reply, expected: ReadonlyArray<string> | string]
 > = [
@@ -69,17 +69,17 @@ const zones: ReadonlyArray<
   ["A, where the server fails for AAAA", [a(host, "192.0.2.1")], rcode.serverFailure, ["192.0.2.1"]],
   ["A, where the server refuses AAAA", [a(host, "192.0.2.1")], rcode.refused, ["192.0.2.1"]],
   ["A, where the server knows no AAAA", [a(host, "192.0.2.1")], rcode.notImplemented, ["192.0.2.1"]],
-  ["A, where the server says nothing to AAAA", [a(host, "192.0.2.1")], "silence", ["192.0.2.1"]],
+  ["A, where the server does not respond to AAAA", [a(host, "192.0.2.1")], "silence", ["192.0.2.1"]],
   ["AAAA, where the server fails for A", rcode.serverFailure, [aaaa(host, "2001:db8::1")], ["2001:db8::1"]],
-  ["AAAA, where the server says nothing to A", "silence", [aaaa(host, "2001:db8::1")], ["2001:db8::1"]],
+  ["AAAA, where the server does not respond to A", "silence", [aaaa(host, "2001:db8::1")], ["2001:db8::1"]],
   ["the error of A, where there is no AAAA", rcode.serverFailure, [], "ESERVFAIL"],
   ["the error of AAAA, where there is no A", [], rcode.serverFailure, "ESERVFAIL"],
-  ["the error of a server that says nothing", "silence", "silence", "ETIMEOUT"]
+  ["the error of a server that does not respond", "silence", "silence", "ETIMEOUT"]
 ]
 
-describe("Name lookup in DNS", () => {
+describe("NameLookup in DNS", () => {
   for (const [what, a, aaaa, expected] of zones) {
-    it.scopedLive(`ADR-01: gives ${what}`, () =>
+    it.scopedLive(`ADR-01: returns ${what}`, () =>
       Effect.gen(function*() {
         const { questions, server } = yield* dnsServer(({ type }) => type === "A" ? a : aaaa)
         const result = yield* Effect.either(lookup(host)).pipe(
@@ -92,7 +92,7 @@ describe("Name lookup in DNS", () => {
       }))
   }
 
-  it.scopedLive("ADR-01: asks for exactly the name, whatever search list the system has", () =>
+  it.scopedLive("ADR-01: queries exactly the name, whatever the search list of the system", () =>
     Effect.gen(function*() {
       const { questions, server } = yield* dnsServer(() => rcode.nameError)
       yield* Effect.acquireRelease(
@@ -107,7 +107,7 @@ describe("Name lookup in DNS", () => {
       expect([...questions].sort()).toEqual([`A ${host}`, `AAAA ${host}`])
     }))
 
-  it.scopedLive("ADR-06: localhost is this machine, and nobody is asked", () =>
+  it.scopedLive("ADR-06: localhost is this machine, and no server is queried", () =>
     Effect.gen(function*() {
       const { questions, server } = yield* dnsServer(() => [a("localhost", "192.0.2.1")])
       for (const host of ["localhost", "app.localhost"]) {
@@ -117,7 +117,7 @@ describe("Name lookup in DNS", () => {
       expect(questions).toEqual([])
     }))
 
-  it.scopedLive("FET-08: a lookup that is interrupted ends at once, and leaves no socket or timer", () =>
+  it.scopedLive("FET-08: an interrupted lookup ends at once, and leaves no socket or timer", () =>
     Effect.gen(function*() {
       const { questions, server } = yield* dnsServer(() => "silence")
       const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
@@ -132,12 +132,12 @@ describe("Name lookup in DNS", () => {
       expect(Duration.toMillis(took)).toBeLessThan(700)
       expect(openFiles()).toBeLessThanOrEqual(before[0])
       expect(timers()).toBeLessThanOrEqual(before[1])
-      // Nor does anybody ask again.
+      // No query is repeated either.
       yield* Effect.sleep(1100)
       expect(questions.length).toBe(100)
     }))
 
-  it.scopedLive("FET-08: servers that say nothing to AAAA do not use up a fetch's time, however many there are", () =>
+  it.scopedLive("FET-08: servers that do not respond to AAAA do not use up the time of a fetch, however many", () =>
     Effect.gen(function*() {
       const servers = yield* Effect.replicateEffect(
         dnsServer(({ type }) => type === "A" ? [a(host, "192.0.2.1")] : "silence"),
@@ -149,7 +149,7 @@ describe("Name lookup in DNS", () => {
       expect(Duration.toMillis(took)).toBeLessThan(1200)
     }))
 
-  it.scopedLive("FET-08: forty names whose servers say nothing hold up no other", () =>
+  it.scopedLive("FET-08: forty names whose servers do not respond delay no other name", () =>
     Effect.gen(function*() {
       const { questions, server } = yield* dnsServer(({ name, type }) =>
         name === host ? type === "A" ? [a(host, "192.0.2.1")] : [] : "silence"
@@ -167,7 +167,7 @@ describe("Name lookup in DNS", () => {
     }))
 
   it.live(
-    "ADR-01: asks the servers of the system unless told",
+    "ADR-01: queries the servers of the system by default",
     () =>
       Effect.map(Effect.flip(lookup("does-not-exist.invalid")), ({ cause }) =>
         expect(cause).toMatchObject({
@@ -176,7 +176,7 @@ describe("Name lookup in DNS", () => {
     20_000
   )
 
-  it.effect("ADR-01: options that cannot be kept fail the layer and are named", () =>
+  it.effect("ADR-01: invalid options fail the layer and are named", () =>
     Effect.gen(function*() {
       const build = (options: NameLookup.Options) =>
         Effect.flip(Effect.scoped(Layer.build(NameLookup.layerWith(options))))
@@ -189,7 +189,7 @@ describe("Name lookup in DNS", () => {
       }
     }))
 
-  it.scopedLive("ADR-01: the options can be read from Config", () =>
+  it.scopedLive("ADR-01: reads the options from Config", () =>
     Effect.gen(function*() {
       const { server } = yield* dnsServer(({ type }) => type === "A" ? [a(host, "192.0.2.1")] : [])
       const layer = NameLookup.layerConfig({ servers: Config.array(Config.string(), "SERVERS") })
@@ -201,14 +201,14 @@ describe("Name lookup in DNS", () => {
     }))
 })
 
-describe("The system's name lookup", () => {
+describe("NameLookup of the system", () => {
   afterEach(() => {
     resolver.hangs = false
     for (const answer of resolver.answers.splice(0)) answer()
     resolver.asked.splice(0)
   })
 
-  it.live("ADR-01: gives every address of localhost, as the hosts file has it", () =>
+  it.live("ADR-01: returns every address of localhost in the hosts file", () =>
     Effect.gen(function*() {
       const addresses = yield* lookup("localhost")
       expect(addresses.length).toBeGreaterThan(0)
@@ -216,7 +216,7 @@ describe("The system's name lookup", () => {
       expect(addresses.some((address) => address === "127.0.0.1" || address === "::1")).toBe(true)
     }).pipe(Effect.provide(NameLookup.layerSystem)))
 
-  it.live("ADR-01: a name that does not exist is an error with the resolver's code", () =>
+  it.live("ADR-01: the error for a name that does not exist has the code of the resolver", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(lookup("does-not-exist.invalid"))
       expect(error).toMatchObject({ _tag: "NameLookupError", host: "does-not-exist.invalid" })
@@ -224,14 +224,14 @@ describe("The system's name lookup", () => {
       expect(["ENOTFOUND", "EAI_AGAIN"]).toContain((error.cause as { code?: string }).code)
     }).pipe(Effect.provide(NameLookup.layerSystem)))
 
-  it.live("ADR-01: names are handed on as whole ones, so that no search list is applied", () =>
+  it.live("ADR-01: passes names as fully qualified, so that no search list is applied", () =>
     Effect.gen(function*() {
       resolver.hangs = true
       for (const host of ["app.example", "localhost"]) yield* Effect.timeoutOption(lookup(host), 5)
       expect(resolver.asked).toEqual(["app.example.", "localhost"])
     }).pipe(Effect.provide(Layer.fresh(NameLookup.layerSystem))))
 
-  it.live("FET-08: a resolver that hangs holds nobody up, and gets no more than 32 lookups at once", () =>
+  it.live("FET-08: a resolver that hangs delays no caller, and gets at most 32 concurrent lookups", () =>
     Effect.gen(function*() {
       resolver.hangs = true
       for (let host = 0; host < 32; host++) {
@@ -248,15 +248,15 @@ describe("The system's name lookup", () => {
     }).pipe(Effect.provide(Layer.fresh(NameLookup.layerSystem))))
 })
 
-describe("The double of a name lookup", () => {
-  it.effect("ADR-01: answers from a record, and has no other names", () =>
+describe("NameLookupTest", () => {
+  it.effect("ADR-01: returns addresses from a record, and fails for other names", () =>
     Effect.gen(function*() {
       expect(yield* lookup("a.example")).toEqual(["1.2.3.4", "::1"])
       expect(yield* lookup("empty.example")).toEqual([])
       expect((yield* Effect.flip(lookup("constructor")))._tag).toBe("NameLookupError")
     }).pipe(Effect.provide(NameLookupTest.layer({ "a.example": ["1.2.3.4", "::1"], "empty.example": [] }))))
 
-  it.effect("ADR-02: answers by a function, so that a second lookup can differ", () => {
+  it.effect("ADR-02: returns addresses from a function, so that a second lookup can differ", () => {
     let count = 0
     return Effect.gen(function*() {
       expect(yield* lookup("a.example")).toEqual(["1.1.1.1"])

@@ -127,7 +127,7 @@ describe("The Configuration of README.md", () => {
 
   const plain = (text: string): string => text.replaceAll(/^"|"$/g, "").replaceAll(/(?<=\d)[,_](?=\d)/g, "")
 
-  const none = new Set([undefined, "[]", "Number.NaN"])
+  const none = new Set([undefined, "undefined", "[]", "Number.NaN"])
 
   it("has a table for every service with options", () => {
     expect(wordsOf(configuration, /^### (\S+)$/gm)).toEqual(Object.keys(readers).sort())

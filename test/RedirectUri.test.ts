@@ -29,7 +29,7 @@ describe("RedirectUri.issues", () => {
     }
   }
 
-  describe("DOC-11 absolute, without fragment, userinfo and wildcard host", () => {
+  describe("DOC-11: absolute, without fragment, userinfo and wildcard host", () => {
     refused("DOC-11", [
       "",
       "/cb",
@@ -56,7 +56,7 @@ describe("RedirectUri.issues", () => {
     }
   })
 
-  describe("DOC-11 no backslash, control or white-space character", () => {
+  describe("DOC-11: no backslash, control or white-space character", () => {
     refused("DOC-11", [
       "https://app.example.com\\@evil.example/cb",
       "https://app.example.com\\evil.example/cb",
@@ -77,7 +77,7 @@ describe("RedirectUri.issues", () => {
     ])
   })
 
-  describe("DOC-11 read the same by RFC 3986 and WHATWG", () => {
+  describe("DOC-11: RFC 3986 and WHATWG read the same host and port", () => {
     refused("DOC-11", [
       "http://127.1/cb",
       "http://0x7f000001/cb",
@@ -139,7 +139,7 @@ describe("RedirectUri.issues", () => {
     ])
   })
 
-  describe("DOC-12 the scheme", () => {
+  describe("DOC-12: the scheme", () => {
     refused("DOC-12", [
       "javascript:alert(1)",
       "JavaScript:alert(1)",
@@ -201,7 +201,7 @@ describe("RedirectUri.issues", () => {
     })
   })
 
-  it("DOC-19: independent faults of one URI are all reported", () => {
+  it("DOC-19: independent issues of one URI are all reported", () => {
     expect(found("http://user@*.example.com/cb#f")).toEqual([
       "error DOC-11",
       "error DOC-11",
@@ -210,7 +210,7 @@ describe("RedirectUri.issues", () => {
     ])
   })
 
-  it("DOC-14: what is not a string is refused, and carries its path", () => {
+  it("DOC-14: a value that is not a string is refused, and the issue has its path", () => {
     for (const input of [undefined, null, 1, {}, ["https://app.example.com/cb"]]) {
       expect(RedirectUri.issues(input, "/redirect_uris/3")[0]).toMatchObject({
         rule: "DOC-14",
@@ -260,7 +260,7 @@ describe("RedirectUri.issues", () => {
     fc.array(parts, { maxLength: 8 }).map((parts) => `http://127.0.0.1${parts.join("")}`)
   )
 
-  it("DOC-11: what is accepted has one host and one port for both ways of reading", () => {
+  it("DOC-11: RFC 3986 and WHATWG find the same host and port in an accepted URI", () => {
     fc.assert(
       fc.property(uri, (text) => {
         const kind = RedirectUri.classify(text)
@@ -401,7 +401,7 @@ describe("RedirectUri.matches", () => {
     )
   })
 
-  it("RED-02: match only ever widens by a port, on a loopback host", () => {
+  it("RED-02: URIs that match differ at most in the port of a loopback host", () => {
     const withoutPort = (uri: string) =>
       uri.replace(/^(http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)):[0-9]{1,5}(?=[/?]|$)/, "$1")
     fc.assert(
@@ -415,7 +415,7 @@ describe("RedirectUri.matches", () => {
     )
   })
 
-  it("RED-02: a match of an accepted URI stays on the host that a browser would open", () => {
+  it("RED-02: a URI that matches an accepted one has the same host in a browser", () => {
     fc.assert(
       fc.property(uri, uri, options, (registered, requested, options) => {
         if (

@@ -12,7 +12,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { isAccepted } from "../src/internal/rules/acceptedDocument.js"
-import { accepted, brief, bytes, clientId, findings, minimal, outcome, url } from "./support/validate.js"
+import { accepted, brief, bytes, clientId, issuesOf, minimal, outcome, url } from "./support/validate.js"
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 
@@ -22,14 +22,14 @@ const documents: ReadonlyArray<{ readonly name: string; readonly url: string; re
 
 type Members = { readonly [name: string]: unknown }
 
-/** Each set of members, added to the minimal document, with exactly the findings it has. */
+/** Tests that each set of members, added to the minimal document, has exactly the listed issues. */
 const cases = (
   rule: string,
-  table: ReadonlyArray<readonly [members: Members, findings: ReadonlyArray<string>]>,
+  table: ReadonlyArray<readonly [members: Members, issues: ReadonlyArray<string>]>,
   profile?: Validator.Profile
 ) => {
   for (const [members, expected] of table) {
-    it(`${rule}: ${JSON.stringify(members).slice(0, 110)} has ${expected.join(", ") || "no findings"}`, () => {
+    it(`${rule}: ${JSON.stringify(members).slice(0, 110)} has ${expected.join(", ") || "no issues"}`, () => {
       expect(brief(members, profile)).toEqual(expected)
     })
   }
@@ -38,7 +38,7 @@ const cases = (
 const without = (...names: ReadonlyArray<string>) =>
   Object.fromEntries(Object.entries(minimal).filter(([name]) => !names.includes(name)))
 const rulesOf = (document: unknown, profile?: Validator.Profile) =>
-  findings(document, profile).map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
+  issuesOf(document, profile).map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
 
 const ecKey = generateKeyPairSync("ec", { namedCurve: "P-256" })
 const ecPublic = ecKey.publicKey.export({ format: "jwk" })
@@ -47,7 +47,7 @@ const rsaKey = generateKeyPairSync("rsa", { modulusLength: 2048 })
 const rsaPublic = rsaKey.publicKey.export({ format: "jwk" })
 const keys = (...keys: ReadonlyArray<unknown>) => ({ jwks: { keys } })
 
-describe("the corpus", () => {
+describe("published documents", () => {
   for (const { doc, name, url } of documents) {
     it(`DOC-04, DOC-15: the document of ${name} is accepted as it is`, () => {
       const exit = Effect.runSyncExit(Validator.make(Validator.mcp).validate(clientId(url), bytes(doc)))
@@ -66,12 +66,12 @@ describe("DOC-01, DOC-02, DOC-03: the text", () => {
     const exit = Effect.runSync(Effect.flip(Validator.make().validate(clientId(), Uint8Array.of(0x7b, 0xff, 0x7d))))
     expect(exit).toMatchObject({ _tag: "InvalidDocument", issues: [{ rule: "DOC-01", path: "" }] })
   })
-  it("DOC-01: a byte-order mark is accepted with a warning, and not kept", () => {
+  it("DOC-01: a byte-order mark is accepted with a warning, and dropped", () => {
     const document = accepted(`\ufeff${JSON.stringify(minimal)}`)
     expect(document.json).toEqual(minimal)
     expect(document.warnings.map((issue) => issue.rule)).toEqual(["DOC-01"])
   })
-  it("DOC-02: what is not one JSON object is refused", () => {
+  it("DOC-02: a text that is not one JSON object is refused", () => {
     for (
       const text of ["", " ", "[]", "[{}]", "1", "\"a\"", "null", "true", "{", "{}{}", "{\"a\":1,}", "<html>", "a=b"]
     ) {
@@ -82,9 +82,9 @@ describe("DOC-01, DOC-02, DOC-03: the text", () => {
     const nested = (levels: number) =>
       `${JSON.stringify(minimal).slice(0, -1)},"x":${"[".repeat(levels)}${"]".repeat(levels)}}`
     expect(rulesOf(nested(15))).toEqual([])
-    expect(rulesOf(nested(16)).map((finding) => finding.slice(0, 12))).toEqual(["error DOC-02"])
+    expect(rulesOf(nested(16)).map((issue) => issue.slice(0, 12))).toEqual(["error DOC-02"])
   })
-  it("DOC-03: a repeated member is refused, whichever of the two is right", () => {
+  it("DOC-03: a repeated member is refused, whichever of the two is correct", () => {
     const text = JSON.stringify(minimal)
     expect(rulesOf(`${text.slice(0, -1)},"client_id":"https://evil.example/c"}`)).toEqual(["error DOC-03 /client_id"])
     expect(rulesOf(`{"client_id":"https://evil.example/c",${text.slice(1)}`)).toContain("error DOC-03 /client_id")
@@ -92,7 +92,7 @@ describe("DOC-01, DOC-02, DOC-03: the text", () => {
   })
   for (const { input, name } of parsing) {
     if (name.startsWith("n_")) {
-      it(`DOC-02: ${name} is a typed refusal`, () => {
+      it(`DOC-02: ${name} fails with InvalidDocument`, () => {
         expect(outcome(input)).toBeInstanceOf(Validator.InvalidDocument)
       })
     }
@@ -100,7 +100,7 @@ describe("DOC-01, DOC-02, DOC-03: the text", () => {
 })
 
 describe("DOC-04: client_id", () => {
-  it("DOC-04: it is present", () => {
+  it("DOC-04: a document without client_id is refused", () => {
     expect(rulesOf(without("client_id"))).toEqual(["error DOC-04 /client_id"])
   })
   for (
@@ -117,11 +117,11 @@ describe("DOC-04: client_id", () => {
       "https://evil.example/client.json"
     ]
   ) {
-    it(`DOC-04: ${JSON.stringify(other)} is not the URL that was asked for`, () => {
+    it(`DOC-04: ${JSON.stringify(other)} does not equal the requested URL`, () => {
       expect(brief({ client_id: other })).toEqual(["error DOC-04 /client_id"])
     })
   }
-  it("DOC-04: what is not a string is refused", () => {
+  it("DOC-04: a client_id that is not a string is refused", () => {
     for (const client_id of [null, 5, [url], { url }]) {
       expect(brief({ client_id })).toEqual(["error DOC-14 /client_id"])
     }
@@ -161,10 +161,10 @@ describe("DOC-07, DOC-21, DOC-22: authentication methods", () => {
   const list = (...methods: ReadonlyArray<string>) => ({ token_endpoint_auth_methods_supported: methods })
   const jwks_uri = "https://app.example.com/jwks.json"
 
-  it("DOC-07: with neither member the method is none", () => {
+  it("DOC-07: without both members the method is none", () => {
     expect(methods({})).toEqual(["none"])
   })
-  it("DOC-07: with the list alone none is no default", () => {
+  it("DOC-07: with only the list, none is not added", () => {
     expect(methods({ ...list("private_key_jwt", "tls_client_auth"), jwks_uri })).toEqual([
       "private_key_jwt",
       "tls_client_auth"
@@ -178,12 +178,12 @@ describe("DOC-07, DOC-21, DOC-22: authentication methods", () => {
     [{ token_endpoint_auth_method: "none", ...list() }, ["error DOC-21 /token_endpoint_auth_method"]],
     [{ token_endpoint_auth_method: "none", ...list("private_key_jwt", "none"), jwks_uri }, []]
   ])
-  it("DOC-22: a method that the server does not support is no fault beside one that it does", () => {
+  it("DOC-22: an unsupported method beside a supported one is not an issue", () => {
     const members = { token_endpoint_auth_method: "private_key_jwt", ...list("none", "private_key_jwt", "x"), jwks_uri }
     expect(methods(members, { authMethods: ["none"] })).toEqual(["none"])
     expect(methods(members, { authMethods: ["none", "private_key_jwt", "y"] })).toEqual(["private_key_jwt", "none"])
   })
-  it("DOC-22: none supported is the typed refusal", () => {
+  it("DOC-22: without a supported method validation fails with UnauthorizedClient", () => {
     const error = outcome({ ...minimal, token_endpoint_auth_method: "x" }, { authMethods: ["none"] })
     expect(error).toBeInstanceOf(Validator.UnauthorizedClient)
     expect(error).toMatchObject({ declared: ["x"], supported: ["none"] })
@@ -193,7 +193,7 @@ describe("DOC-07, DOC-21, DOC-22: authentication methods", () => {
       expect(error.message).toContain("\"none\"")
     }
   })
-  it("DOC-22: a document with a fault is refused for the fault, not as unauthorized", () => {
+  it("DOC-22: an invalid document fails with InvalidDocument, not with UnauthorizedClient", () => {
     const document = { ...minimal, token_endpoint_auth_method: "x", client_secret: "s" }
     expect(outcome(document, { authMethods: ["none"] })).toBeInstanceOf(Validator.InvalidDocument)
   })
@@ -213,13 +213,13 @@ describe("DOC-08: key material", () => {
     [keys(ecPublic, rsaPublic), []]
   ])
   it("DOC-08: the message names the members and never the key", () => {
-    const issue = findings({ ...minimal, ...keys(ecPrivate) })[0]
+    const issue = issuesOf({ ...minimal, ...keys(ecPrivate) })[0]
     expect(issue?.message).toContain("(d)")
     expect(issue?.message).not.toContain(ecPrivate.d)
   })
 })
 
-describe("DOC-09: where the keys are", () => {
+describe("DOC-09: jwks and jwks_uri", () => {
   const jwks_uri = "https://app.example.com/jwks.json"
   cases("DOC-09", [
     [{ ...keys(ecPublic), jwks_uri }, ["error DOC-09 /jwks_uri"]],
@@ -236,7 +236,7 @@ describe("DOC-09: where the keys are", () => {
 
 describe("DOC-10: redirect_uris", () => {
   const missing = "error DOC-10 /redirect_uris"
-  it("DOC-10: it is there, unless grant_types name only grants without redirection", () => {
+  it("DOC-10: redirect_uris is required, unless grant_types has only grants without redirection", () => {
     const document = without("redirect_uris")
     expect(rulesOf(document)).toEqual([missing])
     expect(rulesOf({ ...document, grant_types: [] })).toEqual([missing])
@@ -269,7 +269,7 @@ describe("DOC-11, DOC-12: each redirect URI", () => {
   ])
 })
 
-describe("DOC-13: addresses", () => {
+describe("DOC-13: URI members", () => {
   const shown = ["client_uri", "policy_uri", "tos_uri", "information_uri", "organization_uri", "client_uri#fr"]
   const fetched = [
     "logo_uri",
@@ -370,7 +370,7 @@ describe("DOC-14: keys are well formed", () => {
   })
 })
 
-describe("DOC-15, DOC-16: what is kept", () => {
+describe("DOC-15, DOC-16: unknown members and values", () => {
   it("DOC-15: unknown members of any type are kept as they are", () => {
     const unknown = { x: null, "y z": [1, { "": false }], "client_names": 5, "CLIENT_SECRET": 1 }
     expect(accepted({ ...minimal, ...unknown }).json).toEqual({ ...minimal, ...unknown })
@@ -389,11 +389,11 @@ describe("DOC-15, DOC-16: what is kept", () => {
 })
 
 describe("DOC-17, DOC-18: text", () => {
-  it("DOC-17: a string that jsonb cannot hold is refused, wherever it is", () => {
+  it("DOC-17: a string that jsonb cannot store is refused, wherever it is", () => {
     const text = JSON.stringify(minimal).slice(0, -1)
-    for (const unfit of ["\\u0000", "\\ud800", "\\udfff"]) {
-      expect(rulesOf(`${text},"x":{"y":["${unfit}"]}}`)).toEqual(["error DOC-17 /x/y/0"])
-      expect(rulesOf(`${text},"x":{"${unfit}":1}}`)).toEqual(["error DOC-17 /x"])
+    for (const escape of ["\\u0000", "\\ud800", "\\udfff"]) {
+      expect(rulesOf(`${text},"x":{"y":["${escape}"]}}`)).toEqual(["error DOC-17 /x/y/0"])
+      expect(rulesOf(`${text},"x":{"${escape}":1}}`)).toEqual(["error DOC-17 /x"])
     }
   })
   const at = (name: string) => [`error DOC-18 /${name}`]
@@ -415,7 +415,7 @@ describe("DOC-17, DOC-18: text", () => {
   ])
 })
 
-describe("DOC-19: all faults at once", () => {
+describe("DOC-19: all issues at once", () => {
   const broken = `{
     "client_id": "https://evil.example/c", "client_id": "https://evil.example/c",
     "client_name": "a\\u202eb", "client_secret": null, "logo_uri": "data:x", "scope": [],
@@ -424,7 +424,7 @@ describe("DOC-19: all faults at once", () => {
     "jwks": {"keys": [{"kty": "oct", "k": "AA"}, {"kty": "EC"}]}, "jwks_uri": "http://app.example.com/",
     "software_statement": "x", "client_uri": "http://app.example.com/", "x": "\\u0000", "y": {"__proto__": 1e999}
   }`
-  it("DOC-19: every fault has its rule and place, errors before warnings", () => {
+  it("DOC-19: every issue has its rule and path, and errors come before warnings", () => {
     expect(rulesOf(broken)).toEqual([
       "error DOC-03 /client_id",
       "error DOC-17 /x",
@@ -450,15 +450,15 @@ describe("DOC-19: all faults at once", () => {
       "warning DOC-13 /client_uri"
     ])
   })
-  it("DOC-19: the order is stable, and every finding has a message and a source", () => {
-    expect(findings(broken)).toEqual(findings(broken))
-    for (const issue of findings(broken)) {
+  it("DOC-19: the order is stable, and every issue has a message and a source", () => {
+    expect(issuesOf(broken)).toEqual(issuesOf(broken))
+    for (const issue of issuesOf(broken)) {
       expect(issue.message).toMatch(/\.$/)
       expect(issue.source).not.toBe("")
       expect(issue.message.length).toBeLessThan(400)
     }
   })
-  it("DOC-19: the message is for a log: bounded, and without control characters of the document", () => {
+  it("DOC-19: the error message is bounded, and has no control characters of the document", () => {
     const result = outcome({ ...minimal, redirect_uris: Array.from({ length: 2000 }, () => "\u001b]0;x\u0007") })
     expect(result).toBeInstanceOf(Validator.InvalidDocument)
     if (result instanceof Validator.InvalidDocument) {
@@ -476,7 +476,7 @@ describe("DOC-20: profiles", () => {
     [{ client_name: "" }, ["error DOC-20 /client_name"]],
     [{ client_name: "App" }, []]
   ], Validator.mcp)
-  it("DOC-20: mcp asks for redirect_uris also where the grants need none", () => {
+  it("DOC-20: mcp requires redirect_uris even if the grants do not", () => {
     const document = { client_id: url, client_name: "App", grant_types: ["client_credentials"] }
     expect(rulesOf(document)).toEqual([])
     expect(rulesOf(document, Validator.mcp)).toEqual(["error DOC-20 /redirect_uris"])
@@ -493,10 +493,10 @@ describe("DOC-20: profiles", () => {
       "error DOC-20 /redirect_uris/2"
     ]]
   ], Validator.sameOriginRedirect)
-  it("DOC-20: profiles are off unless chosen", () => {
+  it("DOC-20: profiles are off by default", () => {
     expect(brief({ redirect_uris: ["https://evil.example/cb"] })).toEqual([])
   })
-  it("DOC-20: combined profiles ask for everything that each asks for", () => {
+  it("DOC-20: combined profiles require everything that each of them requires", () => {
     const rule: Validator.Rule = { id: "acme-1", check: () => Effect.succeed([]) }
     const combined = Validator.combine(
       Validator.mcp,
@@ -527,7 +527,7 @@ describe("DOC-20: profiles", () => {
   })
 })
 
-describe("DOC-20: rules of the host's own", () => {
+describe("DOC-20: custom rules", () => {
   const issue = (severity: "error" | "warning"): Issue.Issue => ({
     rule: "acme-1",
     severity,
@@ -537,7 +537,7 @@ describe("DOC-20: rules of the host's own", () => {
   })
   const rule = (check: Validator.Rule["check"], id = "acme-1"): Validator.Profile => ({ rules: [{ id, check }] })
 
-  it("DOC-20: their findings come after the built-in ones, and an error refuses", () => {
+  it("DOC-20: their issues come after the built-in ones, and an error makes the document invalid", () => {
     const document = { ...minimal, client_uri: "http://app.example.com/" }
     expect(rulesOf(document, rule(() => Effect.succeed([issue("warning"), issue("error")])))).toEqual([
       "error acme-1 /client_name",
@@ -549,7 +549,7 @@ describe("DOC-20: rules of the host's own", () => {
       "warning acme-1 /client_name"
     ])
   })
-  it("DOC-20: they see only documents that passed the built-in rules", () => {
+  it("DOC-20: they run only on documents that passed the built-in rules", () => {
     const seen: Array<ClientMetadata.ClientMetadata> = []
     const profile = rule((metadata) => Effect.sync(() => (seen.push(metadata), [])))
     outcome({ ...minimal, client_name: 5 }, profile)
@@ -557,7 +557,7 @@ describe("DOC-20: rules of the host's own", () => {
     outcome({ ...minimal, client_name: "App" }, profile)
     expect(seen).toEqual([{ ...minimal, client_name: "App" }])
   })
-  it("DOC-20: a defect of theirs stays a defect, and nothing is accepted", () => {
+  it("DOC-20: a defect of a custom rule remains a defect, and nothing is accepted", () => {
     const exit = Effect.runSyncExit(Validator.make(rule(() => Effect.die("bug"))).validate(clientId(), bytes(minimal)))
     expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
   })
@@ -603,7 +603,7 @@ describe("DOC-23: software statements", () => {
     [statement({}), []]
   ])
   it("DOC-23: the message names the claim and its rule", () => {
-    expect(findings({ ...minimal, ...statement({ client_secret: "s" }) })[0]?.message).toMatch(
+    expect(issuesOf({ ...minimal, ...statement({ client_secret: "s" }) })[0]?.message).toMatch(
       /client_secret breaks DOC-05/
     )
   })
@@ -620,7 +620,7 @@ describe("DOC-23: software statements", () => {
 })
 
 describe("an accepted document", () => {
-  it("CAC-01: it is deeply frozen, and no other object passes for it", () => {
+  it("CAC-01: is deeply frozen, and no other object passes isAccepted", () => {
     const document = accepted({ ...minimal, x: [{ y: [1] }] })
     const isFrozen = (value: unknown): boolean =>
       typeof value !== "object" || value === null ||
@@ -630,7 +630,7 @@ describe("an accepted document", () => {
     expect(isAccepted({ ...document })).toBe(false)
     expect(isAccepted(null)).toBe(false)
   })
-  it("it is served by the layer", () => {
+  it("is returned by the layer's validator", () => {
     const program = Effect.flatMap(Validator.Validator, (validator) => validator.validate(clientId(), bytes(minimal)))
     expect(Effect.runSync(Effect.provide(program, Validator.layer(Validator.sameOriginRedirect))).json).toEqual(minimal)
   })
@@ -669,7 +669,7 @@ describe("properties", () => {
     document.map((document) => bytes(document)),
     fc.uint8Array({ maxLength: 200 }),
     fc.fullUnicodeString().map(bytes),
-    // A document with some bytes of it changed.
+    // A document with some bytes changed.
     fc.tuple(document, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 })).map(([document, changes]) => {
       const body = bytes(document)
       for (const [at, byte] of changes) {
@@ -680,7 +680,7 @@ describe("properties", () => {
   )
   const validator = Validator.make(Validator.combine(Validator.sameOriginRedirect, { authMethods: ["none"] }))
 
-  it("DOC-19: validation never throws for any bytes, and a refusal has its reasons", () => {
+  it("DOC-19: validation never throws for any bytes, and every failure has a message", () => {
     fc.assert(
       fc.property(body, (body) => {
         const exit = Effect.runSyncExit(validator.validate(clientId(), body))
@@ -697,7 +697,7 @@ describe("properties", () => {
     )
   })
 
-  it("CAC-06: what is accepted is the same after a round through JSON text", () => {
+  it("CAC-06: an accepted document is equal after a round trip through JSON text", () => {
     let seen = 0
     fc.assert(
       fc.property(members, (members) => {
@@ -712,7 +712,7 @@ describe("properties", () => {
     expect(seen).toBeGreaterThan(numRuns / 20)
   })
 
-  it("DOC-11, DOC-20: no accepted redirect URI is forbidden, or on another origin where that is asked for", () => {
+  it("DOC-11, DOC-20: no accepted redirect URI is forbidden, or has another origin if the profile requires the same", () => {
     fc.assert(
       fc.property(
         fc.array(fc.oneof(fc.webUrl(), fc.string(), fc.constant("https://app.example.com/x"))),

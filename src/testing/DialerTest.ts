@@ -1,7 +1,8 @@
 /**
- * A dialer that connects to a loopback port whatever address it is told, and remembers what it was told.
+ * A dialer that connects to a loopback port for every address, and records what was dialed.
  *
- * So a test can give names public addresses, have them judged like those of strangers, and reach a server of its own.
+ * With it, a test can give names public addresses, which the fetcher checks like those of strangers, and still reach a
+ * server of its own.
  *
  * @since 0.1.0
  */
@@ -23,18 +24,18 @@ export interface Dialed {
 }
 
 /**
- * What a double of the dialer was asked to connect to.
+ * The record of a double of the dialer.
  *
  * @since 0.1.0
  * @category tags
  */
 export class DialerTest extends Context.Tag("effect-cimd/testing/DialerTest")<DialerTest, {
-  /** Everything that was dialed so far, in order. */
+  /** Returns everything that was dialed so far, in order. */
   readonly dialed: Effect.Effect<ReadonlyArray<Dialed>>
 }>() {}
 
 /**
- * Connects to the loopback port that is given for an address and port. `undefined` is a connection that is refused.
+ * Connects to the loopback port that `route` returns for an address and port. `undefined` is a refused connection.
  *
  * @since 0.1.0
  * @category layers
@@ -66,7 +67,7 @@ const refused = (address: string, port: number) =>
   })
 
 /**
- * Connects to the origin, whatever is dialed.
+ * Connects to the {@link Origin} for every address.
  *
  * @since 0.1.0
  * @category layers

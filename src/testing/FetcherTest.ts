@@ -1,5 +1,5 @@
 /**
- * A real fetcher with every guard, whose whole world is one scripted origin.
+ * A real fetcher with every check, which reaches nothing but one scripted origin.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import { Origin, publicAddresses } from "./Origin.js"
 
 /**
  * Every host name has a public address, every connection goes to the {@link Origin}, and its authority is trusted.
- * TLS and HTTP are real. A failed fetch is followed by no pause unless the options ask for one.
+ * TLS and HTTP are real. The option `backoff` defaults to none.
  *
  * @since 0.1.0
  * @category layers

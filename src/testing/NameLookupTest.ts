@@ -1,5 +1,5 @@
 /**
- * A name lookup that answers what a test tells it to.
+ * A name lookup with scripted addresses.
  *
  * @since 0.1.0
  */
@@ -8,8 +8,8 @@ import * as Layer from "effect/Layer"
 import { NameLookup, NameLookupError } from "../NameLookup.js"
 
 /**
- * What to answer: the addresses by host name, or an effect for each lookup. A host that is not in the record is not
- * found.
+ * The script of a name lookup: the addresses by host name, or a function that is called for each lookup. A host that is
+ * not in the record does not exist.
  *
  * @since 0.1.0
  * @category models
@@ -19,7 +19,7 @@ export type Answers =
   | ((host: string) => Effect.Effect<ReadonlyArray<string>, NameLookupError>)
 
 /**
- * The failure of a lookup for a name that does not exist.
+ * The error of a lookup for a name that does not exist.
  *
  * @since 0.1.0
  * @category constructors
@@ -28,7 +28,7 @@ export const notFound = (host: string): NameLookupError =>
   new NameLookupError({ host, cause: Object.assign(new Error(`There is no host ${host}`), { code: "ENOTFOUND" }) })
 
 /**
- * A lookup that answers from a record of names, or as a function says. A name that is not in the record does not exist.
+ * A lookup that returns addresses from a record or from a function. A host that is not in the record does not exist.
  *
  * @since 0.1.0
  * @category layers

@@ -1,8 +1,8 @@
 /**
- * A scripted origin: an HTTPS server on loopback that answers whatever a test tells it to, and remembers what it was
- * asked. It has a throw-away certificate authority of its own and makes a certificate for every name it is asked for.
+ * A scripted origin: an HTTPS server on loopback that sends the responses of a test, and records the requests. It has a
+ * temporary certificate authority of its own, which issues a certificate for every name that a client requests.
  *
- * What it sends is written to the socket as it stands, so that an origin can also break every rule of HTTP.
+ * It writes responses to the socket unchanged, so that an origin can also break every rule of HTTP.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import * as tls from "node:tls"
 import * as Certificate from "./internal/certificate.js"
 
 /**
- * A request as it came.
+ * A request as it arrived.
  *
  * @since 0.1.0
  * @category models
@@ -27,42 +27,43 @@ export interface Request {
   readonly method: string
   /** The request target, byte for byte. */
   readonly target: string
-  /** Each header line by itself; the names as they came. */
+  /** Each header line as an entry of its own. Names keep their case. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
-  /** The name in the TLS handshake (SNI); absent if the client sent none. */
+  /** The name in the TLS handshake (SNI), or `undefined` if the client sent none. */
   readonly serverName: string | undefined
   /** When it had arrived, in milliseconds since the Unix epoch. */
   readonly time: number
 }
 
 /**
- * What to answer to a request. Everything may be left out: `{}` is a 200 with an empty body.
+ * The response to a request. Every field is optional: `{}` is a 200 with an empty body.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Answer {
-  /** 200 unless told. */
+  /** Defaults to `200`. */
   readonly status?: number | undefined
   /**
-   * Header fields. `Content-Type: application/json`, `Content-Length` and `Connection: close` are there unless given; an
-   * empty array leaves one out, and `Content-Length` is left out when there is a `Transfer-Encoding`.
+   * Header fields, beside `Content-Type: application/json`, `Content-Length` and `Connection: close`. A field of the
+   * same name replaces each of these, and an empty array removes it. A `Transfer-Encoding` removes `Content-Length`.
    */
   readonly headers?: Readonly<Record<string, string | ReadonlyArray<string>>> | undefined
+  /** Defaults to an empty body. */
   readonly body?: string | Uint8Array | undefined
-  /** The whole answer, byte for byte, instead of the fields above. */
+  /** The whole response, byte for byte, instead of the fields above. */
   readonly raw?: string | Uint8Array | undefined
-  /** To wait before the first byte. */
+  /** The delay before the first byte. Defaults to none. */
   readonly delay?: Duration.DurationInput | undefined
-  /** To send a few bytes at a time. */
+  /** Sends this number of bytes at a time. Defaults to all bytes at once. */
   readonly drip?: { readonly bytes: number; readonly every: Duration.DurationInput } | undefined
-  /** What follows the last byte: the end of the connection (unless told), a TCP reset, or nothing at all. */
+  /** What follows the last byte: the end of the connection, a TCP reset, or nothing. Defaults to `close`. */
   readonly end?: "close" | "reset" | "hang" | undefined
 }
 
 /**
- * How the TLS handshake for a name goes: with a certificate that is valid for it (unless told) or has a fault, without
- * an end, or with a TCP reset.
+ * The kind of TLS handshake for a name: with a valid or an invalid certificate, without an end, or with a TCP reset.
+ * Defaults to `trusted`.
  *
  * @since 0.1.0
  * @category models
@@ -70,7 +71,7 @@ export interface Answer {
 export type Handshake =
   | "trusted"
   | "wrong-name"
-  /** The certificate has the name as its subject's common name alone, where RFC 9525 no longer looks. */
+  /** The certificate has the name only as the common name of its subject, which RFC 9525 no longer uses. */
   | "common-name"
   | "self-signed"
   | "expired"
@@ -79,33 +80,34 @@ export type Handshake =
   | "reset"
 
 /**
- * A TLS server on loopback that answers as a test has told it, for whatever host it is asked.
+ * A TLS server on loopback with scripted responses, for every host.
  *
  * @since 0.1.0
  * @category tags
  */
 export class Origin extends Context.Tag("effect-cimd/testing/Origin")<Origin, {
-  /** The loopback port it listens on, at 127.0.0.1. */
+  /** The port on which it listens, at 127.0.0.1. */
   readonly port: number
-  /** The certificate of its authority, in PEM form: the `ca` option of a fetcher. */
+  /** The certificate of its authority in PEM form, for the `ca` option of a fetcher. */
   readonly ca: string
   /**
-   * What to answer at a URL from now on: `https://app.example/client.json`, or only a path for every host. An answer may
-   * depend on the request, and on how often there was one (`count` is 1 for the first). What is not told is a 404.
+   * Sets the response at a URL: `https://app.example/client.json`, or only a path for every host. The response may
+   * depend on the request, and on the number of requests so far (`count` is 1 for the first). Other URLs have status
+   * 404.
    */
   readonly serve: (url: string, answer: Answer | ((request: Request, count: number) => Answer)) => Effect.Effect<void>
   /** Serves a value as JSON with status 200. */
   readonly document: (url: string, json: unknown, headers?: Answer["headers"]) => Effect.Effect<void>
-  /** How handshakes for a host name go from now on. */
+  /** Sets the kind of handshakes for a host name. */
   readonly handshake: (host: string, handshake: Handshake) => Effect.Effect<void>
-  /** Every request so far, in the order they came. */
+  /** Returns every request so far, in the order of arrival. */
   readonly requests: Effect.Effect<ReadonlyArray<Request>>
-  /** TCP connections: those that are open, and all there ever were. */
+  /** Returns the number of open TCP connections, and of all so far. */
   readonly connections: Effect.Effect<{ readonly open: number; readonly total: number }>
 }>() {}
 
 /**
- * An origin on a free port of its own, for as long as the scope is open.
+ * Makes an origin on a free port, which is closed with the scope.
  *
  * @since 0.1.0
  * @category constructors
@@ -190,7 +192,7 @@ export const make: Effect.Effect<Origin["Type"], never, Scope.Scope> = Effect.ge
 })
 
 /**
- * An origin of its own, which is closed with the scope.
+ * An origin on a free port, which is closed with the scope.
  *
  * @since 0.1.0
  * @category layers
@@ -199,17 +201,17 @@ export const layer: Layer.Layer<Origin> = Layer.scoped(Origin, make)
 
 const day = 86_400_000
 
-// Not the clock of the test: TLS reads the real one.
+// Not the clock of the test, because TLS reads the real one.
 const realTime = (): number => realClock.unsafeCurrentTimeMillis()
 const realClock = Clock.make()
 
-/** Makes the secure context for a name and a kind of handshake, each once. */
+/** Makes the secure context for a name and a kind of handshake. Each is made once. */
 const contextsOf = (authority: ReturnType<typeof Certificate.authority>) => {
   const made = new Map<string, tls.SecureContext>()
   const certificate = (name: string, handshake: Handshake): Certificate.Certificate => {
     const now = realTime()
     const valid = { notBefore: new Date(now - day), notAfter: new Date(now + day) }
-    // Without a name in the handshake the client dialed an address, and wants that in the certificate.
+    // Without a name in the handshake, the client dialed an address, which has to be in the certificate.
     const names = name === "" ? ["localhost", "127.0.0.1", "::1", ...publicAddresses] : [name]
     switch (handshake) {
       case "self-signed":
@@ -237,8 +239,8 @@ const contextsOf = (authority: ReturnType<typeof Certificate.authority>) => {
 }
 
 /**
- * The addresses that names have in tests unless told otherwise, IPv4 and IPv6. They are public, so that a fetcher takes
- * them; nothing is ever sent to them.
+ * The default addresses of names in tests, IPv4 and IPv6. They are public, so a fetcher accepts them, but nothing is
+ * ever sent to them.
  *
  * @since 0.1.0
  * @category constants
@@ -280,7 +282,7 @@ const resetDelayMillis = 20
 const send = (socket: tls.TLSSocket, raw: Socket, answer: Answer): void => {
   const finish = () => {
     if (answer.end === "reset") {
-      // A reset takes back what is on its way, and when it is met together with bytes, Node.js takes it for an end.
+      // A reset discards bytes in transit, and Node.js reports a reset that arrives together with bytes as an end.
       setTimeout(() => raw.resetAndDestroy(), resetDelayMillis)
     } else if (answer.end !== "hang") {
       socket.end()

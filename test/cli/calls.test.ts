@@ -14,12 +14,12 @@ describe("cimd", () => {
     ["a command that does not exist", ["frobnicate"]],
     ["a flag that does not exist", ["lint", "file", "--client-id", "x", "--frobnicate"]],
     ["a flag without its value", ["lint", "file", "--client-id"]],
-    ["a required flag left out", ["lint", "file"]],
-    ["an argument left out", ["lint", "--client-id", "x"]],
-    ["an argument too many", ["lint", "a", "b", "--client-id", "x"]],
+    ["a missing required flag", ["lint", "file"]],
+    ["a missing argument", ["lint", "--client-id", "x"]],
+    ["an extra argument", ["lint", "a", "b", "--client-id", "x"]],
     ["resolve without a client id", ["resolve", "--embedded"]],
     ["match without a document", ["match", "https://app.example/callback"]]
-  ])("a wrong call exits 2, says why on stderr, and prints no stack: %s", async (_, args) => {
+  ])("a usage error exits with 2, prints the reason on stderr, and prints no stack: %s", async (_, args) => {
     const { exitCode, stderr, stdout } = await cimd(args)
     expect(stdout).toBe("")
     expect(stderr.trim()).not.toBe("")
@@ -27,11 +27,11 @@ describe("cimd", () => {
     expect(exitCode).toBe(2)
   })
 
-  it("--version is the package's", async () => {
+  it("--version prints the package's version", async () => {
     expect(await cimd(["--version"])).toMatchObject({ exitCode: 0, stdout: `${manifest.version}\n\n`, stderr: "" })
   })
 
-  it("--help names every command, without colours on a pipe", async () => {
+  it("--help lists every command, without colors on a pipe", async () => {
     const { exitCode, stdout } = await cimd(["--help"])
     for (const command of ["resolve", "lint", "match", "migrate", "sweep"]) expect(stdout).toContain(`- ${command}`)
     expect(stdout).not.toContain("\u001b")

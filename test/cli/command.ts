@@ -6,23 +6,23 @@ import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll } from "vitest"
 import { bundleCommand } from "../../scripts/bundleCommand.js"
 
-// Inside the checkout, so that what is not bundled is found.
+// Inside the checkout, so that the bundle finds the packages that it does not contain.
 const folder = fileURLToPath(new URL(`../../.cache/command-${process.pid}`, import.meta.url))
 
-/** Builds the command as it is published, for the tests of this file. */
+/** Builds the command as published, before the tests of the calling file. */
 export const built = () => {
   beforeAll(() => bundleCommand(folder))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 }
 
-/** What a call did. */
+/** The result of a process. */
 export interface Result {
   readonly exitCode: number | null
   readonly stdout: string
   readonly stderr: string
 }
 
-/** Runs the command as a process of its own, without the database that the tests' environment may name. */
+/** Runs the command in its own process, without the DATABASE_URL of the test environment. */
 export const cimd = async (
   args: ReadonlyArray<string>,
   options?: { readonly stdin?: string; readonly env?: Readonly<Record<string, string>>; readonly cwd?: string }

@@ -34,41 +34,41 @@ const rulesOf = (stdout: string): ReadonlyArray<string> =>
   )
 
 describe("cimd lint", () => {
-  it("a valid document: ok, no issues, exit 0, one line of JSON", async () => {
+  it("prints ok and no issues for a valid document, as one line of JSON, and exits with 0", async () => {
     expect(await lint(valid, "--json")).toEqual({ exitCode: 0, stdout: "{\"ok\":true,\"issues\":[]}\n", stderr: "" })
   })
 
-  it("a valid document, for a person", async () => {
-    expect(await lint(valid)).toEqual({ exitCode: 0, stdout: "accepted: 0 errors, 0 warnings\n", stderr: "" })
+  it("prints a summary for a valid document as text", async () => {
+    expect(await lint(valid)).toEqual({ exitCode: 0, stdout: "valid: 0 errors, 0 warnings\n", stderr: "" })
   })
 
-  it("DOC-19: every fault is an issue with a rule, a path, a message and a severity, and nothing else", async () => {
+  it("DOC-19: every issue has a rule, a path, a message and a severity, and nothing else", async () => {
     const { exitCode, stdout } = await lint({
       ...valid,
       client_id: "https://other.example/client.json",
       client_secret: "s",
       redirect_uris: ["javascript:alert(1)"]
     }, "--json")
-    const answer = JSON.parse(stdout)
-    expect(Object.keys(answer)).toEqual(["ok", "issues"])
-    expect(answer.ok).toBe(false)
-    for (const issue of answer.issues) {
+    const result = JSON.parse(stdout)
+    expect(Object.keys(result)).toEqual(["ok", "issues"])
+    expect(result.ok).toBe(false)
+    for (const issue of result.issues) {
       expect(Object.keys(issue)).toEqual(["rule", "path", "message", "severity"])
       expect(issue.message).not.toBe("")
     }
     expect(rulesOf(stdout)).toEqual(expect.arrayContaining(["error DOC-04", "error DOC-05", "error DOC-12"]))
-    expect(answer.issues).toContainEqual(expect.objectContaining({ rule: "DOC-12", path: "/redirect_uris/0" }))
+    expect(result.issues).toContainEqual(expect.objectContaining({ rule: "DOC-12", path: "/redirect_uris/0" }))
     expect(exitCode).toBe(1)
   })
 
-  it("for a person: errors, warnings, where each comes from, and a summary", async () => {
+  it("prints errors, warnings, the source of each, and a summary as text", async () => {
     const { exitCode, stdout } = await lint({ ...valid, client_secret: "s" })
     expect(stdout).toMatch(/^errors:\n {2}DOC-05 at \/client_secret: .+ \(CIMD 4\.1\)\n/)
-    expect(stdout).toMatch(/refused: 1 error, 0 warnings\n$/)
+    expect(stdout).toMatch(/invalid: 1 error, 0 warnings\n$/)
     expect(exitCode).toBe(1)
   })
 
-  it("URL-04: a client id that breaks a rule is reported beside the faults of the document", async () => {
+  it("URL-04: the issues of the client id are reported beside those of the document", async () => {
     const broken = `${clientId}#`
     const { exitCode, stdout } = await cimd(
       ["lint", file({ ...valid, client_id: broken, client_secret: "s" }), "--client-id", broken, "--json"]
@@ -81,7 +81,7 @@ describe("cimd lint", () => {
   })
 
   it.each(["nonsense", "http://app.example/c", "https://", "https://[::1/c", "urn:a:b"])(
-    "URL-12: a client id that is no https URL at all is reported as well: %j",
+    "URL-12: a client id that is not an https URL is reported too: %j",
     async (broken) => {
       const { exitCode, stdout } = await cimd(
         ["lint", file(valid), `--client-id=${broken}`, "--same-origin-redirect", "--json"]
@@ -91,7 +91,7 @@ describe("cimd lint", () => {
     }
   )
 
-  it("URL-07: a warning alone is no refusal", async () => {
+  it("URL-07: a document with only warnings is valid", async () => {
     const withQuery = `${clientId}?v=1`
     const { exitCode, stdout } = await cimd(
       ["lint", file({ ...valid, client_id: withQuery }), "--client-id", withQuery, "--json"]
@@ -100,20 +100,20 @@ describe("cimd lint", () => {
     expect(exitCode).toBe(0)
   })
 
-  it("URL-10: a loopback client id is refused unless it is allowed", async () => {
+  it("URL-10: a loopback client id is refused without --allow-loopback", async () => {
     const loopback = "https://localhost:8443/client.json"
     const args = ["lint", file({ ...valid, client_id: loopback }), "--client-id", loopback]
     expect((await cimd(args)).exitCode).toBe(1)
     expect((await cimd([...args, "--allow-loopback"])).exitCode).toBe(0)
   })
 
-  it("FET-07: a document that servers may refuse to read is warned of", async () => {
+  it("FET-07: a document that is too large for the default limit has a warning", async () => {
     const { exitCode, stdout } = await lint({ ...valid, filler: "x".repeat(5120) }, "--json")
     expect(rulesOf(stdout)).toEqual(["warning FET-07"])
     expect(exitCode).toBe(0)
   })
 
-  it("DOC-20: the profiles are off unless chosen", async () => {
+  it("DOC-20: the profiles are off by default", async () => {
     const { client_name: _, ...nameless } = valid
     expect((await lint(nameless)).exitCode).toBe(0)
     expect(rulesOf((await lint(nameless, "--mcp", "--json")).stdout)).toEqual(["error DOC-20"])
@@ -122,13 +122,13 @@ describe("cimd lint", () => {
     expect(rulesOf((await lint(elsewhere, "--same-origin-redirect", "--json")).stdout)).toEqual(["error DOC-20"])
   })
 
-  it("text that is no JSON is refused, not a wrong call", async () => {
+  it("DOC-02: a text that is not JSON is an invalid document, not a usage error", async () => {
     const { exitCode, stdout } = await lint("{", "--json")
     expect(rulesOf(stdout)).toEqual(["error DOC-02"])
     expect(exitCode).toBe(1)
   })
 
-  it("an empty file is refused", async () => {
+  it("an empty file is an invalid document", async () => {
     const { exitCode } = await lint("")
     expect(exitCode).toBe(1)
   })
@@ -137,14 +137,14 @@ describe("cimd lint", () => {
     [["lint", "-", "--client-id", clientId, "--json"]],
     [["lint", "--client-id", clientId, "--json", "-"]],
     [["lint", "--json", "-", "--client-id", clientId]]
-  ])("reads standard input wherever the dash stands: %j", async (args) => {
+  ])("reads standard input wherever the dash is: %j", async (args) => {
     expect(await cimd(args, { stdin: JSON.stringify(valid) })).toMatchObject({
       exitCode: 0,
       stdout: "{\"ok\":true,\"issues\":[]}\n"
     })
   })
 
-  it("what a document says cannot command the terminal", async () => {
+  it("a document cannot control the terminal", async () => {
     const hostile = {
       ...valid,
       ["\u001b]0;owned\u0007\u009b2J\u202e\u061c\u200b"]: 1,
@@ -158,12 +158,12 @@ describe("cimd lint", () => {
     }
   })
 
-  it("a file that is not there is a wrong call", async () => {
+  it("a file that does not exist is a usage error", async () => {
     const missing = join(folder, "missing.json")
     expect(await cimd(["lint", missing, "--client-id", clientId, "--json"])).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: `cimd: There is no file ${missing}.\n`
+      stderr: `cimd: The file ${missing} does not exist.\n`
     })
   })
 })

@@ -29,43 +29,43 @@ const document = file(
 const match = (uri: string, ...flags: ReadonlyArray<string>) => cimd(["match", uri, "--metadata", document, ...flags])
 
 describe("cimd match", () => {
-  it("RED-01: yes to a URI that equals a registered one", async () => {
+  it("RED-01: a URI that equals a registered one matches", async () => {
     const { exitCode, stderr, stdout } = await match("https://app.example/callback", "--json")
     expect(JSON.parse(stdout)).toEqual({
       ok: true,
       requested: "https://app.example/callback",
       registered: "https://app.example/callback",
-      reason: "it equals a registered one",
+      reason: "it equals a registered redirect URI",
       issues: []
     })
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" })
   })
 
-  it("RED-01: no to a URI that differs by one character", async () => {
+  it("RED-01: a URI that differs by one character does not match", async () => {
     const { exitCode, stdout } = await match("https://app.example/callback/", "--json")
     expect(JSON.parse(stdout)).toMatchObject({
       ok: false,
       registered: null,
-      reason: "it equals none that is registered"
+      reason: "it does not equal any registered redirect URI"
     })
     expect(exitCode).toBe(1)
   })
 
-  it("RED-02: yes to another port of the same loopback literal", async () => {
+  it("RED-02: another port of the same loopback address matches", async () => {
     const { exitCode, stdout } = await match("http://127.0.0.1:51004/callback", "--json")
     expect(JSON.parse(stdout)).toMatchObject({ ok: true, registered: "http://127.0.0.1:3000/callback" })
     expect(exitCode).toBe(0)
   })
 
-  it("RED-03: another port of localhost is yes only if the server opts in", async () => {
+  it("RED-03: another port of localhost matches only with --allow-localhost-port", async () => {
     expect((await match("http://localhost:51004/callback")).exitCode).toBe(1)
     expect((await match("http://localhost:51004/callback", "--allow-localhost-port")).exitCode).toBe(0)
   })
 
-  it("says in words why not, and what is registered", async () => {
+  it("prints the reason and the registered redirect URIs as text", async () => {
     const { exitCode, stdout } = await match("https://other.example/callback")
     expect(stdout).toContain("registered: https://app.example/callback\n")
-    expect(stdout).toMatch(/no match: it equals none that is registered\n$/)
+    expect(stdout).toMatch(/no match: it does not equal any registered redirect URI\n$/)
     expect(exitCode).toBe(1)
   })
 
@@ -88,19 +88,19 @@ describe("cimd match", () => {
   })
 
   it.each([
-    ["a file that is not there", join(folder, "missing.json")],
+    ["a file that does not exist", join(folder, "missing.json")],
     ["a folder", folder],
-    ["text that is no JSON", file("text.json", "redirect_uris")],
+    ["a text that is not JSON", file("text.json", "redirect_uris")],
     ["an array", file("array.json", "[]")],
     [
-      "redirect_uris that is no array",
+      "redirect_uris that is not an array",
       file("string.json", JSON.stringify({ redirect_uris: "https://app.example/callback" }))
     ],
     [
-      "redirect_uris named twice",
+      "a repeated redirect_uris",
       file("twice.json", "{\"redirect_uris\":[\"https://a.example/\"],\"redirect_uris\":[]}")
     ]
-  ])("a wrong call: %s", async (_, metadata) => {
+  ])("is a usage error: %s", async (_, metadata) => {
     const { exitCode, stderr, stdout } = await cimd(["match", "https://app.example/callback", "--metadata", metadata])
     expect(stdout).toBe("")
     expect(stderr).toMatch(/^cimd: .+\n$/)

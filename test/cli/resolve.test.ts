@@ -12,7 +12,7 @@ built()
 
 let next = 0
 
-/** An origin with one document, and how the command is told to reach and to trust it. */
+/** Publishes a document on an origin. Returns the document and the flags with which the command trusts the origin. */
 const published = (change: object = {}) =>
   Effect.gen(function*() {
     const origin = yield* Origin.Origin
@@ -29,7 +29,7 @@ const published = (change: object = {}) =>
       Effect.promise(() => mkdtemp(join(tmpdir(), "cimd-resolve-"))),
       (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
     )
-    // As root the embedded server runs as another user, who must get to its data.
+    // When run by root, the embedded server runs as another user, which needs access to its data.
     yield* Effect.promise(() => chmod(folder, 0o755))
     const ca = join(folder, "ca.pem")
     yield* Effect.promise(() => writeFile(ca, origin.ca))
@@ -44,7 +44,7 @@ const run = (...args: Parameters<typeof cimd>) => Effect.promise(() => cimd(...a
 
 describe("cimd resolve", () => {
   layer(Origin.layer, { excludeTestServices: true })((it) => {
-    it.scoped("the origin answers the first call, the cache the second", () =>
+    it.scoped("the first call fetches from the origin, the second reads the cache", () =>
       Effect.gen(function*() {
         const { asked, clientId, document, trusting } = yield* published()
         const url = Redacted.value(yield* migratedUrl)
@@ -67,23 +67,23 @@ describe("cimd resolve", () => {
         expect(yield* asked).toBe(1)
       }))
 
-    it.scoped("--embedded keeps the cache between calls, and says in words where the answer came from", () =>
+    it.scoped("--embedded keeps the cache between calls, and the text names the source", () =>
       Effect.gen(function*() {
         const { asked, clientId, folder, trusting } = yield* published()
         const args = ["resolve", clientId, "--embedded", "--data-dir", join(folder, "data"), ...trusting]
         const first = yield* run(args)
         expect(first.stdout).toContain(`accepted: ${clientId}\n`)
-        expect(first.stdout).toMatch(/answered by the client's origin in \d+ ms\n$/)
+        expect(first.stdout).toMatch(/source: the client's origin, in \d+ ms\n$/)
         expect(first.exitCode).toBe(0)
         const second = yield* run(args)
-        expect(second.stdout).toMatch(/answered by the cache in Postgres in \d+ ms\n$/)
+        expect(second.stdout).toMatch(/source: the cache in Postgres, in \d+ ms\n$/)
         expect(second.exitCode).toBe(0)
         expect(yield* asked).toBe(1)
-        const refused = yield* run(["resolve", `${clientId}#`, ...args.slice(2)])
-        expect(refused.exitCode, "a no, also where the embedded server has run").toBe(1)
+        const failed = yield* run(["resolve", `${clientId}#`, ...args.slice(2)])
+        expect(failed.exitCode, "a negative result, even if the embedded server has run").toBe(1)
       }))
 
-    it.scoped("DOC-19: a document that breaks rules is a no with every fault", () =>
+    it.scoped("DOC-19: an invalid document fails with every issue", () =>
       Effect.gen(function*() {
         const { clientId, trusting } = yield* published({ client_secret: "s", redirect_uris: ["javascript:alert(1)"] })
         const url = Redacted.value(yield* migratedUrl)
@@ -97,10 +97,10 @@ describe("cimd resolve", () => {
           { rule: "DOC-12", path: "/redirect_uris/0", message: expect.any(String), severity: "error" }
         ]))
         expect(exitCode).toBe(1)
-        expect((yield* run(args)).stdout).toMatch(/^errors:\n[^]*\nrefused: InvalidDocument, 2 errors, 0 warnings\n$/)
+        expect((yield* run(args)).stdout).toMatch(/^errors:\n[^]*\nfailed: InvalidDocument, 2 errors, 0 warnings\n$/)
       }))
 
-    it.scoped("FET-03: a status other than 200 is a no with its code", () =>
+    it.scoped("FET-03: a status other than 200 fails with its code", () =>
       Effect.gen(function*() {
         const { clientId, trusting } = yield* published()
         const url = Redacted.value(yield* migratedUrl)
@@ -113,7 +113,7 @@ describe("cimd resolve", () => {
         expect(exitCode).toBe(1)
       }))
 
-    it.scoped("ADR-06: a loopback client is refused unless it is allowed, and no request is made", () =>
+    it.scoped("ADR-06: a loopback client is refused without --allow-loopback, and no request is made", () =>
       Effect.gen(function*() {
         const { asked, ca, clientId } = yield* published()
         const url = Redacted.value(yield* migratedUrl)
@@ -123,7 +123,7 @@ describe("cimd resolve", () => {
         expect(yield* asked).toBe(0)
       }))
 
-    it.scoped("the warning of development mode goes to stderr and leaves stdout to the answer", () =>
+    it.scoped("the warning of development mode goes to stderr, so stdout has only the result", () =>
       Effect.gen(function*() {
         const { clientId, trusting } = yield* published()
         const url = Redacted.value(yield* migratedUrl)
@@ -132,7 +132,7 @@ describe("cimd resolve", () => {
         expect(stdout.trim().split("\n")).toHaveLength(1)
       }))
 
-    it.scoped("without --ca an authority of one's own is not trusted", () =>
+    it.scoped("without --ca a private certificate authority is not trusted", () =>
       Effect.gen(function*() {
         const { clientId } = yield* published()
         const url = Redacted.value(yield* migratedUrl)
@@ -148,7 +148,7 @@ describe("cimd resolve", () => {
         expect(exitCode).toBe(1)
       }))
 
-    it.scoped("CAC-08: a database without tables is a no that names the command that makes them", () =>
+    it.scoped("CAC-08: without tables the error names the command that creates them", () =>
       Effect.gen(function*() {
         const { asked, clientId, trusting } = yield* published()
         const url = Redacted.value(yield* emptyUrl)
@@ -159,7 +159,7 @@ describe("cimd resolve", () => {
         expect(yield* asked).toBe(0)
       }))
 
-    it.scoped("a --ca that is no certificate, or not there, is a wrong call", () =>
+    it.scoped("a --ca file that does not exist or has no valid certificate is a usage error", () =>
       Effect.gen(function*() {
         const { clientId, folder } = yield* published()
         const text = join(folder, "text")

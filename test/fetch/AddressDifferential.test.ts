@@ -7,7 +7,7 @@ import type { Family } from "../fixtures/addresses.js"
 import { bits, endsOf, landmarksOf, numberOf, splitCidr, textOf } from "../fixtures/addresses.js"
 
 /**
- * Where this library and ipaddr.js part, and why. The two must differ on every address of these sets and on no other.
+ * Where this library and ipaddr.js differ, and why. The two must differ on every address of these sets and on no other.
  */
 interface Difference {
   readonly why: string
@@ -27,7 +27,7 @@ const namedByBothHigh = within("5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10"
 
 const differences: ReadonlyArray<Difference> = [
   {
-    why: "::/96 carries an IPv4 address: ipaddr.js takes all but :: and ::1 for unicast",
+    why: "::/96 carries an IPv4 address: ipaddr.js classifies all but :: and ::1 as unicast",
     holds: (number) => within("::/96")(number) && number > 1n,
     example: "::7f00:1"
   },
@@ -37,21 +37,21 @@ const differences: ReadonlyArray<Difference> = [
     example: "100:0:0:1::1"
   },
   {
-    why: "global unicast is 2000::/3: it takes the unallocated rest for unicast",
+    why: "global unicast is 2000::/3: it classifies the unallocated rest as unicast",
     holds: (number) =>
       within("::/3", "4000::/2", "8000::/1")(number) && !within("::/96", "100:0:0:1::/64")(number)
       && !namedByBoth(number) && !namedByBothHigh(number),
     example: "4000::1"
   },
   {
-    why: "ISATAP hides in the identifier, not in the prefix",
+    why: "ISATAP is in the interface identifier, not in the prefix",
     holds: (number) =>
       within("2000::/3")(number) && ((number >> 32n) & 0xfcff_ffffn) === 0x5efen
       && ipaddr.parse(textOf(number, "ipv6")).range() === "unicast",
     example: "2606:4700::5efe:a00:1"
   },
   {
-    why: "well-known NAT64 of a public IPv4 address is how an IPv6-only network sees that address",
+    why: "well-known NAT64 of a public IPv4 address is how an IPv6-only network reaches that address",
     holds: (number) =>
       within("64:ff9b::/96")(number) && ipaddr.parse(textOf(number & 0xffff_ffffn, "ipv4")).range() === "unicast",
     example: "64:ff9b::808:808"
@@ -59,7 +59,7 @@ const differences: ReadonlyArray<Difference> = [
 ]
 
 const differs = (address: string): boolean =>
-  (Address.judge(address).kind === "public") !== (ipaddr.parse(address).range() === "unicast")
+  (Address.classify(address).kind === "public") !== (ipaddr.parse(address).range() === "unicast")
 
 const explained = (number: bigint, family: Family): boolean =>
   family === "ipv6" && differences.some(({ holds }) => holds(number))
@@ -69,7 +69,7 @@ const compare = (number: bigint, family: Family) => {
   assert.strictEqual(differs(address), explained(number, family), address)
 }
 
-/** The tables of ipaddr.js, from its own constructors; its types leave them out. */
+/** The tables of ipaddr.js, read from its constructors, because its types do not declare them. */
 const theirRanges = (family: Family): ReadonlyArray<string> => {
   const constructor: { readonly prototype: object } = family === "ipv4" ? ipaddr.IPv4 : ipaddr.IPv6
   const table: unknown = Reflect.get(constructor.prototype, "SpecialRanges")
@@ -91,8 +91,8 @@ const landmarks = (family: Family): ReadonlyArray<bigint> =>
       return [...inside, ...outside]
     })
 
-describe("against ipaddr.js", () => {
-  it("knows its tables", () => {
+describe("Address.classify beside ipaddr.js", () => {
+  it("reads the tables of ipaddr.js", () => {
     assert.include(theirRanges("ipv4"), "100.64.0.0/10")
     assert.include(theirRanges("ipv6"), "fec0::/10")
   })
@@ -120,7 +120,7 @@ describe("against ipaddr.js", () => {
   })
 
   for (const { example, holds, why } of differences) {
-    it(`ADR-04: differs: ${why}`, () => {
+    it(`ADR-04: differs, because ${why}`, () => {
       assert.isTrue(differs(example))
       assert.isTrue(holds(numberOf(example)))
       const others = differences.filter((difference) => difference.holds !== holds)

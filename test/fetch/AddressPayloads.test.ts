@@ -10,17 +10,20 @@ import shouldPass from "ssrfcheck/tests/data/should-pass.js"
 import publicAddresses from "ssrfcheck/tests/data/valid-ips-list.js"
 import * as Address from "../../src/internal/fetch/addressRules.js"
 
-/** The host that a URL parser makes of a payload, as a resolver or a socket would be handed it. */
+/** The host that a URL parser reads from a payload, as a resolver or a socket would receive it. */
 const hostOf = (payload: string): string | undefined => {
   const url = [payload, `https://${payload}`].find((text) => URL.canParse(text) && new URL(text).hostname !== "")
   return url === undefined ? undefined : new URL(url).hostname.replace(/^\[(.*)\]$/, "$1")
 }
 
-/** A payload as the client identifier that comes nearest to it, so that its scheme is not what it fails by. */
+/** The client identifier nearest to a payload, so that it does not fail because of its scheme. */
 const asClientId = (payload: string): string =>
   `https://${payload.replace(/^[a-z0-9]*:?\/+/i, "").replace(/\/$/, "")}/client.json`
 
-/** What ssrfcheck lets pass and this library does not: all carry a public IPv4 address in a form that is refused. */
+/**
+ * The payloads that ssrfcheck accepts and this library does not. Each carries a public IPv4 address in an excluded
+ * form.
+ */
 const refusedForms = [
   "http://[::ffff:8.8.8.8]/",
   "http://[::ffff:808:808]/",
@@ -30,15 +33,15 @@ const refusedForms = [
   "http://[::8.8.8.8]/"
 ]
 
-describe("the payloads of ssrfcheck", () => {
-  it("ADR-05: hold what this test thinks they hold", () => {
+describe("Payloads of ssrfcheck", () => {
+  it("ADR-05: have the shape that this test expects", () => {
     assert.isAbove(shouldNotPass.length, 150)
     assert.isAbove(shouldPass.length, 50)
     assert.isAbove(publicAddresses.length, 50)
   })
 
   it.each(publicAddresses)("ADR-03: %s is public", (address) => {
-    assert.strictEqual(Address.judge(address).kind, "public")
+    assert.strictEqual(Address.classify(address).kind, "public")
   })
 
   it("ADR-05: nine in ten have a host, and most of those are addresses", () => {
@@ -48,17 +51,17 @@ describe("the payloads of ssrfcheck", () => {
   })
 
   it.each([...shouldNotPass])("ADR-03: %s names no public address", (payload) => {
-    assert.notStrictEqual(Address.judge(payload).kind, "public")
+    assert.notStrictEqual(Address.classify(payload).kind, "public")
     const host = hostOf(payload)
     if (host !== undefined) {
-      assert.notStrictEqual(Address.judge(host).kind, "public", host)
+      assert.notStrictEqual(Address.classify(host).kind, "public", host)
     }
   })
 
   const clientIds = [...new Set(shouldNotPass.flatMap((payload) => [payload, asClientId(payload)]))]
     .filter((candidate) => ClientId.is(candidate))
 
-  it("URL-10: two make a client identifier, and none one with a host that is an address or localhost", () => {
+  it("URL-10: two are client identifiers, and neither has a host that is an address or localhost", () => {
     assert.deepStrictEqual(clientIds.map(ClientId.host), ["foo.bar", "foo.bar"])
   })
 
@@ -80,10 +83,10 @@ describe("the payloads of ssrfcheck", () => {
       )
   )
 
-  it("ADR-04: what passes there and not here carries an IPv4 address", () => {
+  it("ADR-04: those that pass only in ssrfcheck carry an IPv4 address", () => {
     const refused = shouldPass.filter((payload) => {
       const host = hostOf(payload)
-      return host !== undefined && isIP(host) !== 0 && Address.judge(host).kind !== "public"
+      return host !== undefined && isIP(host) !== 0 && Address.classify(host).kind !== "public"
     })
     assert.deepStrictEqual(refused, refusedForms)
   })

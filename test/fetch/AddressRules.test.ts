@@ -3,7 +3,7 @@ import * as fc from "effect/FastCheck"
 import { isIP } from "node:net"
 import * as Address from "../../src/internal/fetch/addressRules.js"
 
-const kinds: Record<Address.Judgement["kind"], ReadonlyArray<string>> = {
+const kinds: Record<Address.Classification["kind"], ReadonlyArray<string>> = {
   "public": [
     "1.1.1.1",
     "8.8.8.8",
@@ -65,14 +65,14 @@ const kinds: Record<Address.Judgement["kind"], ReadonlyArray<string>> = {
 
 const rule = { "public": "ADR-03", "loopback": "ADR-06", "special-use": "ADR-03", "not-an-address": "ADR-05" }
 
-describe("Address.judge", () => {
+describe("Address.classify", () => {
   for (const kind of ["public", "loopback", "special-use", "not-an-address"] as const) {
     it.each(kinds[kind])(`${rule[kind]}: %s is ${kind}`, (address) => {
-      assert.strictEqual(Address.judge(address).kind, kind)
+      assert.strictEqual(Address.classify(address).kind, kind)
     })
   }
 
-  it("ADR-05: whatever net.isIP does not know is no address, and nothing makes it throw", () => {
+  it("ADR-05: a text that net.isIP does not accept is not an address, and nothing throws", () => {
     const pieces = fc.constantFrom(
       "0",
       "1",
@@ -95,23 +95,26 @@ describe("Address.judge", () => {
     fc.assert(
       fc.property(text, (address) => {
         const known = isIP(address) !== 0 && !address.includes("%")
-        assert.strictEqual(Address.judge(address).kind !== "not-an-address", known)
+        assert.strictEqual(Address.classify(address).kind !== "not-an-address", known)
       }),
       { numRuns: 5000 }
     )
   })
 
   it.each([undefined, null, 0, 2130706433, ["127.0.0.1"], { toString: () => "8.8.8.8" }, Symbol("8.8.8.8")])(
-    "ADR-05: what is no string is no address (%#)",
+    "ADR-05: a value that is not a string is not an address (%#)",
     (input) => {
-      // A cast, as plain JavaScript could hand in anything.
-      assert.strictEqual(Address.judge(input as string).kind, "not-an-address")
+      // A cast, because a JavaScript caller may pass anything.
+      assert.strictEqual(Address.classify(input as string).kind, "not-an-address")
     }
   )
 
-  it("ADR-03: a refusal names the narrowest range and its text", () => {
-    assert.strictEqual(Address.judge("169.254.169.254").reason, "link local (169.254.0.0/16, RFC 3927)")
-    assert.strictEqual(Address.judge("192.0.0.9").reason, "Port Control Protocol anycast (192.0.0.9/32, RFC 7723)")
-    assert.strictEqual(Address.judge("64:ff9b::a00:1").reason, "NAT64 of 10.0.0.1: private use (10.0.0.0/8, RFC 1918)")
+  it("ADR-03: the reason names the narrowest range and its document", () => {
+    assert.strictEqual(Address.classify("169.254.169.254").reason, "link local (169.254.0.0/16, RFC 3927)")
+    assert.strictEqual(Address.classify("192.0.0.9").reason, "Port Control Protocol anycast (192.0.0.9/32, RFC 7723)")
+    assert.strictEqual(
+      Address.classify("64:ff9b::a00:1").reason,
+      "NAT64 of 10.0.0.1: private use (10.0.0.0/8, RFC 1918)"
+    )
   })
 })

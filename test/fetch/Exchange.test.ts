@@ -1,14 +1,15 @@
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { Duplex } from "node:stream"
 import { describe, expect } from "vitest"
 import { exchange } from "../../src/internal/fetch/exchange.js"
-import * as HttpResponse from "../../src/internal/fetch/httpResponse.js"
+import * as ResponseParser from "../../src/internal/fetch/responseParser.js"
 
 const limits = { maxHeaderBytes: 2000, maxHeaderCount: 20, maxBodyBytes: 100 }
-const head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+const headText = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
-/** A stream that answers a request with pieces, and then does what it is told. */
+/** A stream that responds to a request with pieces, and then runs a function. */
 const stream = (pieces: ReadonlyArray<string>, then: (socket: Duplex) => void = () => {}) => {
   const written: Array<string> = []
   const socket: Duplex = new Duplex({
@@ -25,20 +26,20 @@ const stream = (pieces: ReadonlyArray<string>, then: (socket: Duplex) => void = 
 }
 
 const over = (socket: Duplex) =>
-  Effect.timeout(exchange(socket, "GET", HttpResponse.make<never>(limits, () => undefined)), 1000)
+  Effect.timeout(exchange(socket, "GET", ResponseParser.make<ResponseParser.Head, never>(limits, Either.right)), 1000)
 
-describe("An exchange", () => {
+describe("exchange", () => {
   const broken = new Error("Broken")
   const cases: ReadonlyArray<
     readonly [name: string, ReadonlyArray<string>, (socket: Duplex) => void, expected: Record<string, unknown>]
   > = [
-    ["is closed without a word", [], (socket) => socket.destroy(), { _tag: "Truncated", part: "headers" }],
-    ["is closed in the body", [head, "{"], (socket) => socket.destroy(), { _tag: "Truncated", part: "body" }],
-    ["breaks", [head], (socket) => socket.destroy(broken), { _tag: "Broken", error: broken }],
-    ["ends", [head], (socket) => socket.push(null), { _tag: "Truncated", part: "body" }]
+    ["is closed before the first byte", [], (socket) => socket.destroy(), { _tag: "Truncated", part: "headers" }],
+    ["is closed in the body", [headText, "{"], (socket) => socket.destroy(), { _tag: "Truncated", part: "body" }],
+    ["breaks", [headText], (socket) => socket.destroy(broken), { _tag: "Broken", part: "body", error: broken }],
+    ["ends", [headText], (socket) => socket.push(null), { _tag: "Truncated", part: "body" }]
   ]
   for (const [name, pieces, then, expected] of cases) {
-    it.live(`FET-09: over a stream that ${name} fails at once, and leaves no listener`, () =>
+    it.live(`FET-09: fails at once and removes its listeners when the stream ${name}`, () =>
       Effect.gen(function*() {
         const { socket } = stream(pieces, then)
         const before = socket.eventNames().map((event) => socket.listenerCount(event))
@@ -48,7 +49,7 @@ describe("An exchange", () => {
   }
 
   for (const [name, error] of [["was closed", undefined], ["broke", broken]] as const) {
-    it.live(`FET-09: over a stream that ${name} before it began fails at once, and writes nothing`, () =>
+    it.live(`FET-09: fails at once and writes nothing when the stream ${name} before the exchange`, () =>
       Effect.gen(function*() {
         const { socket, written } = stream([])
         socket.destroy(error)
@@ -60,10 +61,12 @@ describe("An exchange", () => {
       }))
   }
 
-  it.live("FET-09: what comes after the response is not read", () =>
+  it.live("FET-09: returns the head with the body, and does not read what follows the response", () =>
     Effect.gen(function*() {
-      const { socket, written } = stream([head, "{}"])
-      expect(Buffer.from(yield* over(socket)).toString()).toBe("{}")
+      const { socket, written } = stream([headText, "{}"])
+      const { body, head } = yield* over(socket)
+      expect(Buffer.from(body).toString()).toBe("{}")
+      expect(head).toEqual({ status: 200, headers: [["Content-Length", "2"]] })
       expect(written).toEqual(["GET"])
       expect(socket.isPaused()).toBe(true)
       expect(socket.listenerCount("data")).toBe(0)

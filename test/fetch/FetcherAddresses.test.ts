@@ -15,7 +15,7 @@ const url = "https://app.example/client.json"
 const publicAddress = Origin.publicAddresses[0]
 const otherPublicAddress = "93.184.215.15"
 
-/** A fetcher with a name lookup of the test's, and an origin behind the addresses that `reachable` lists. */
+/** A fetcher with a name lookup by the test, and an origin behind the addresses in `reachable`. */
 const worldOf = (
   lookup: Layer.Layer<NameLookup.NameLookup, InvalidOptions.InvalidOptions>,
   reachable: ReadonlyArray<string> = [publicAddress],
@@ -42,7 +42,7 @@ const dialed = Effect.flatMap(DialerTest.DialerTest, ({ dialed }) => dialed)
 const document = Effect.flatMap(Origin.Origin, (origin) => origin.document(url, { client_id: url }))
 const connections = Effect.flatMap(Origin.Origin, (origin) => Effect.map(origin.connections, ({ total }) => total))
 
-describe("the addresses of a name", () => {
+describe("Addresses of a name", () => {
   const mixtures = [
     ["169.254.169.254"],
     [publicAddress, "10.0.0.1"],
@@ -53,7 +53,7 @@ describe("the addresses of a name", () => {
     [publicAddress, "no address"]
   ]
   for (const answer of mixtures) {
-    it.live(`ADR-01, FET-13: one answer that is not public refuses all, and nothing is dialed: ${answer.join(", ")}`, () =>
+    it.live(`ADR-01, FET-13: one address that is not public fails the fetch, and nothing is dialed: ${answer.join(", ")}`, () =>
       Effect.gen(function*() {
         yield* document
         expect((yield* Effect.flip(fetch))._tag).toBe("AddressBlocked")
@@ -62,17 +62,17 @@ describe("the addresses of a name", () => {
       }).pipe(Effect.provide(world({ "app.example": answer }))))
   }
 
-  it.live("ADR-01: a name without addresses is an error", () =>
+  it.live("ADR-01: fails for a name without addresses", () =>
     Effect.gen(function*() {
       expect((yield* Effect.flip(fetch))._tag).toBe("LookupFailed")
     }).pipe(Effect.provide(world({ "app.example": [] }))))
 
-  it.live("ADR-01: a name that does not exist is an error", () =>
+  it.live("ADR-01: fails for a name that does not exist", () =>
     Effect.gen(function*() {
       expect((yield* Effect.flip(fetch))._tag).toBe("LookupFailed")
     }).pipe(Effect.provide(world({}))))
 
-  it.live("ADR-01, FET-08: a lookup that never ends ends with the deadline, even one that cannot be interrupted", () =>
+  it.live("ADR-01, FET-08: the deadline ends a lookup that hangs, even one that cannot be interrupted", () =>
     Effect.gen(function*() {
       const start = Date.now()
       expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
@@ -83,7 +83,7 @@ describe("the addresses of a name", () => {
       })
     )))
 
-  it.live("ADR-01: an origin with IPv6 alone is reached", () =>
+  it.live("ADR-01: reaches an origin with only IPv6", () =>
     Effect.gen(function*() {
       yield* document
       expect((yield* fetch).address).toBe(Origin.publicAddresses[1])
@@ -103,7 +103,7 @@ describe("DNS rebinding", () => {
     }
   }
 
-  it.live("ADR-02: the name is looked up once, and the address that was checked is the one that is dialed", () => {
+  it.live("ADR-02: looks the name up once, and dials the address that was checked", () => {
     const { answers, lookups } = rebinding()
     return Effect.gen(function*() {
       yield* document
@@ -113,7 +113,7 @@ describe("DNS rebinding", () => {
     }).pipe(Effect.provide(world(answers)))
   })
 
-  it.live("ADR-02: no second lookup follows an address that refuses the connection", () => {
+  it.live("ADR-02: does not look up again after a refused connection", () => {
     const { answers, lookups } = rebinding()
     return Effect.gen(function*() {
       expect((yield* Effect.flip(fetch))._tag).toBe("ConnectFailed")
@@ -123,7 +123,7 @@ describe("DNS rebinding", () => {
     }).pipe(Effect.provide(world(answers, [])))
   })
 
-  it.live("ADR-02: when the first checked address refuses, the next checked one is dialed", () =>
+  it.live("ADR-02: dials the next checked address when the first refuses the connection", () =>
     Effect.gen(function*() {
       yield* document
       expect((yield* fetch).address).toBe(otherPublicAddress)
@@ -131,8 +131,8 @@ describe("DNS rebinding", () => {
     }).pipe(Effect.provide(world({ "app.example": [publicAddress, otherPublicAddress] }, [otherPublicAddress]))))
 })
 
-describe("the response", () => {
-  it.live("FET-10: it gives the body, its freshness and the address, and no header text", () =>
+describe("Response", () => {
+  it.live("FET-10: has the body, its freshness and the address, and no header text", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.document(url, { client_id: url }, {
@@ -147,8 +147,8 @@ describe("the response", () => {
     }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
 })
 
-describe("the time of a fetch", () => {
-  it.live("FET-10: it is when the head had arrived, however long the body takes", () =>
+describe("receivedAt", () => {
+  it.live("FET-10: is when the head had arrived, however long the body takes", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.serve(url, {
@@ -163,7 +163,7 @@ describe("the time of a fetch", () => {
     }).pipe(Effect.provide(world({ "app.example": [publicAddress] }))))
 })
 
-describe("proxies of the environment", () => {
+describe("Proxy variables of the environment", () => {
   const names = [
     ...["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"].flatMap((name) => [name, name.toLowerCase()]),
     ...["GLOBAL_AGENT_HTTP_PROXY", "npm_config_proxy", "npm_config_https_proxy", "NODE_USE_ENV_PROXY"]
@@ -172,7 +172,7 @@ describe("proxies of the environment", () => {
     for (const name of names) delete process.env[name]
   })
 
-  it.live("FET-13: they change nothing, and get no connection", () =>
+  it.live("FET-13: have no effect, and the proxy gets no connection", () =>
     Effect.gen(function*() {
       let proxied = 0
       const proxy = yield* Effect.acquireRelease(
@@ -200,14 +200,14 @@ describe("proxies of the environment", () => {
     }).pipe(Effect.scoped))
 })
 
-describe("a fetcher that asks DNS", () => {
+describe("Fetcher with DNS", () => {
   const ends: ReadonlyArray<readonly [end: string, expected: Record<string, unknown>, dialed: ReadonlyArray<string>]> =
     [
       ["169.254.169.254", { _tag: "AddressBlocked", address: "169.254.169.254" }, []],
       [publicAddress, { address: publicAddress }, [publicAddress]]
     ]
   for (const [end, expected, addresses] of ends) {
-    it.scopedLive(`ADR-01, FET-13: of a chain of CNAMEs it judges the end: ${end}`, () =>
+    it.scopedLive(`ADR-01, FET-13: checks the addresses at the end of a chain of CNAMEs: ${end}`, () =>
       Effect.gen(function*() {
         const { server } = yield* dnsServer(({ type }) =>
           type === "A"
@@ -227,7 +227,7 @@ describe("a fetcher that asks DNS", () => {
       }))
   }
 
-  it.scopedLive("FET-08: a server that says nothing ends with the deadline", () =>
+  it.scopedLive("FET-08: the deadline ends a lookup when the server does not respond", () =>
     Effect.gen(function*() {
       const { server } = yield* dnsServer(() => "silence")
       const [took, error] = yield* Effect.timed(Effect.flip(fetch)).pipe(
@@ -237,7 +237,7 @@ describe("a fetcher that asks DNS", () => {
       expect(Duration.toMillis(took)).toBeLessThan(600)
     }))
 
-  it.live("FET-15: a lookup that was not begun is this server's matter: it throttles, and no pause follows", () =>
+  it.live("FET-15: a lookup that was not started fails with Throttled, and no back-off follows", () =>
     Effect.gen(function*() {
       for (let attempt = 0; attempt < 3; attempt++) {
         expect(yield* Effect.flip(fetch)).toMatchObject({ _tag: "Throttled", reason: "busy" })

@@ -27,7 +27,7 @@ interface Setting {
   readonly answer?: Origin.Answer
 }
 
-/** A fetch by a fetcher of its own; the answer is its result, and what was dialed. */
+/** Fetches with a fetcher of its own. Returns the result, and what was dialed. */
 const fetchIn = (setting: Setting, target: string = url) =>
   Effect.gen(function*() {
     const origin = yield* Origin.Origin
@@ -57,7 +57,7 @@ const live = (name: string, test: Effect.Effect<void, unknown, Origin.Origin>) =
 
 describe("Dialing", () => {
   live(
-    "ADR-02: DNS rebinding: the listener that the second answer leads to is never reached",
+    "ADR-02: DNS rebinding: never reaches the address of the second lookup",
     Effect.scoped(Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const { port, reached } = yield* listening()
@@ -76,7 +76,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: DNS rebinding: no phase of a fetch that goes wrong looks the name up again",
+    "ADR-02: DNS rebinding: no phase of a failing fetch looks the name up again",
     Effect.scoped(Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const { port, reached } = yield* listening()
@@ -105,7 +105,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "FET-13: the straight dialer would reach loopback by many spellings, and the fetcher never lets it",
+    "FET-13: never passes a spelling of loopback to the direct dialer, which would reach it",
     Effect.scoped(Effect.gen(function*() {
       const v4Trap = yield* listening()
       const v6Trap = yield* listening(undefined, "::1", v4Trap.port)
@@ -125,7 +125,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "FET-04: nothing in a response leads to another connection",
+    "FET-04: nothing in a response causes another connection",
     Effect.scoped(Effect.gen(function*() {
       const { port, reached } = yield* listening()
       const { port: originPort } = yield* Origin.Origin
@@ -156,7 +156,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-01: of a chain of CNAMEs the addresses at its end are judged, and the name that was asked for stays the name",
+    "ADR-01: checks the addresses at the end of a chain of CNAMEs, and keeps the name of the client id",
     Effect.gen(function*() {
       const zone = (end: ReadonlyArray<string>): Record<string, string | ReadonlyArray<string>> => ({
         "app.example": "a.cdn.example",
@@ -189,7 +189,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "FET-08: one deadline covers all phases, none of which is too long by itself",
+    "FET-08: one deadline covers all phases, none of which takes too long by itself",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
@@ -205,7 +205,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "FET-13: to no special-use address goes a connection, however it is spelled",
+    "FET-13: never connects to a special-use address, in any spelling",
     Effect.gen(function*() {
       for (
         const address of [
@@ -235,7 +235,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "FET-08: a lookup that is never answered ends with the deadline",
+    "FET-08: the deadline ends a lookup without a response",
     Effect.gen(function*() {
       const { dialed, result } = yield* fetchIn({ answers: () => Effect.never, options: { timeout: 200 } })
       expect(result).toMatchObject({ left: { _tag: "FetchTimeout", phase: "lookup", millis: 200 } })
@@ -244,7 +244,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "FET-08: a connection that is never made, by a dialer that cannot be interrupted, ends with the deadline",
+    "FET-08: the deadline ends a dialer that hangs and cannot be interrupted",
     Effect.gen(function*() {
       const [took, { result }] = yield* Effect.timed(fetchIn({
         answers: () => Effect.succeed([v4]),
@@ -260,7 +260,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: the next checked address is dialed beside one that hangs, which is then given up",
+    "ADR-02: dials the next checked address beside one that hangs, and then cancels the latter",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
@@ -281,7 +281,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: the addresses after one that refuses are dialed one at a time, too",
+    "ADR-02: dials the addresses after a refused connection one at a time too",
     Effect.gen(function*() {
       const begun: Array<number> = []
       const { result } = yield* fetchIn({
@@ -300,7 +300,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: a connection that a dialer makes too late is not used, and closed with the fetch",
+    "ADR-02: does not use a connection that a dialer makes too late, and closes it with the fetch",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
@@ -319,7 +319,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: a connection is closed after use, also when its dialer leaves it open",
+    "ADR-02: closes a connection after use, also when its dialer leaves it open",
     Effect.scoped(Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const { dial } = yield* Effect.provide(Dialer.Dialer, Dialer.layer)
@@ -338,7 +338,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: when none takes the connection, the error names each address and why",
+    "ADR-02: the error names each address and its code when none accepts the connection",
     Effect.gen(function*() {
       const { result } = yield* fetchIn({ answers: () => Effect.succeed([v4, v6]), route: () => undefined })
       expect(result).toMatchObject({
@@ -351,7 +351,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: a defect of a dialer is no connection that was refused: no other address is tried, and it is told",
+    "ADR-02: a defect of a dialer stays a defect, and no other address is tried",
     Effect.gen(function*() {
       let dials = 0
       const exit = yield* Effect.exit(fetchIn({
@@ -368,7 +368,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: of hundreds of addresses all are judged and a few are dialed",
+    "ADR-02: checks all of hundreds of addresses, and dials a few",
     Effect.gen(function*() {
       const many = Array.from({ length: 300 }, (_, index) => `93.184.${index >> 8}.${index & 255}`)
       const { dialed } = yield* fetchIn({ answers: () => Effect.succeed([...many, ...many]), route: () => undefined })
@@ -382,7 +382,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-04: an IPv4 origin behind NAT64 is fetched from",
+    "ADR-04: fetches from an IPv4 origin behind NAT64",
     Effect.gen(function*() {
       const { dialed, result } = yield* fetchIn({ answers: { "app.example": ["64:ff9b::5db8:d70e"] } })
       expect(result).toMatchObject({ _tag: "Right" })
@@ -391,7 +391,7 @@ describe("Dialing", () => {
   )
 
   live(
-    "ADR-02: an address whose TLS is refused is not replaced by another one",
+    "ADR-02: does not try another address after a failed TLS handshake",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.handshake("app.example", "self-signed")
@@ -401,16 +401,16 @@ describe("Dialing", () => {
     })
   )
 
-  it("ADR-02: families are dialed in turn, beginning with the one that the system prefers", () => {
+  it("ADR-02: alternates between the families, beginning with the one that the system prefers", () => {
     expect(interleaved(["::1", "::2", "::3", "1.1.1.1"])).toEqual(["::1", "1.1.1.1", "::2", "::3"])
     expect(interleaved(["1.1.1.1", "2.2.2.2", "::1"])).toEqual(["1.1.1.1", "::1", "2.2.2.2"])
     expect(interleaved([])).toEqual([])
   })
 })
 
-describe("Addresses in the place of names", () => {
+describe("Address literals", () => {
   live(
-    "URL-10: they are refused unless the policy permits them, and never looked up",
+    "URL-10: are not fetched without permission by the policy, and never looked up",
     Effect.gen(function*() {
       const answers = () => Effect.dieMessage("An address was looked up")
       for (const host of [v4, `[${v6}]`]) {
@@ -429,7 +429,7 @@ describe("Addresses in the place of names", () => {
   )
 
   live(
-    "ADR-03: special-use ones are refused where addresses are permitted",
+    "ADR-03: are not fetched from special-use ranges even with that permission",
     Effect.gen(function*() {
       for (const host of ["10.0.0.1", "169.254.169.254", "127.0.0.1", "[::1]", "[fd00::1]", "[::ffff:7f00:1]"]) {
         const { dialed, result } = yield* fetchIn({ answers: {}, policy: literals }, `https://${host}/client.json`)
@@ -461,7 +461,7 @@ describe("Development mode", () => {
   )
 
   live(
-    "ADR-06: a stranger's name that leads to loopback stays refused",
+    "ADR-06: does not permit a stranger's name with a loopback address",
     Effect.gen(function*() {
       for (const address of ["127.0.0.1", "::1"]) {
         const { dialed, result } = yield* fetchIn({ answers: { "app.example": [address] }, policy: development })
@@ -472,7 +472,7 @@ describe("Development mode", () => {
   )
 
   live(
-    "ADR-06: private addresses stay refused, also for localhost",
+    "ADR-06: does not permit private addresses, also not for localhost",
     Effect.gen(function*() {
       const { result } = yield* fetchIn(
         { answers: { localhost: ["127.0.0.1", "192.168.0.1"] }, policy: development },
@@ -483,7 +483,7 @@ describe("Development mode", () => {
   )
 
   live(
-    "ADR-06: with the system's lookup and the straight dialer it reaches localhost, and without it does not",
+    "ADR-06: reaches localhost with the lookup of the system and the direct dialer, and only in this mode",
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const target = `https://localhost:${origin.port}/client.json`
@@ -499,7 +499,7 @@ describe("Development mode", () => {
   )
 
   live(
-    "ADR-06: without it localhost is refused by its address",
+    "ADR-06: without it, localhost fails because of its address",
     Effect.gen(function*() {
       const { dialed, result } = yield* fetchIn(
         { answers: { localhost: ["127.0.0.1"] } },

@@ -18,14 +18,14 @@ import { world } from "../support/world.js"
 const url = "https://app.example/client.json"
 const json = "{\"client_id\":\"https://app.example/client.json\"}"
 const timeout = 1000
-/** What a fetch may take beyond its time, where everything runs in one process. */
+/** How much longer than its timeout a fetch may take, because origin and fetcher run in one process. */
 const slack = 300
 
 const head = (...lines: ReadonlyArray<string>) => ["HTTP/1.1 200 OK", ...lines, "", ""].join("\r\n")
 const jsonType = "Content-Type: application/json"
 const jsonLength = `Content-Length: ${json.length}`
 
-/** A head of exactly so many bytes, for the document. */
+/** A head of exactly this number of bytes, for the document. */
 const headOf = (bytes: number) =>
   head(jsonType, jsonLength, `x: ${"y".repeat(bytes - head(jsonType, jsonLength, "x: ").length)}`)
 
@@ -38,7 +38,7 @@ interface Case {
   readonly expected: { readonly _tag: string } & Record<string, unknown> | string
 }
 
-const refusals: ReadonlyArray<Case> = [
+const failures: ReadonlyArray<Case> = [
   ...[301, 302, 303, 307, 308].map((status): Case => ({
     name: `FET-04: status ${status} to a loopback address is not followed`,
     answer: { status, headers: { location: "https://127.0.0.1/client.json" } },
@@ -57,7 +57,7 @@ const refusals: ReadonlyArray<Case> = [
     })
   ),
   {
-    name: "FET-04: of two locations none is followed",
+    name: "FET-04: neither of two locations is followed",
     answer: { status: 302, headers: { location: ["https://127.0.0.1/", "https://other.example/"] } },
     expected: { _tag: "UnexpectedRedirect", status: 302, location: "https://127.0.0.1/" }
   },
@@ -67,17 +67,17 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "UnexpectedRedirect", status: 308, location: url }
   },
   {
-    name: "FET-04: a redirect without a location is one",
+    name: "FET-04: a redirect without a location is an error too",
     answer: { status: 302 },
     expected: { _tag: "UnexpectedRedirect", status: 302 }
   },
   {
-    name: "FET-12: a location with a control character is no header line",
+    name: "FET-12: a location with a control character is a malformed header line",
     answer: { raw: "HTTP/1.1 302 \r\nLocation: /\x1f\r\n\r\n" },
     expected: { _tag: "ResponseMalformed" }
   },
   {
-    name: "FET-12: a location is escaped and shortened before an operator sees it",
+    name: "FET-12: a location is escaped and shortened in the error",
     answer: { raw: Buffer.from(`HTTP/1.1 302 \r\nLocation: /\x85${"a".repeat(200)}\r\n\r\n`, "latin1") },
     expected: { _tag: "UnexpectedRedirect", status: 302, location: `/\\u0085${"a".repeat(78)}…` }
   },
@@ -107,7 +107,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "UnexpectedStatus", status: 999 }
   },
   {
-    name: "FET-03: a part of the document, which nobody asked for",
+    name: "FET-03: an unrequested part of the document (206)",
     answer: { status: 206, headers: { "content-range": "bytes 0-3/9" }, body: json },
     expected: { _tag: "UnexpectedStatus", status: 206 }
   },
@@ -130,17 +130,17 @@ const refusals: ReadonlyArray<Case> = [
     "*/*",
     "application/json/"
   ].map((type): Case => ({
-    name: `FET-05: the content type "${type}" is refused`,
+    name: `FET-05: the content type "${type}" is an error`,
     answer: { headers: { "content-type": type }, body: json },
     expected: { _tag: "UnsupportedContentType", contentType: type.replace(/"/g, "\\\"") }
   })),
   {
-    name: "FET-05: no content type is refused",
+    name: "FET-05: no content type is an error",
     answer: { headers: { "content-type": [] }, body: json },
     expected: { _tag: "UnsupportedContentType" }
   },
   {
-    name: "FET-05: two content types are refused",
+    name: "FET-05: two content types are an error",
     answer: { headers: { "content-type": ["application/json", "text/html"] }, body: json },
     expected: { _tag: "UnsupportedContentType", contentType: "application/json, text/html" }
   },
@@ -154,53 +154,55 @@ const refusals: ReadonlyArray<Case> = [
     ["gzip", json],
     ["identityx", json]
   ].map(([contentEncoding = "", body]): Case => ({
-    name: `FET-06: ${contentEncoding} is refused, ${typeof body === "string" ? "also when it is not" : "packed"}`,
+    name: `FET-06: the content encoding ${contentEncoding} fails, ${
+      typeof body === "string" ? "also if the body is plain" : "with such a body"
+    }`,
     answer: { headers: { "content-encoding": String(contentEncoding) }, ...(body === undefined ? {} : { body }) },
     expected: { _tag: "UnsupportedContentEncoding", contentEncoding }
   })),
   {
-    name: "FET-06: gzip is refused whatever the Accept header asks for, since Accept-Encoding is no option",
+    name: "FET-06: gzip fails whatever the Accept header is, because Accept-Encoding is not an option",
     answer: { headers: { "content-encoding": "gzip" }, body: gzipSync(json) },
     options: { accept: "application/json, */*;q=0.1" },
     expected: { _tag: "UnsupportedContentEncoding", contentEncoding: "gzip" }
   },
   {
-    name: "FET-06: brotli behind identity is refused",
+    name: "FET-06: brotli behind identity is an error",
     answer: { headers: { "content-encoding": ["identity", "br"] }, body: brotliCompressSync(json) },
     expected: { _tag: "UnsupportedContentEncoding", contentEncoding: "identity, br" }
   },
   {
-    name: "FET-06: a small bomb stays packed",
+    name: "FET-06: a compression bomb is not decompressed",
     answer: { headers: { "content-encoding": "gzip" }, body: gzipSync(Buffer.alloc(5_000_000)) },
     expected: { _tag: "UnsupportedContentEncoding" }
   },
   {
-    name: "FET-06: a compressed transfer coding is refused",
+    name: "FET-06: a compressed transfer coding is an error",
     answer: { raw: `${head(jsonType, "Transfer-Encoding: gzip, chunked")}` },
     expected: { _tag: "ResponseMalformed" }
   },
   {
-    name: "FET-07: a Content-Length above the limit is refused unread",
+    name: "FET-07: a Content-Length above the limit fails before the body is read",
     answer: { raw: head(jsonType, "Content-Length: 5121"), end: "hang" },
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
   {
-    name: "FET-07: a Content-Length beyond all numbers is refused",
+    name: "FET-07: a Content-Length beyond all safe integers fails",
     answer: { raw: head(jsonType, `Content-Length: ${"9".repeat(400)}`), end: "hang" },
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
   {
-    name: "FET-07: a body without length is cut at the limit",
+    name: "FET-07: a body without length fails at the limit",
     answer: { raw: head(jsonType) + "x".repeat(5121), end: "hang" },
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
   {
-    name: "FET-07: a chunk above the limit is refused at its size",
+    name: "FET-07: a chunk above the limit fails at its size",
     answer: { raw: head(jsonType, "Transfer-Encoding: chunked") + "1401\r\n", end: "hang" },
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
   {
-    name: "FET-07: chunks that add up to more than the limit are refused",
+    name: "FET-07: chunks that add up to more than the limit are an error",
     answer: {
       raw: head(jsonType, "Transfer-Encoding: chunked") + `400\r\n${"x".repeat(1024)}\r\n`.repeat(6),
       end: "hang"
@@ -208,7 +210,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
   {
-    name: "FET-07: a chunk of one byte above the limit is refused at its size",
+    name: "FET-07: a chunk one byte above the limit fails at its size",
     answer: {
       raw: head(jsonType, "Transfer-Encoding: chunked") + `1400\r\n${"x".repeat(5120)}\r\n1\r\n`,
       end: "hang"
@@ -216,7 +218,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
   {
-    name: "FET-07: a body without length or end, which the limit ends",
+    name: "FET-07: an endless body without length fails at the limit",
     answer: { raw: head(jsonType) + "x".repeat(500_000), end: "hang" },
     expected: { _tag: "ResponseTooLarge", part: "body", limit: 5120 }
   },
@@ -243,7 +245,7 @@ const refusals: ReadonlyArray<Case> = [
     [{ maxHeaderCount: 2 }, "fields", 2],
     [{ maxHeaderBytes: 80 }, "headers", 80]
   ] as const).map(([options, part, limit]): Case => ({
-    name: `FET-07: the limits are options: ${JSON.stringify(options)} refuses`,
+    name: `FET-07: the limits are options: the response exceeds ${JSON.stringify(options)}`,
     answer: { body: json },
     options,
     expected: { _tag: "ResponseTooLarge", part, limit }
@@ -284,7 +286,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "FetchTimeout", phase: "tls", millis: timeout }
   },
   {
-    name: "FET-08: no answer at all",
+    name: "FET-08: no response at all",
     answer: { raw: "", end: "hang" },
     expected: { _tag: "FetchTimeout", phase: "headers", millis: timeout }
   },
@@ -305,7 +307,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "FetchTimeout", phase: "headers" }
   },
   {
-    name: "FET-08: a body that never begins",
+    name: "FET-08: a body that never starts",
     answer: { raw: head(jsonType, "Content-Length: 5000"), end: "hang" },
     expected: { _tag: "FetchTimeout", phase: "body" }
   },
@@ -328,12 +330,12 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "FetchTimeout", phase: "body" }
   },
   {
-    name: "FET-08: a body without length or end",
+    name: "FET-08: an endless body without length",
     answer: { raw: head(jsonType) + json, end: "hang" },
     expected: { _tag: "FetchTimeout", phase: "body" }
   },
   {
-    name: "FET-08: chunks without end",
+    name: "FET-08: endless chunks",
     answer: {
       raw: head(jsonType, "Transfer-Encoding: chunked") + "1\r\nx\r\n".repeat(1000),
       drip: { bytes: 60, every: 30 }
@@ -406,7 +408,7 @@ const refusals: ReadonlyArray<Case> = [
     expected: { _tag: "ResponseTruncated", part: "body" }
   },
   {
-    name: "FET-09: a reset in the middle of a body without length, which could be taken for its end",
+    name: "FET-09: a reset in the middle of a body without length, which looks like its end",
     answer: { raw: head(jsonType) + json, end: "reset" },
     expected: { _tag: "ResponseTruncated", part: "body" }
   },
@@ -470,7 +472,7 @@ const refusals: ReadonlyArray<Case> = [
   }))
 ]
 
-const answers: ReadonlyArray<Case> = [
+const successes: ReadonlyArray<Case> = [
   ...[
     "application/json",
     "Application/JSON",
@@ -481,34 +483,34 @@ const answers: ReadonlyArray<Case> = [
     "application/ld+json",
     "application/x.y-z+json"
   ].map((type): Case => ({
-    name: `FET-05: the content type "${type}" is fine`,
+    name: `FET-05: the content type "${type}" is accepted`,
     answer: { headers: { "content-type": type }, body: json },
     expected: json
   })),
   {
-    name: "FET-06: the content encoding identity is fine",
+    name: "FET-06: the content encoding identity is accepted",
     answer: { headers: { "content-encoding": "Identity" }, body: json },
     expected: json
   },
   {
-    name: "FET-06: what is packed and does not say so stays packed",
+    name: "FET-06: a compressed body without a content encoding is not decompressed",
     answer: { body: gzipSync(json) },
     expected: gzipSync(json).toString()
   },
-  { name: "FET-07: headers of the limit are fine", answer: { raw: headOf(16_384) + json }, expected: json },
+  { name: "FET-07: headers at the limit are accepted", answer: { raw: headOf(16_384) + json }, expected: json },
   {
-    name: "FET-07: as many header lines as the limit are fine",
+    name: "FET-07: header lines at the limit are accepted",
     answer: { raw: head(jsonType, jsonLength, ...Array.from({ length: 98 }, () => "x: y")) + json },
     expected: json
   },
-  { name: "FET-07: a body of the limit is fine", answer: { body: "x".repeat(5120) }, expected: "x".repeat(5120) },
+  { name: "FET-07: a body at the limit is accepted", answer: { body: "x".repeat(5120) }, expected: "x".repeat(5120) },
   {
-    name: "FET-07: a body of the limit in chunks of one byte is fine",
+    name: "FET-07: a body at the limit in chunks of one byte is accepted",
     answer: { raw: `${head(jsonType, "Transfer-Encoding: chunked")}${"1\r\nx\r\n".repeat(5120)}0\r\n\r\n` },
     expected: "x".repeat(5120)
   },
   {
-    name: "FET-07: a body of the limit without length is fine",
+    name: "FET-07: a body at the limit without length is accepted",
     answer: { raw: head(jsonType) + "x".repeat(5120) },
     expected: "x".repeat(5120)
   },
@@ -519,7 +521,7 @@ const answers: ReadonlyArray<Case> = [
     expected: "x".repeat(6000)
   },
   {
-    name: "FET-09: what follows the Content-Length is not part of the body",
+    name: "FET-09: bytes beyond the Content-Length are not part of the body",
     answer: { headers: { "content-length": `${json.length}` }, body: `${json}, and more` },
     expected: json
   },
@@ -536,7 +538,7 @@ const answers: ReadonlyArray<Case> = [
     expected: "{}"
   },
   {
-    name: "FET-09: an origin that does not close the connection holds nobody up",
+    name: "FET-09: an origin that does not close the connection delays no fetch",
     answer: { body: json, end: "hang" },
     expected: json
   },
@@ -550,7 +552,7 @@ const answers: ReadonlyArray<Case> = [
     expected: json
   },
   {
-    name: "FET-09: HTTP/1.0, which ends its body with the connection",
+    name: "FET-09: HTTP/1.0 with a body that ends with the connection",
     answer: { raw: `HTTP/1.0 200 OK\r\n${jsonType}\r\n\r\n${json}` },
     expected: json
   },
@@ -574,7 +576,7 @@ const answers: ReadonlyArray<Case> = [
   },
   { name: "FET-08: a drip that ends in time", answer: { body: json, drip: { bytes: 10, every: 5 } }, expected: json },
   { name: "FET-08: a delay that ends in time", answer: { body: json, delay: 50 }, expected: json },
-  { name: "FET-07: an empty body is for the validator to judge", answer: { body: "" }, expected: "" }
+  { name: "FET-07: an empty body is left to the validator", answer: { body: "" }, expected: "" }
 ]
 
 const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expected: Case["expected"]) => {
@@ -588,8 +590,8 @@ const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expec
   }
 }
 
-describe("A hostile origin", () => {
-  for (const { answer, expected, handshake, name, options } of [...refusals, ...answers]) {
+describe("Hostile origin", () => {
+  for (const { answer, expected, handshake, name, options } of [...failures, ...successes]) {
     it.live(name, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.Origin
@@ -611,7 +613,7 @@ describe("A hostile origin", () => {
       }).pipe(Effect.provide(world({ timeout, ...options }))))
   }
 
-  it.live("FET-03: every status but 200 is refused with its number", () =>
+  it.live("FET-03: every status but 200 is an error with its number", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       const fetcher = yield* Fetcher.Fetcher
@@ -634,7 +636,7 @@ const authority = Certificate.authority(Date.now())
 const valid = { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + 86_400_000) }
 const { cert, key } = authority.issue({ names: ["app.example"], ...valid })
 
-/** TLS on the server's side, over what stands between it and the client. */
+/** The server side of TLS, over the stream between it and the client. */
 const secured = (transport: Duplex, options: tls.SecureContextOptions & tls.TLSSocketOptions = {}) =>
   new tls.TLSSocket(transport, {
     isServer: true,
@@ -642,7 +644,7 @@ const secured = (transport: Duplex, options: tls.SecureContextOptions & tls.TLSS
     ...options
   }).on("error", () => {})
 
-/** TLS whose bytes to the client go through a function. */
+/** TLS with a function that changes the bytes to the client. */
 const through = (raw: Socket, send: (bytes: Buffer) => void) => {
   const transport = new Duplex({
     read() {},
@@ -666,18 +668,18 @@ const below: ReadonlyArray<{
   readonly expected: Case["expected"]
 }> = [
   {
-    name: "FET-12: a reset after the connection was taken",
-    // Later than the client's side of the connection, or the connection itself is what fails.
+    name: "FET-12: a reset after the connection was accepted",
+    // After the client's side of the connection is made, because otherwise the connection itself fails.
     connection: (raw) => setTimeout(() => raw.resetAndDestroy(), 20),
     expected: { _tag: "TlsFailed", code: "ECONNRESET" }
   },
   {
-    name: "FET-12: an end after the connection was taken",
+    name: "FET-12: an end after the connection was accepted",
     connection: (raw) => raw.resume().end(),
     expected: { _tag: "TlsFailed", code: "ECONNRESET" }
   },
   {
-    name: "FET-08: a connection that is taken, and nothing more",
+    name: "FET-08: a connection that is accepted, and nothing more",
     connection: (raw) => raw.resume(),
     expected: { _tag: "FetchTimeout", phase: "tls", millis: timeout }
   },
@@ -714,7 +716,7 @@ const below: ReadonlyArray<{
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
   {
-    name: "FET-12: another protocol, which speaks first",
+    name: "FET-12: another protocol, whose server sends first",
     connection: (raw) => raw.resume().write("SSH-2.0-OpenSSH_9.6\r\n"),
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
@@ -729,14 +731,14 @@ const below: ReadonlyArray<{
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
   {
-    name: "FET-12: HTTP/2 alone",
+    name: "FET-12: only HTTP/2",
     connection: (raw) => {
       answering(secured(raw, { ALPNProtocols: ["h2"] }), document)
     },
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
   {
-    name: "FET-12: a certificate is asked for, which the client hears of after its handshake",
+    name: "FET-12: a request for a client certificate, which fails after the handshake of the client",
     connection: (raw) => {
       answering(
         secured(raw, { requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }),
@@ -746,7 +748,7 @@ const below: ReadonlyArray<{
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
   },
   {
-    name: "FET-12: bytes of no TLS record in the middle of the body",
+    name: "FET-12: bytes that are not a TLS record in the middle of the body",
     connection: (raw) => {
       const socket = secured(raw)
       socket.once("data", () => {
@@ -771,7 +773,7 @@ const below: ReadonlyArray<{
     expected: { _tag: "ResponseTruncated", part: "headers" }
   },
   {
-    name: "FET-08: a second handshake, which is not granted",
+    name: "FET-08: a renegotiation, which is not permitted",
     connection: (raw) => {
       const socket = secured(raw, { maxVersion: "TLSv1.2" })
       socket.once("data", () => {
@@ -795,7 +797,7 @@ const below: ReadonlyArray<{
     expected: { _tag: "TlsFailed", code: "ERR_TLS_CERT_ALTNAME_INVALID" }
   })),
   {
-    name: "FET-01: TLS 1.2 is fine",
+    name: "FET-01: TLS 1.2 is accepted",
     connection: (raw) => {
       answering(secured(raw, { maxVersion: "TLSv1.2" }), document)
     },
@@ -813,7 +815,7 @@ const below: ReadonlyArray<{
   }
 ]
 
-describe("A hostile origin below HTTP", () => {
+describe("Hostile origin below HTTP", () => {
   for (const { connection, expected, name } of below) {
     it.scopedLive(name, () =>
       Effect.gen(function*() {

@@ -8,10 +8,10 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { describe, expect } from "vitest"
 import { BoundedTable } from "../../src/internal/fetch/boundedTable.js"
-import * as Budget from "../../src/internal/fetch/limiter.js"
+import * as Limiter from "../../src/internal/fetch/limiter.js"
 import { clientId } from "../support/clientId.js"
 
-const limits: Budget.Limits = {
+const limits: Limiter.Limits = {
   concurrency: 16,
   concurrencyPerOrigin: 4,
   rateLimit: { limit: 1000, windowMillis: 1000 },
@@ -21,10 +21,10 @@ const limits: Budget.Limits = {
 
 const id = (host: number | string, path: number | string = 0) => clientId(`https://h${host}.example/${path}`)
 const notFound = (clientId: string) => new FetchError.UnexpectedStatus({ clientId, status: 404 })
-const refusal = (exit: Exit.Exit<unknown, FetchError.FetchError>) =>
+const errorOf = (exit: Exit.Exit<unknown, FetchError.FetchError>) =>
   Exit.isFailure(exit) && exit.cause._tag === "Fail" ? exit.cause.error : undefined
 
-/** A fetch that runs until it is told to end, and counts how many do. */
+/** Makes fetches of a given duration, and counts those that run. */
 const gauge = () => {
   const running = new Map<string, number>()
   let most = 0
@@ -32,9 +32,9 @@ const gauge = () => {
   return {
     running: (key = "all") => running.get(key) ?? 0,
     most: () => most,
-    fetch: (key: string, time: Duration.DurationInput) => (turn: Effect.Effect<void, FetchError.Throttled>) =>
+    fetch: (key: string, time: Duration.DurationInput) => (permit: Effect.Effect<void, FetchError.Throttled>) =>
       Effect.zipRight(
-        turn,
+        permit,
         Effect.acquireUseRelease(
           Effect.sync(() => {
             add("all", 1)
@@ -54,14 +54,14 @@ const gauge = () => {
 
 const settle = Effect.yieldNow().pipe(Effect.repeatN(50))
 
-describe("The budget", () => {
-  it.effect("FET-15: at most so many fetches at once, the others wait and all end", () =>
+describe("Limiter", () => {
+  it.effect("FET-15: runs at most the maximum number of concurrent fetches, and the others later", () =>
     Effect.gen(function*() {
-      const budget = Budget.make(limits)
+      const limiter = Limiter.make(limits)
       const meter = gauge()
       const fibers = yield* Effect.forEach(
         Array.from({ length: 100 }, (_, index) => id(index)),
-        (clientId) => Effect.fork(budget.spend(clientId, meter.fetch("x", "1 second")))
+        (clientId) => Effect.fork(limiter.run(clientId, meter.fetch("x", "1 second")))
       )
       yield* settle
       expect(meter.running()).toBe(16)
@@ -71,31 +71,31 @@ describe("The budget", () => {
       expect(meter.running()).toBe(0)
     }))
 
-  it.effect("FET-15: at most so many from one origin, whose fetches hold up no other origin", () =>
+  it.effect("FET-15: runs at most the maximum per origin, and a busy origin delays no other", () =>
     Effect.gen(function*() {
-      const budget = Budget.make(limits)
+      const limiter = Limiter.make(limits)
       const meter = gauge()
       for (let path = 0; path < 20; path++) {
-        yield* Effect.fork(budget.spend(id("busy", path), meter.fetch("busy", "1 hour")))
+        yield* Effect.fork(limiter.run(id("busy", path), meter.fetch("busy", "1 hour")))
       }
       yield* settle
       expect(meter.running("busy")).toBe(4)
       for (let host = 0; host < 12; host++) {
-        yield* Effect.fork(budget.spend(id(host), meter.fetch("others", "1 hour")))
+        yield* Effect.fork(limiter.run(id(host), meter.fetch("others", "1 hour")))
       }
       yield* settle
       expect(meter.running("others")).toBe(12)
       expect(meter.running("busy")).toBe(4)
     }))
 
-  it.effect("FET-15: who comes first is served first", () =>
+  it.effect("FET-15: grants permits in the order of arrival", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, concurrency: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const served: Array<number> = []
       const fibers = yield* Effect.forEach([0, 1, 2, 3, 4], (host) =>
-        Effect.fork(budget.spend(id(host), (turn) =>
+        Effect.fork(limiter.run(id(host), (permit) =>
           Effect.zipRight(
-            turn,
+            permit,
             Effect.sync(() =>
               served.push(host)
             )
@@ -104,42 +104,42 @@ describe("The budget", () => {
       expect(served).toEqual([0, 1, 2, 3, 4])
     }))
 
-  it.effect("FET-15: a queue that is too long refuses further fetches, with a time to wait", () =>
+  it.effect("FET-15: fails further fetches of an origin with a retry time when its queue is full", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, concurrency: 2, concurrencyPerOrigin: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 2, concurrencyPerOrigin: 1 })
       const meter = gauge()
       for (let path = 0; path < 9; path++) {
-        yield* Effect.fork(budget.spend(id("busy", path), meter.fetch("busy", "1 hour")))
+        yield* Effect.fork(limiter.run(id("busy", path), meter.fetch("busy", "1 hour")))
       }
       yield* settle
-      const exit = yield* Effect.exit(budget.spend(id("busy", 9), meter.fetch("busy", 1)))
-      expect(refusal(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
-      yield* Effect.fork(budget.spend(id("other"), meter.fetch("other", "1 hour")))
+      const exit = yield* Effect.exit(limiter.run(id("busy", 9), meter.fetch("busy", 1)))
+      expect(errorOf(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
+      yield* Effect.fork(limiter.run(id("other"), meter.fetch("other", "1 hour")))
       yield* settle
       expect(meter.running("other")).toBe(1)
     }))
 
-  it.effect("FET-15: over all origins the queue is bounded too", () =>
+  it.effect("FET-15: bounds the queue over all origins too", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, concurrency: 2 })
+      const limiter = Limiter.make({ ...limits, concurrency: 2 })
       const meter = gauge()
       for (let host = 0; host < 18; host++) {
-        yield* Effect.fork(budget.spend(id(host), meter.fetch("all", "1 hour")))
+        yield* Effect.fork(limiter.run(id(host), meter.fetch("all", "1 hour")))
       }
       yield* settle
-      const last = yield* Effect.fork(budget.spend(id("last"), meter.fetch("last", 1)))
+      const last = yield* Effect.fork(limiter.run(id("last"), meter.fetch("last", 1)))
       yield* settle
       const exit = Option.getOrThrow(yield* Fiber.poll(last))
-      expect(refusal(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
+      expect(errorOf(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
     }))
 
-  it.effect("FET-15: an interrupted fetch gives its turn to the next, and one that waits leaves the queue", () =>
+  it.effect("FET-15: an interrupted fetch returns its permit, and an interrupted waiter leaves the queue", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, concurrency: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const meter = gauge()
-      const first = yield* Effect.fork(budget.spend(id(1), meter.fetch("1", "1 hour")))
-      const second = yield* Effect.fork(budget.spend(id(2), meter.fetch("2", "1 hour")))
-      yield* Effect.fork(budget.spend(id(3), meter.fetch("3", "1 hour")))
+      const first = yield* Effect.fork(limiter.run(id(1), meter.fetch("1", "1 hour")))
+      const second = yield* Effect.fork(limiter.run(id(2), meter.fetch("2", "1 hour")))
+      yield* Effect.fork(limiter.run(id(3), meter.fetch("3", "1 hour")))
       yield* settle
       yield* Fiber.interrupt(second)
       yield* Fiber.interrupt(first)
@@ -147,65 +147,65 @@ describe("The budget", () => {
       expect([meter.running("1"), meter.running("2"), meter.running("3")]).toEqual([0, 0, 1])
     }))
 
-  it.effect("FET-15: a start rate per origin, which refills evenly", () =>
+  it.effect("FET-15: limits the rate of starts per origin, and restores it evenly", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, rateLimit: { limit: 10, windowMillis: 5000 } })
-      const start = (path: number) => Effect.exit(budget.spend(id("a", path), (turn) => turn))
+      const limiter = Limiter.make({ ...limits, rateLimit: { limit: 10, windowMillis: 5000 } })
+      const start = (path: number) => Effect.exit(limiter.run(id("a", path), (permit) => permit))
       for (let path = 0; path < 10; path++) {
-        expect(refusal(yield* start(path))).toBeUndefined()
+        expect(errorOf(yield* start(path))).toBeUndefined()
       }
-      expect(refusal(yield* start(10))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 500 })
-      expect(refusal(yield* Effect.exit(budget.spend(id("b"), (turn) => turn)))).toBeUndefined()
+      expect(errorOf(yield* start(10))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 500 })
+      expect(errorOf(yield* Effect.exit(limiter.run(id("b"), (permit) => permit)))).toBeUndefined()
       yield* TestClock.adjust(499)
-      expect(refusal(yield* start(11))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 1 })
+      expect(errorOf(yield* start(11))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 1 })
       yield* TestClock.adjust(1)
-      expect(refusal(yield* start(12))).toBeUndefined()
-      expect(refusal(yield* start(13))).toMatchObject({ _tag: "Throttled", reason: "rate" })
+      expect(errorOf(yield* start(12))).toBeUndefined()
+      expect(errorOf(yield* start(13))).toMatchObject({ _tag: "Throttled", reason: "rate" })
       yield* TestClock.adjust("1 hour")
       for (let path = 0; path < 10; path++) {
-        expect(refusal(yield* start(path))).toBeUndefined()
+        expect(errorOf(yield* start(path))).toBeUndefined()
       }
-      expect(refusal(yield* start(14))).toMatchObject({ _tag: "Throttled", reason: "rate" })
+      expect(errorOf(yield* start(14))).toMatchObject({ _tag: "Throttled", reason: "rate" })
     }))
 
-  it.effect("FET-15: exactly so many starts, whatever the number", () =>
+  it.effect("FET-15: permits exactly the limit of starts, whatever the number", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust(123_456_789)
       for (const starts of [1, 3, 7, 49, 100]) {
-        const budget = Budget.make({ ...limits, rateLimit: { limit: starts, windowMillis: 1000 } })
+        const limiter = Limiter.make({ ...limits, rateLimit: { limit: starts, windowMillis: 1000 } })
         const exits = yield* Effect.forEach(
           Array.from({ length: 200 }, (_, path) => id("a", path)),
-          (client) => Effect.exit(budget.spend(client, (turn) => turn))
+          (client) => Effect.exit(limiter.run(client, (permit) => permit))
         )
         expect(exits.filter(Exit.isSuccess).length).toBe(starts)
       }
     }))
 
-  it.effect("FET-15: a pause after a failure of the same id, doubled from 1 s to 60 s, cleared by success", () =>
+  it.effect("FET-15: pauses a client after a failure, doubles the pause from 1 s to 60 s, and a success ends it", () =>
     Effect.gen(function*() {
-      const budget = Budget.make(limits)
+      const limiter = Limiter.make(limits)
       const client = id("a")
-      const fail = Effect.exit(budget.spend(client, (turn) => Effect.zipRight(turn, notFound(client))))
+      const fail = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, notFound(client))))
       for (const seconds of [1, 2, 4, 8, 16, 32, 60, 60]) {
-        expect(refusal(yield* fail)).toMatchObject({ _tag: "UnexpectedStatus" })
-        expect(refusal(yield* fail)).toMatchObject({
+        expect(errorOf(yield* fail)).toMatchObject({ _tag: "UnexpectedStatus" })
+        expect(errorOf(yield* fail)).toMatchObject({
           _tag: "Throttled",
           reason: "failed",
           retryAfterMillis: seconds * 1000
         })
-        expect(refusal(yield* Effect.exit(budget.spend(id("a", 1), (turn) => turn)))).toBeUndefined()
+        expect(errorOf(yield* Effect.exit(limiter.run(id("a", 1), (permit) => permit)))).toBeUndefined()
         yield* TestClock.adjust(seconds * 1000 - 1)
-        expect(refusal(yield* fail)).toMatchObject({ _tag: "Throttled", reason: "failed", retryAfterMillis: 1 })
+        expect(errorOf(yield* fail)).toMatchObject({ _tag: "Throttled", reason: "failed", retryAfterMillis: 1 })
         yield* TestClock.adjust(1)
       }
-      expect(refusal(yield* Effect.exit(budget.spend(client, (turn) => turn)))).toBeUndefined()
-      expect(refusal(yield* fail)).toMatchObject({ _tag: "UnexpectedStatus" })
-      expect(refusal(yield* fail)).toMatchObject({ _tag: "Throttled", retryAfterMillis: 1000 })
+      expect(errorOf(yield* Effect.exit(limiter.run(client, (permit) => permit)))).toBeUndefined()
+      expect(errorOf(yield* fail)).toMatchObject({ _tag: "UnexpectedStatus" })
+      expect(errorOf(yield* fail)).toMatchObject({ _tag: "Throttled", retryAfterMillis: 1000 })
     }))
 
-  it.effect("FET-15: the pause remembers whether the failure before it was a fault of the origin", () =>
+  it.effect("FET-15: the error of a pause has whether the failure was one of the origin", () =>
     Effect.gen(function*() {
-      const budget = Budget.make(limits)
+      const limiter = Limiter.make(limits)
       const client = id("a")
       const status = (status: number) => new FetchError.UnexpectedStatus({ clientId: client, status })
       const failures = [
@@ -217,36 +217,36 @@ describe("The budget", () => {
         [new FetchError.AddressBlocked({ clientId: client, address: "10.0.0.1", reason: "private" }), false]
       ] as const
       for (const [failure, originFault] of failures) {
-        const fetch = Effect.exit(budget.spend(client, (turn) => Effect.zipRight(turn, Effect.fail(failure))))
-        expect(refusal(yield* fetch)).toBe(failure)
+        const fetch = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, Effect.fail(failure))))
+        expect(errorOf(yield* fetch)).toBe(failure)
         for (let attempt = 0; attempt < 2; attempt++) {
-          expect(refusal(yield* fetch)).toMatchObject({ _tag: "Throttled", reason: "failed", originFault })
+          expect(errorOf(yield* fetch)).toMatchObject({ _tag: "Throttled", reason: "failed", originFault })
         }
         yield* TestClock.adjust("60 seconds")
       }
     }))
 
-  it.effect("FET-15: a failure long ago is forgotten", () =>
+  it.effect("FET-15: forgets a failure long ago", () =>
     Effect.gen(function*() {
-      const budget = Budget.make(limits)
+      const limiter = Limiter.make(limits)
       const client = id("a")
-      const fail = Effect.exit(budget.spend(client, (turn) => Effect.zipRight(turn, notFound(client))))
+      const fail = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, notFound(client))))
       yield* fail
       yield* TestClock.adjust("1 second")
       yield* fail
       yield* TestClock.adjust("62 seconds")
       yield* fail
-      expect(refusal(yield* fail)).toMatchObject({ retryAfterMillis: 1000 })
+      expect(errorOf(yield* fail)).toMatchObject({ retryAfterMillis: 1000 })
     }))
 
-  it.effect("FET-15: who waited while the same id failed is paused too", () =>
+  it.effect("FET-15: a waiter is paused too when the same client failed before its permit", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, concurrency: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const client = id("a")
       let fetches = 0
-      const fail = budget.spend(client, (turn) =>
+      const fail = limiter.run(client, (permit) =>
         Effect.zipRight(
-          turn,
+          permit,
           Effect.zipRight(
             Effect.sync(() => fetches++),
             Effect.zipRight(Effect.sleep(100), notFound(client))
@@ -254,47 +254,47 @@ describe("The budget", () => {
         ))
       const fibers = yield* Effect.forEach([1, 2, 3], () => Effect.fork(Effect.exit(fail)))
       yield* TestClock.adjust("1 second")
-      const errors = (yield* Effect.forEach(fibers, Fiber.join)).map(refusal)
+      const errors = (yield* Effect.forEach(fibers, Fiber.join)).map(errorOf)
       expect(errors.map((error) => error?._tag)).toEqual(["UnexpectedStatus", "Throttled", "Throttled"])
       expect(fetches).toBe(1)
     }))
 
-  it.effect("FET-15: neither a refusal of the budget nor an interruption counts as a failure of the client", () =>
+  it.effect("FET-15: neither an error of the limiter nor an interruption counts as a failure of the client", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, concurrency: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const client = id("a")
-      const fiber = yield* Effect.fork(budget.spend(client, (turn) => Effect.zipRight(turn, Effect.never)))
+      const fiber = yield* Effect.fork(limiter.run(client, (permit) => Effect.zipRight(permit, Effect.never)))
       yield* settle
       const late = new FetchError.FetchTimeout({ clientId: client, phase: "budget", millis: 5000 })
-      yield* Effect.exit(budget.spend(client, () => late))
+      yield* Effect.exit(limiter.run(client, () => late))
       yield* Fiber.interrupt(fiber)
-      expect(refusal(yield* Effect.exit(budget.spend(client, (turn) => turn)))).toBeUndefined()
+      expect(errorOf(yield* Effect.exit(limiter.run(client, (permit) => permit)))).toBeUndefined()
     }))
 
-  it.effect("FET-15: a spray of paths pushes no paused id out, and the table stays bounded", () =>
+  it.effect("FET-15: a spray of paths evicts no paused client, and the table stays bounded", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, rateLimit: { limit: 1e9, windowMillis: 1 }, maxTrackedKeys: 50 })
+      const limiter = Limiter.make({ ...limits, rateLimit: { limit: 1e9, windowMillis: 1 }, maxTrackedKeys: 50 })
       const fail = (client: ReturnType<typeof id>) =>
-        Effect.exit(budget.spend(client, (turn) => Effect.zipRight(turn, notFound(client))))
+        Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, notFound(client))))
       yield* fail(id("victim"))
       for (let path = 0; path < 1000; path++) yield* fail(id("spray", path))
-      expect(refusal(yield* fail(id("victim")))).toMatchObject({ _tag: "Throttled", reason: "failed" })
-      expect(refusal(yield* fail(id("spray", 48)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
-      expect(refusal(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "UnexpectedStatus" })
+      expect(errorOf(yield* fail(id("victim")))).toMatchObject({ _tag: "Throttled", reason: "failed" })
+      expect(errorOf(yield* fail(id("spray", 48)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
+      expect(errorOf(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "UnexpectedStatus" })
       yield* TestClock.adjust("1 hour")
       yield* fail(id("spray", 49))
-      expect(refusal(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
+      expect(errorOf(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
     }))
 
-  it.effect("FET-15: a spray of hosts pushes no origin out, and all that do not fit share one rate", () =>
+  it.effect("FET-15: a spray of hosts evicts no origin, and all that do not fit share one rate", () =>
     Effect.gen(function*() {
-      const budget = Budget.make({ ...limits, rateLimit: { limit: 2, windowMillis: 60_000 }, maxTrackedKeys: 50 })
-      const start = (client: ReturnType<typeof id>) => Effect.exit(budget.spend(client, (turn) => turn))
+      const limiter = Limiter.make({ ...limits, rateLimit: { limit: 2, windowMillis: 60_000 }, maxTrackedKeys: 50 })
+      const start = (client: ReturnType<typeof id>) => Effect.exit(limiter.run(client, (permit) => permit))
       yield* start(id("victim", 1))
       yield* start(id("victim", 2))
       const exits = yield* Effect.forEach(Array.from({ length: 1000 }, (_, host) => id(host)), start)
       expect(exits.filter(Exit.isSuccess).length).toBe(49 + 2)
-      expect(refusal(yield* start(id("victim", 3)))).toMatchObject({ _tag: "Throttled", reason: "rate" })
+      expect(errorOf(yield* start(id("victim", 3)))).toMatchObject({ _tag: "Throttled", reason: "rate" })
       yield* TestClock.adjust("1 hour")
       const later = yield* Effect.forEach(Array.from({ length: 40 }, (_, host) => id(`later${host}`)), start)
       expect(later.filter(Exit.isSuccess).length).toBe(40)
@@ -302,7 +302,7 @@ describe("The budget", () => {
 })
 
 describe("BoundedTable", () => {
-  it.effect("FET-15: gives up dead entries and no live ones", () =>
+  it.effect("FET-15: evicts dead entries and no live ones", () =>
     Effect.sync(() => {
       const table = new BoundedTable<number, number>(10, (until, now) => now < until)
       for (let key = 0; key < 10; key++) expect(table.set(key, key < 5 ? 100 : 1, 0)).toBe(true)

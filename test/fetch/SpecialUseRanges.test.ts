@@ -11,7 +11,7 @@ const cidrOf = (range: Range) => `${range.network}/${range.prefix}`
 
 const cidrs = (rows: ReadonlyArray<Range>, select: (range: Range) => boolean) => rows.filter(select).map(cidrOf).sort()
 
-/** The ranges that hold an address, counted by hand: the narrowest first. */
+/** The ranges that contain an address, found by arithmetic, the narrowest first. */
 const holders = (number: bigint, family: Family): ReadonlyArray<Range> =>
   ranges
     .filter((range) => {
@@ -20,16 +20,16 @@ const holders = (number: bigint, family: Family): ReadonlyArray<Range> =>
     })
     .sort((a, b) => b.prefix - a.prefix)
 
-const expectedKind = (number: bigint, family: Family): Address.Judgement["kind"] => {
+const expectedKind = (number: bigint, family: Family): Address.Classification["kind"] => {
   const [narrowest] = holders(number, family)
   return narrowest === undefined ? "public" : narrowest.name === "loopback" ? "loopback" : "special-use"
 }
 
 const nat64 = "64:ff9b::/96"
 
-describe("the tables", () => {
-  // Written out from the registries a second time: a row that goes missing from the code is missed here.
-  it("ADR-03: hold every row of the IPv4 special-purpose registry", () => {
+describe("Special-use ranges", () => {
+  // A second copy of the registries, so that a row that the code loses fails the test.
+  it("ADR-03: contain every row of the IPv4 special-purpose registry", () => {
     const registry = (range: Range) => range.registry === "IANA IPv4 Special-Purpose Address Registry"
     assert.deepStrictEqual(
       cidrs(ipv4, (range) => registry(range) && !range.globallyReachable),
@@ -45,7 +45,7 @@ describe("the tables", () => {
     )
   })
 
-  it("ADR-03: hold every row of the IPv6 special-purpose registry", () => {
+  it("ADR-03: contain every row of the IPv6 special-purpose registry", () => {
     const registry = (range: Range) => range.registry === "IANA IPv6 Special-Purpose Address Registry"
     assert.deepStrictEqual(
       cidrs(ipv6, (range) => registry(range) && !range.globallyReachable),
@@ -63,7 +63,7 @@ describe("the tables", () => {
     )
   })
 
-  it("ADR-03, ADR-04: hold what no registry of special purposes has", () => {
+  it("ADR-03, ADR-04: contain the ranges that no special-purpose registry has", () => {
     const others = (range: Range) => !range.registry.includes("Special-Purpose")
     assert.deepStrictEqual(cidrs(ipv4, others), ["224.0.0.0/4"])
     assert.deepStrictEqual(
@@ -72,7 +72,7 @@ describe("the tables", () => {
     )
   })
 
-  it("ADR-03: leave of IPv6 nothing but 2000::/3", () => {
+  it("ADR-03: exclude all of IPv6 but 2000::/3", () => {
     const outside = cidrs(ipv6, (range) => range.name === "outside global unicast").map((cidr) => {
       const [network, prefix] = splitCidr(cidr)
       return endsOf(network, prefix, "ipv6")
@@ -90,24 +90,24 @@ for (const range of ranges.filter((range) => cidrOf(range) !== nat64)) {
   describe(`ADR-03: ${cidrOf(range)}, ${range.name}`, () => {
     const { inside, outside } = landmarksOf(range.network, range.prefix, range.family)
 
-    it("is refused at its first, middle and last address, however it is spelled", () => {
+    it("is excluded at its first, middle and last address, in every spelling", () => {
       for (const number of inside) {
         const kind = expectedKind(number, range.family)
         assert.notStrictEqual(kind, "public")
         for (const spelling of spellingsOf(number, range.family)) {
-          const judgement = Address.judge(spelling)
-          assert.strictEqual(judgement.kind, kind, spelling)
+          const classification = Address.classify(spelling)
+          assert.strictEqual(classification.kind, kind, spelling)
           if (kind === "special-use") {
-            assert.include(judgement.reason, holders(number, range.family).map(cidrOf)[0] ?? "a range", spelling)
+            assert.include(classification.reason, holders(number, range.family).map(cidrOf)[0] ?? "a range", spelling)
           }
         }
       }
     })
 
-    it("ends where it ends: the address before and the one after are judged on their own", () => {
+    it("does not extend to the address before it and the one after it", () => {
       for (const number of outside) {
         for (const spelling of spellingsOf(number, range.family)) {
-          assert.strictEqual(Address.judge(spelling).kind, expectedKind(number, range.family), spelling)
+          assert.strictEqual(Address.classify(spelling).kind, expectedKind(number, range.family), spelling)
         }
       }
     })
@@ -116,19 +116,19 @@ for (const range of ranges.filter((range) => cidrOf(range) !== nat64)) {
 
 describe("ADR-03: any address", () => {
   const check = (family: Family) => (number: bigint) =>
-    assert.strictEqual(Address.judge(textOf(number, family)).kind, expectedKind(number, family))
+    assert.strictEqual(Address.classify(textOf(number, family)).kind, expectedKind(number, family))
 
-  it("is judged as the tables say: IPv4", () => {
+  it("is classified by the tables: IPv4", () => {
     fc.assert(fc.property(fc.bigUint({ max: (1n << 32n) - 1n }), check("ipv4")), { numRuns: 2000 })
   })
 
-  it("is judged as the tables say: IPv6, near the ranges and far from them", () => {
+  it("is classified by the tables: IPv6, near the ranges and far from them", () => {
     const near = fc
       .tuple(fc.constantFrom(...ipv6.filter((range) => cidrOf(range) !== nat64)), fc.bigUint({ max: 0xffffn }))
       .map(([range, offset]) => endsOf(range.network, range.prefix, "ipv6")[1] + offset)
       .filter((number) => number < 1n << BigInt(bits.ipv6))
     const far = fc.bigUint({ max: (1n << 128n) - 1n })
-    // The embedded forms that are no range, and NAT64, have their own test below.
+    // NAT64 and the embedded forms that are not ranges have tests of their own below.
     const plain = (number: bigint) => number >> 32n !== 0x64ff9bn << 64n && ((number >> 32n) & 0xfcff_ffffn) !== 0x5efen
     fc.assert(fc.property(fc.oneof(near, far).filter(plain), check("ipv6")), { numRuns: 2000 })
   })
@@ -162,27 +162,31 @@ describe("ADR-04: IPv6 addresses that carry an IPv4 address", () => {
   it.each(Object.entries(forms))("%s is refused, whatever it carries", (_, form) => {
     fc.assert(fc.property(anyIpv4, (embedded) => {
       const number = form(embedded)
-      // The two addresses of ::/96 that are something else.
+      // The two addresses of ::/96 with another meaning.
       fc.pre(number > 1n)
       for (const spelling of spellingsOf(number, "ipv6")) {
-        assert.strictEqual(Address.judge(spelling).kind, "special-use", spelling)
+        assert.strictEqual(Address.classify(spelling).kind, "special-use", spelling)
       }
     }))
   })
 
-  it("well-known NAT64 is judged by the IPv4 address it carries, and is never loopback", () => {
+  it("well-known NAT64 is classified by the IPv4 address that it carries, and is never loopback", () => {
     fc.assert(fc.property(anyIpv4, (embedded) => {
-      const carried = Address.judge(textOf(embedded, "ipv4"))
+      const carried = Address.classify(textOf(embedded, "ipv4"))
       for (const spelling of spellingsOf(numberOf("64:ff9b::") | embedded, "ipv6")) {
-        assert.strictEqual(Address.judge(spelling).kind, carried.kind === "public" ? "public" : "special-use", spelling)
+        assert.strictEqual(
+          Address.classify(spelling).kind,
+          carried.kind === "public" ? "public" : "special-use",
+          spelling
+        )
       }
     }))
   })
 
-  it("well-known NAT64 of every IPv4 range is refused, and the reason names the range", () => {
+  it("well-known NAT64 of every IPv4 range is excluded, and the reason names the range", () => {
     for (const range of ipv4) {
       const embedded = endsOf(range.network, range.prefix, "ipv4")[0]
-      const { kind, reason } = Address.judge(textOf(numberOf("64:ff9b::") | embedded, "ipv6"))
+      const { kind, reason } = Address.classify(textOf(numberOf("64:ff9b::") | embedded, "ipv6"))
       assert.strictEqual(kind, "special-use")
       assert.include(reason, `NAT64 of ${textOf(embedded, "ipv4")}`)
     }
@@ -190,7 +194,7 @@ describe("ADR-04: IPv6 addresses that carry an IPv4 address", () => {
 
   it("an identifier that only looks like ISATAP is public", () => {
     for (const address of ["2606:4700::400:5efe:808:808", "2606:4700::5eff:808:808", "2606:4700:0:5efe::808:808"]) {
-      assert.strictEqual(Address.judge(address).kind, "public", address)
+      assert.strictEqual(Address.classify(address).kind, "public", address)
     }
   })
 })

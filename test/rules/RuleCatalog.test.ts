@@ -9,13 +9,13 @@ const rows = [
 ].map(([, id = "", source = ""]) => ({ id, source: source.trim() }))
 
 describe("docs/rules.md", () => {
-  it("names the same rules as the findings do", () => {
+  it("has the same rule ids as the catalog", () => {
     expect(rows.map((row) => row.id).sort()).toEqual(Object.keys(sources).sort())
   })
 
   for (const { id, source } of rows) {
-    it(`gives ${id} the source that its findings give`, () => {
-      // A row may end with its reason, and writes an RFC as its number.
+    it(`gives ${id} the source that its issues have`, () => {
+      // A row may end with its reason, and names an RFC by its number only.
       const texts = source.replace(/(?:;|: ).*$/, "").split(", ")
       const expected = texts.map((text) => text === "own" ? "effect-cimd" : text.replace(/^(\d{4})\b/, "RFC $1"))
       for (const text of expected) {

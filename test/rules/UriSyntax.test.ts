@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest"
 import { printable, quote, quoteAll } from "../../src/internal/rules/text.js"
 import { isLoopbackHost, isPlainHttps, parse } from "../../src/internal/rules/uriSyntax.js"
 
-describe("internal/uri", () => {
-  it("DOC-11: the components of RFC 3986 are told apart", () => {
+describe("uriSyntax", () => {
+  it("DOC-11: parse returns the components of RFC 3986", () => {
     expect(parse("https://u:p@app.example.com:8443/a/b?c=d?e#f/g")).toEqual({
       scheme: "https",
       authority: "u:p@app.example.com:8443",
@@ -28,7 +28,7 @@ describe("internal/uri", () => {
     expect(parse("http://[v1.a:b]/")).toMatchObject({ host: "[v1.a:b]" })
   })
 
-  it("DOC-11: what RFC 3986 does not generate has no components", () => {
+  it("DOC-11: parse returns undefined for a string that is not a URI by RFC 3986", () => {
     for (
       const text of [
         "",
@@ -59,7 +59,7 @@ describe("internal/uri", () => {
     }
   })
 
-  it("DOC-11: long hostile input takes no longer than its length", () => {
+  it("DOC-11: the time for long hostile input is linear in its length", () => {
     const start = performance.now()
     for (const part of ["%", "%41", "a", ".", "-", "@", ":", "[", "/", "?", "#", "\\", "a.", "a-", "é"]) {
       const long = part.repeat(200_000)
@@ -71,7 +71,7 @@ describe("internal/uri", () => {
     expect(performance.now() - start).toBeLessThan(3000)
   })
 
-  it("DOC-12: loopback hosts", () => {
+  it("DOC-12: isLoopbackHost recognizes loopback hosts", () => {
     for (const host of ["localhost", "127.0.0.1", "127.0.0.0", "127.255.255.255", "[::1]"]) {
       expect(isLoopbackHost(host), host).toBe(true)
     }
@@ -82,7 +82,7 @@ describe("internal/uri", () => {
     }
   })
 
-  it("DOC-11: what is taken the short way is read alike, and has nothing that a rule forbids", () => {
+  it("DOC-11: RFC 3986 and WHATWG read a plain URL alike, and no rule refuses it", () => {
     const parts = fc.constantFrom(
       "a",
       "b-",
@@ -115,8 +115,8 @@ describe("internal/uri", () => {
   })
 })
 
-describe("internal/text", () => {
-  it("DOC-19: a quotation is short, and shows what is invisible", () => {
+describe("text", () => {
+  it("DOC-19: a quotation is short, and escapes invisible characters", () => {
     expect(quote("a\"b\\c")).toBe("\"a\\\"b\\\\c\"")
     expect(quote("a\u0000\n\u001b\u007f\u009b\u202e\u2066\u200b\ufeff\ud800")).toBe(
       "\"a\\u0000\\n\\u001b\\u007f\\u009b\\u202e\\u2066\\u200b\\ufeff\\ud800\""

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 
 export const url = "https://app.example.com/client.json"
 
-/** A client identifier that is known to be one. */
+/** Parses a valid client identifier. */
 export const clientId = (text: string = url): ClientId.ClientId => Effect.runSync(ClientId.parse(text))
 
 /** The smallest document that is accepted. */
@@ -13,15 +13,15 @@ export const minimal = { client_id: url, redirect_uris: ["https://app.example.co
 export const bytes = (document: unknown): Uint8Array =>
   new TextEncoder().encode(typeof document === "string" ? document : JSON.stringify(document))
 
-/** The outcome for a document: text is taken as it is, everything else is written as JSON. */
+/** Validates a document: a string as it is, any other value as JSON. Returns the document or the error. */
 export const outcome = (
   document: unknown,
   profile?: Validator.Profile
 ): ClientMetadata.AcceptedDocument | Validator.InvalidDocument | Validator.UnauthorizedClient =>
   Effect.runSync(Effect.merge(Validator.make(profile).validate(clientId(), bytes(document))))
 
-/** Every finding, whether the document was refused or not. */
-export const findings = (document: unknown, profile?: Validator.Profile): ReadonlyArray<Issue.Issue> => {
+/** Returns every issue, whether the document is accepted or not. */
+export const issuesOf = (document: unknown, profile?: Validator.Profile): ReadonlyArray<Issue.Issue> => {
   const result = outcome(document, profile)
   if (result instanceof Validator.UnauthorizedClient) {
     return []
@@ -29,14 +29,14 @@ export const findings = (document: unknown, profile?: Validator.Profile): Readon
   return result instanceof Validator.InvalidDocument ? result.issues : result.warnings
 }
 
-/** The findings of the minimal document with other members, as `severity rule path`. */
+/** Returns the issues of the minimal document with other members, as `severity rule path`. */
 export const brief = (
   members: { readonly [name: string]: unknown },
   profile?: Validator.Profile
 ): ReadonlyArray<string> =>
-  findings({ ...minimal, ...members }, profile).map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
+  issuesOf({ ...minimal, ...members }, profile).map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
 
-/** The document, accepted. */
+/** Validates a document and returns it. Throws if it is not accepted. */
 export const accepted = (document: unknown, profile?: Validator.Profile): ClientMetadata.AcceptedDocument => {
   const result = outcome(document, profile)
   if (result instanceof Validator.InvalidDocument || result instanceof Validator.UnauthorizedClient) {

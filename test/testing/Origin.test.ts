@@ -7,7 +7,7 @@ import type { PeerCertificate } from "node:tls"
 import * as tls from "node:tls"
 import { describe, expect } from "vitest"
 
-/** A request by Node.js's own client. */
+/** Sends a request with the HTTPS client of Node.js. */
 const get = (origin: Origin.Origin["Type"], url: string, trusts = true) =>
   Effect.tryPromise(() =>
     new Promise<{ readonly status: number | undefined; readonly type: string | undefined; readonly body: string }>(
@@ -32,7 +32,7 @@ const get = (origin: Origin.Origin["Type"], url: string, trusts = true) =>
   ).pipe(Effect.mapError((error) => error.error as NodeJS.ErrnoException))
 
 describe("Origin", () => {
-  it.scopedLive("serves a document over TLS that a client of its authority trusts, and remembers the request", () =>
+  it.scopedLive("serves a document over TLS to a client that trusts its authority, and records the request", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       yield* origin.document("https://app.example/client.json?a=b", { a: 1 })
@@ -63,7 +63,7 @@ describe("Origin", () => {
       expect((yield* get(origin, "https://x.example/a")).status).toBe(204)
     }))
 
-  it.scopedLive("answers by a function of the request and the count", () =>
+  it.scopedLive("responds by a function of the request and the count", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       yield* origin.serve("/a", ({ headers }, count) => ({ body: `${count} ${headers.length > 0}` }))
@@ -71,13 +71,13 @@ describe("Origin", () => {
       expect((yield* get(origin, "https://x.example/a")).body).toBe("2 true")
     }))
 
-  it.scopedLive("delays, drips, cuts off and resets", () =>
+  it.scopedLive("delays, drips, truncates and resets", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       yield* origin.serve("/drip", { body: "0123456789", delay: 50, drip: { bytes: 20, every: 10 } })
       const [took, { body }] = yield* Effect.timed(get(origin, "https://x.example/drip"))
       expect(body).toBe("0123456789")
-      // Each timer may be a millisecond early.
+      // Each timer may fire a millisecond early.
       expect(Number(took.value._tag === "Nanos" ? took.value.nanos : 0n) / 1e6).toBeGreaterThan(80)
       yield* origin.serve("/cut", { headers: { "content-length": "9" }, body: "x" })
       expect((yield* Effect.flip(get(origin, "https://x.example/cut"))).code).toBe("ECONNRESET")
@@ -94,7 +94,7 @@ describe("Origin", () => {
       ["reset", "ECONNRESET"]
     ] as const
   ) {
-    it.scopedLive(`has handshakes that are ${handshake}`, () =>
+    it.scopedLive(`has handshakes of the kind ${handshake}`, () =>
       Effect.gen(function*() {
         const origin = yield* Origin.make
         yield* origin.handshake("app.example", handshake)
@@ -104,7 +104,7 @@ describe("Origin", () => {
       }))
   }
 
-  it.scopedLive("without a name in the handshake it has a certificate for addresses", () =>
+  it.scopedLive("presents a certificate for addresses when the handshake has no name", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       const certificate = yield* Effect.async<PeerCertificate>((resume) => {
@@ -118,7 +118,7 @@ describe("Origin", () => {
       }
     }))
 
-  it.scopedLive("counts connections, and closes all with its scope", () =>
+  it.scopedLive("counts connections, and closes them with its scope", () =>
     Effect.gen(function*() {
       const connections = yield* Effect.scoped(Effect.gen(function*() {
         const origin = yield* Origin.make
@@ -132,7 +132,7 @@ describe("Origin", () => {
       expect(yield* connections).toEqual({ open: 0, total: 1 })
     }))
 
-  it.scopedLive("its certificates are issued by its authority, for the name that was asked for", () =>
+  it.scopedLive("its authority issues a certificate for the name in the handshake", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.make
       const leaf = yield* Effect.async<Buffer>((resume) => {

@@ -1,24 +1,28 @@
 /**
- * Whether an address may be dialed (ADR-03, ADR-04, ADR-05).
+ * Decides whether an address may be dialed (ADR-03, ADR-04, ADR-05).
  *
- * What a network operator has chosen for itself cannot be told from the address: a NAT64 prefix of its own
- * (RFC 6052, section 3.3), a 6rd prefix (RFC 5969), or public addresses routed inside. A firewall has to hold those.
+ * What a network operator has chosen for itself does not show in an address: its own NAT64 prefix (RFC 6052,
+ * section 3.3), a 6rd prefix (RFC 5969), or public addresses that are routed internally. Those need a firewall.
+ *
+ * The comparison itself is that of `net.BlockList`. The embedded IPv4 addresses are decoded by hand, because neither
+ * `BlockList` nor `ipaddr.js` looks into NAT64 and ISATAP. `ipaddr.js` serves as a differential test:
+ * `test/fetch/AddressDifferential.test.ts` lists every difference and its reason.
  */
 import { BlockList, isIP, SocketAddress } from "node:net"
 import type { Range } from "./specialUseRanges.js"
 import { ipv4, ipv6 } from "./specialUseRanges.js"
 
-/** What an address is, and why. */
-export interface Judgement {
+/** The kind of an address, and why it is that. */
+export interface Classification {
   readonly kind: "public" | "loopback" | "special-use" | "not-an-address"
   readonly reason: string
 }
 
-const publicAddress: Judgement = { kind: "public", reason: "a public address" }
-const loopback: Judgement = { kind: "loopback", reason: "loopback (RFC 1122, RFC 4291)" }
-const notAnAddress: Judgement = { kind: "not-an-address", reason: "not an IP address" }
-const zoned: Judgement = { kind: "not-an-address", reason: "an address with a zone identifier (RFC 4007)" }
-const isatap: Judgement = { kind: "special-use", reason: "ISATAP, which carries an IPv4 address (RFC 5214)" }
+const publicAddress: Classification = { kind: "public", reason: "a public address" }
+const loopback: Classification = { kind: "loopback", reason: "loopback (RFC 1122, RFC 4291)" }
+const notAnAddress: Classification = { kind: "not-an-address", reason: "not an IP address" }
+const zoned: Classification = { kind: "not-an-address", reason: "an address with a zone identifier (RFC 4007)" }
+const isatap: Classification = { kind: "special-use", reason: "ISATAP, which carries an IPv4 address (RFC 5214)" }
 
 const listOf = (ranges: ReadonlyArray<Range>): BlockList => {
   const list = new BlockList()
@@ -30,14 +34,14 @@ const listOf = (ranges: ReadonlyArray<Range>): BlockList => {
 
 interface Entry {
   readonly list: BlockList
-  readonly judgement: Judgement
+  readonly classification: Classification
 }
 
-/** A list of its own for each range, the narrowest first: only a refused address pays for finding out its name. */
+/** One list for each range, the narrowest first: only an excluded address pays for the search of its range. */
 const entriesOf = (ranges: ReadonlyArray<Range>): ReadonlyArray<Entry> =>
   [...ranges].sort((a, b) => b.prefix - a.prefix).map((range) => ({
     list: listOf([range]),
-    judgement: range.name === "loopback"
+    classification: range.name === "loopback"
       ? loopback
       : {
         kind: "special-use",
@@ -45,25 +49,25 @@ const entriesOf = (ranges: ReadonlyArray<Range>): ReadonlyArray<Entry> =>
       }
   }))
 
-// One list per family: a list with both would also hold its IPv4 rows against IPv4-mapped addresses.
+// One list per family: a list with both would also apply its IPv4 rows to IPv4-mapped addresses.
 const families = {
   ipv4: { all: listOf(ipv4), entries: entriesOf(ipv4) },
   ipv6: { all: listOf(ipv6), entries: entriesOf(ipv6) }
 }
 
-const judgeByRanges = (address: string, family: Range["family"]): Judgement => {
+const classifyByRanges = (address: string, family: Range["family"]): Classification => {
   const { all, entries } = families[family]
   const parsed = new SocketAddress({ address, family })
   if (!all.check(parsed)) {
     return publicAddress
   }
-  return entries.find(({ list }) => list.check(parsed))?.judgement ?? notAnAddress
+  return entries.find(({ list }) => list.check(parsed))?.classification ?? notAnAddress
 }
 
 const hexGroup = (high: string | undefined, low: string | undefined): string =>
   ((Number(high) << 8) | Number(low)).toString(16)
 
-/** The eight groups of an IPv6 address, which `net.isIP` has accepted. */
+/** Returns the eight groups of an IPv6 address, which `net.isIP` has accepted. */
 const groupsOf = (address: string): ReadonlyArray<number> => {
   const hex = address.replace(
     /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
@@ -76,29 +80,29 @@ const groupsOf = (address: string): ReadonlyArray<number> => {
   return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16))
 }
 
-const judgeIpv6 = (address: string): Judgement => {
+const classifyIpv6 = (address: string): Classification => {
   const [g0 = 0, g1 = 0, g2 = 0, g3 = 0, g4 = 0, g5 = 0, g6 = 0, g7 = 0] = groupsOf(address)
   if (g0 === 0x64 && g1 === 0xff9b && g2 === 0 && g3 === 0 && g4 === 0 && g5 === 0) {
     const embedded = `${g6 >> 8}.${g6 & 0xff}.${g7 >> 8}.${g7 & 0xff}`
-    const inner = judgeByRanges(embedded, "ipv4")
+    const inner = classifyByRanges(embedded, "ipv4")
     return inner.kind === "public"
       ? publicAddress
       : { kind: "special-use", reason: `NAT64 of ${embedded}: ${inner.reason}` }
   }
-  const judgement = judgeByRanges(address, "ipv6")
-  // The two low bits of the identifier's first octet are flags (RFC 5214, section 6.1): 200:5efe is ISATAP as well.
-  if (judgement.kind === "public" && (g4 & 0xfcff) === 0 && g5 === 0x5efe) {
+  const classification = classifyByRanges(address, "ipv6")
+  // The two low bits of the first octet of the identifier are flags (RFC 5214, section 6.1): 200:5efe is ISATAP too.
+  if (classification.kind === "public" && (g4 & 0xfcff) === 0 && g5 === 0x5efe) {
     return isatap
   }
-  return judgement
+  return classification
 }
 
 /**
- * Judges the text of an address. Only `"public"` may be dialed by a production server, `"loopback"` by one in
- * development mode too. Never throws.
+ * Classifies the text of an address. Only `"public"` may be dialed by a production server; a server in development mode
+ * may dial `"loopback"` too. Never throws.
  */
-export const judge = (address: string): Judgement => {
-  // `isIP` turns what it is given into a string, and accepts zone identifiers.
+export const classify = (address: string): Classification => {
+  // `isIP` converts its argument to a string, and accepts zone identifiers.
   if (typeof address !== "string") {
     return notAnAddress
   }
@@ -107,9 +111,9 @@ export const judge = (address: string): Judgement => {
   }
   switch (isIP(address)) {
     case 4:
-      return judgeByRanges(address, "ipv4")
+      return classifyByRanges(address, "ipv4")
     case 6:
-      return judgeIpv6(address)
+      return classifyIpv6(address)
     default:
       return notAnAddress
   }

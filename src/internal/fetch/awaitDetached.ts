@@ -5,15 +5,15 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 
-/** Begins an effect in a fiber of its own, unless it is all over. Its exit is told also when it comes too late. */
-export type Begin = <A, E>(effect: Effect.Effect<A, E>, onExit: (exit: Exit.Exit<A, E>) => void) => void
+/** Starts an effect in a fiber of its own, unless the wait is over. `onExit` is also called when that is too late. */
+export type Start = <A, E>(effect: Effect.Effect<A, E>, onExit: (exit: Exit.Exit<A, E>) => void) => void
 
 /**
- * Waits for what fibers of their own bring about. When there is a result, or nobody waits any more, they are interrupted
- * and not waited for: a resolver that hangs, and cannot be interrupted, holds nobody up.
+ * Waits for a result that detached fibers produce. Once there is a result, or the caller is interrupted, the fibers are
+ * interrupted but not awaited. So a resolver that hangs and cannot be interrupted delays no caller.
  */
-export const wait = <A, E>(
-  work: (begin: Begin, settle: (result: Effect.Effect<A, E>) => void) => void
+export const awaitDetached = <A, E>(
+  work: (start: Start, settle: (result: Effect.Effect<A, E>) => void) => void
 ): Effect.Effect<A, E> =>
   Effect.flatMap(Effect.runtime<never>(), (runtime) =>
     Effect.async<A, E>((resume) => {
@@ -24,17 +24,17 @@ export const wait = <A, E>(
         over = true
         for (const fiber of fibers) fiber.unsafeInterruptAsFork(FiberId.none)
       }
-      const begin: Begin = (effect, onExit) => {
+      const start: Start = (effect, onExit) => {
         if (over) return
-        // A fiber that fails is logged as an error nobody handled, with the client's whole URL; `onExit` handles it.
-        // The caller may be uninterruptible, which its runtime hands on; what is begun has to end all the same.
+        // Effect logs the error of a failed fiber as unhandled, with the client's whole URL, but `onExit` handles it.
+        // The runtime of an uninterruptible caller makes its fibers uninterruptible too, but these have to end.
         const fiber = run(Effect.either(Effect.interruptible(effect)))
         fibers.push(fiber)
         fiber.addObserver((exit) =>
           onExit(Exit.flatMap(exit, Either.match({ onLeft: Exit.fail, onRight: Exit.succeed })))
         )
       }
-      work(begin, (result) => {
+      work(start, (result) => {
         resume(result)
         end()
       })

@@ -1,7 +1,10 @@
 /**
- * A table of a bounded size that never gives up an entry which still matters: what does not fit is not kept.
+ * A map of bounded size that never evicts a live entry: a new key that does not fit is not stored.
  *
- * Entries are visited in the order of their last `set`, a few at a time, so that no call takes long however full it is.
+ * Written by hand, because the bounded caches of effect and `lru-cache` evict a live entry to make room. A spray of
+ * keys could then evict the entry of the client or origin that it attacks.
+ *
+ * Each `set` visits a few entries in the order of their last `set`, so no call takes long, however full the map is.
  */
 export class BoundedTable<K, V> {
   private readonly entries = new Map<K, V>()
@@ -20,7 +23,7 @@ export class BoundedTable<K, V> {
     this.entries.delete(key)
   }
 
-  /** Whether there was room for it. */
+  /** Returns whether the entry was stored. */
   set(key: K, value: V, now: number): boolean {
     const known = this.entries.delete(key)
     this.clean(now)
@@ -43,5 +46,5 @@ export class BoundedTable<K, V> {
   }
 }
 
-// Two would keep up with one new entry a call; more catch up after a spray.
+// Two would keep up with one new entry a call; four also catch up after a spray.
 const visitsPerCall = 4

@@ -1,8 +1,12 @@
 /**
- * The `Cache-Control` field: `#( token [ "=" ( token / quoted-string ) ] )` (RFC 9111, section 5.2; rule FRS-02).
+ * Parses the `Cache-Control` field: `#( token [ "=" ( token / quoted-string ) ] )` (RFC 9111, section 5.2; FRS-02).
+ *
+ * Written by hand, because http-cache-semantics compares directive names case-sensitively, and splits at every comma,
+ * also within a quoted string. It serves as a differential test: `test/FreshnessDifferential.test.ts` lists every
+ * difference and its reason.
  */
 
-/** One directive: its name in lower case, and its argument with the quotes taken off. */
+/** One directive: its name in lower case, and its argument without quotes. */
 export interface Directive {
   readonly name: string
   readonly argument: string | undefined
@@ -18,8 +22,8 @@ const members = (line: string): ReadonlyArray<string> => {
       found.push(line.slice(start, at))
       start = at + 1
     } else if (line[at] === "\"" && allClosed) {
-      // A quote that is never closed is an ordinary character, so that it cannot hide a `no-store` behind it. None
-      // after it is looked at: to seek the end of each would take quadratic time.
+      // A quote that is never closed is an ordinary character, so that it cannot hide a `no-store` behind it. Later
+      // quotes are not examined, because seeking the end of each would take quadratic time.
       const end = endOfQuotedString(line, at)
       allClosed = end !== undefined
       at = end ?? at
@@ -41,7 +45,7 @@ const endOfQuotedString = (line: string, start: number): number | undefined => {
   return undefined
 }
 
-/** Takes off optional whitespace: space and tab, and nothing else that `String.trim` knows. */
+/** Removes optional whitespace: only space and tab, not everything that `String.trim` removes. */
 export const trimmed = (text: string): string => {
   let start = 0
   let end = text.length
@@ -62,8 +66,8 @@ const unquoted = (argument: string): string =>
     : argument
 
 /**
- * The name ends at the first blank or equals sign. Whatever follows that is no well-formed argument, as in
- * `max-age =1` or `no-store max-age=1`, is kept as an argument that no directive has: the name counts, its value not.
+ * The name ends at the first blank or equals sign. A malformed rest, as in `max-age =1` or `no-store max-age=1`, is
+ * kept as an argument that no directive has. So the name counts, but the value does not.
  */
 const directive = (member: string): Directive => {
   const end = member.search(/[ \t=]/)
@@ -75,8 +79,8 @@ const directive = (member: string): Directive => {
 }
 
 /**
- * The directives of one or several field lines, in order. A malformed one is kept with whatever name and argument can
- * be made out, so that a recognizable name still counts.
+ * Returns the directives of all field lines, in order. A malformed directive is kept with the name and argument that
+ * can be recognized, so that the name still counts.
  */
 export const parse = (lines: ReadonlyArray<string>): ReadonlyArray<Directive> =>
   lines.flatMap((line) => members(line).map((member) => directive(trimmed(member)))).filter(({ name }) => name !== "")

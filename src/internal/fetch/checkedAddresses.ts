@@ -5,16 +5,16 @@ import type { HostPolicy } from "../../HostPolicy.js"
 import type { NameLookup } from "../../NameLookup.js"
 import { printable } from "../rules/text.js"
 import * as Address from "./addressRules.js"
-import type { Target } from "./requestTarget.js"
+import type { FetchTarget } from "./fetchTarget.js"
 import { codeOf } from "./sockets.js"
 
-/** Addresses dialed for one fetch at most: a stranger's DNS answer may hold hundreds. All of them are judged. */
+/** Maximum number of addresses to dial for one fetch. A stranger's DNS may return hundreds, and all are checked. */
 const maxDialed = 8
 
-/** The code of a lookup that was not begun, which says nothing about the name. */
-const notBegun = "EBUSY"
+/** The code of a lookup that was not started, which says nothing about the name. */
+const notStarted = "EBUSY"
 
-/** First one family, then the other, in turn (RFC 8305, section 4): a family that does not work costs one attempt. */
+/** Alternates between the families (RFC 8305, section 4), so that a family that does not work costs one attempt. */
 export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
   const preferred = isIPv6(addresses[0] ?? "")
   const first = addresses.filter((address) => isIPv6(address) === preferred)
@@ -25,12 +25,12 @@ export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<str
   ).flat().filter((address) => address !== undefined)
 }
 
-const isLoopbackHost = (target: Target): boolean =>
-  target.host === "localhost" || Address.judge(target.host).kind === "loopback"
+const isLoopbackHost = (target: FetchTarget): boolean =>
+  target.host === "localhost" || Address.classify(target.host).kind === "loopback"
 
-/** Why an address may not be dialed for this target. */
-const refusal = (target: Target, address: string, policy: HostPolicy["Type"]): string | undefined => {
-  const { kind, reason } = Address.judge(address)
+/** Returns why an address must not be dialed for this target. */
+const reasonNotToDial = (target: FetchTarget, address: string, policy: HostPolicy["Type"]): string | undefined => {
+  const { kind, reason } = Address.classify(address)
   switch (kind) {
     case "public":
       return target.isAddress && !policy.addressLiterals ? "an address in the place of a host name" : undefined
@@ -43,11 +43,11 @@ const refusal = (target: Target, address: string, policy: HostPolicy["Type"]): s
 }
 
 /**
- * The addresses that may be dialed for a target, in the order to try them: one lookup, and all answers are permitted or
- * none is used (ADR-01).
+ * Returns the addresses to dial for a target, in the order to try them. There is one lookup, and a single address that
+ * must not be dialed fails the fetch (ADR-01).
  */
 export const find = (
-  target: Target,
+  target: FetchTarget,
   lookup: NameLookup["Type"]["lookup"],
   policy: HostPolicy["Type"]
 ): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked | Throttled> => {
@@ -57,11 +57,11 @@ export const find = (
     ? Effect.succeed([host])
     : Effect.mapError(lookup(host), ({ cause }) => {
       const code = codeOf(cause)
-      return code === notBegun ? new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 }) : failed(code)
+      return code === notStarted ? new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 }) : failed(code)
     })
   return Effect.flatMap(answers, (addresses): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked> => {
     for (const address of addresses) {
-      const reason = refusal(target, address, policy)
+      const reason = reasonNotToDial(target, address, policy)
       if (reason !== undefined) {
         return new AddressBlocked({ clientId, address: printable(address), reason })
       }

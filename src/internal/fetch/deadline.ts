@@ -1,16 +1,16 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Daemons from "./awaitDetached.js"
+import { awaitDetached } from "./awaitDetached.js"
 
-/** Fails when an effect takes longer than it may, and at once, also when the effect cannot be interrupted (FET-08). */
+/** Fails as soon as an effect takes longer than allowed, also when the effect cannot be interrupted (FET-08). */
 export const within = <A, E, E2>(
   effect: Effect.Effect<A, E>,
-  millis: number,
-  late: () => E2
+  timeoutMillis: number,
+  onTimeout: () => E2
 ): Effect.Effect<A, E | E2> =>
-  Daemons.wait<A, E | E2>((begin, settle) => {
-    begin(Effect.sleep(millis), (exit) => {
-      if (Exit.isSuccess(exit)) settle(Effect.suspend(() => Effect.fail(late())))
+  awaitDetached<A, E | E2>((start, settle) => {
+    start(Effect.sleep(timeoutMillis), (exit) => {
+      if (Exit.isSuccess(exit)) settle(Effect.suspend(() => Effect.fail(onTimeout())))
     })
-    begin(effect, settle)
+    start(effect, settle)
   })

@@ -1,34 +1,37 @@
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
-import type { Fault, Reader } from "./httpResponse.js"
+import type { Parsed, ParseError, Parser } from "./responseParser.js"
 
-/** How an exchange ended that did not bring a body: by its response, or by the connection. */
-export type Refusal<E> = Fault | E | { readonly _tag: "Broken"; readonly error: Error }
+/** Why an exchange ended without a response: its bytes, its head, or the connection (`Broken`). */
+export type ExchangeError<E> =
+  | ParseError
+  | E
+  | { readonly _tag: "Broken"; readonly part: "headers" | "body"; readonly error: Error }
 
-/** Sends a request and reads its response. The socket is left to its scope, which destroys it. */
-export const exchange = <E>(
+/** Sends a request and reads its response. The scope of the socket destroys it. */
+export const exchange = <A, E>(
   socket: Duplex,
   request: string,
-  reader: Reader<E>
-): Effect.Effect<Uint8Array, Refusal<E>> =>
+  parser: Parser<A, E>
+): Effect.Effect<Parsed<A>, ExchangeError<E>> =>
   Effect.async((resume) => {
     const detach = () => {
       socket.pause()
       socket.off("data", onData).off("end", onEnd).off("error", onError).off("close", onClose)
     }
-    const settle = (result: Effect.Effect<Uint8Array, Refusal<E>>) => {
+    const settle = (result: Effect.Effect<Parsed<A>, ExchangeError<E>>) => {
       detach()
       resume(result)
     }
-    const follow = (progress: ReturnType<Reader<E>["push"]>) => {
+    const follow = (progress: ReturnType<Parser<A, E>["push"]>) => {
       if (progress !== undefined) {
-        settle(progress._tag === "Complete" ? Effect.succeed(progress.body) : Effect.fail(progress.fault))
+        settle(progress._tag === "Complete" ? Effect.succeed(progress.response) : Effect.fail(progress.error))
       }
     }
-    const onData = (chunk: Uint8Array) => follow(reader.push(chunk))
-    const onEnd = () => follow(reader.end())
-    const onError = (error: Error) => settle(Effect.fail({ _tag: "Broken", error }))
-    const onClose = () => settle(Effect.fail({ _tag: "Truncated", part: reader.part() }))
+    const onData = (chunk: Uint8Array) => follow(parser.push(chunk))
+    const onEnd = () => follow(parser.end())
+    const onError = (error: Error) => settle(Effect.fail({ _tag: "Broken", part: parser.part(), error }))
+    const onClose = () => settle(Effect.fail({ _tag: "Truncated", part: parser.part() }))
     if (socket.destroyed) {
       return socket.errored ? onError(socket.errored) : onClose()
     }

@@ -1,3 +1,9 @@
+/**
+ * Connecting to one of several addresses: while one is slow, the next is tried beside it (RFC 8305).
+ *
+ * Written by hand, because the similar algorithm in `net.connect` (`autoSelectFamily`) looks the host up and dials by
+ * itself. Here each address is checked first, and then dialed through the `Dialer`, which may be a proxy.
+ */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -6,8 +12,8 @@ import * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
 import type { Dialer } from "../../Dialer.js"
 import { ConnectFailed } from "../../FetchError.js"
-import * as Daemons from "./awaitDetached.js"
-import type { Target } from "./requestTarget.js"
+import { awaitDetached } from "./awaitDetached.js"
+import type { FetchTarget } from "./fetchTarget.js"
 import { codeOf } from "./sockets.js"
 
 export interface Connection {
@@ -15,21 +21,21 @@ export interface Connection {
   readonly socket: Duplex
 }
 
-/** Before the next address is tried beside one that does not answer (RFC 8305, section 5). */
-const stagger = "250 millis"
+/** The delay after which the next address is tried beside a slow one (RFC 8305, section 5). */
+const attemptDelay = "250 millis"
 
 /**
- * Connects to the first of the addresses that takes the connection: the next one is tried when one refuses, or beside
- * it when it takes long. When the first succeeds the others are given up; what a dialer makes of one nevertheless is
- * destroyed with the scope at the latest.
+ * Connects to the first address that accepts a connection. The next address is tried as soon as one fails, or beside it
+ * when it is slow. The first success cancels the other attempts. If a dialer completes one nevertheless, its socket is
+ * destroyed, with the scope at the latest.
  */
 export const connect = (
-  target: Target,
+  target: FetchTarget,
   addresses: ReadonlyArray<string>,
   dial: Dialer["Type"]["dial"]
 ): Effect.Effect<Connection, ConnectFailed, Scope.Scope> =>
   Effect.scopeWith((scope) =>
-    Daemons.wait((begin, settle) => {
+    awaitDetached((start, settle) => {
       const failures: Array<{ readonly address: string; readonly code: string }> = []
       let next = 0
       let connected = false
@@ -38,7 +44,7 @@ export const connect = (
         const address = addresses[next++]
         const tried = next
         if (address === undefined) return
-        begin(Scope.extend(dial(address, target.port), scope), (exit) => {
+        start(Scope.extend(dial(address, target.port), scope), (exit) => {
           if (Exit.isFailure(exit)) {
             const failure = Cause.failureOrCause(exit.cause)
             if (Either.isRight(failure)) return settle(Effect.failCause(failure.right))
@@ -53,8 +59,8 @@ export const connect = (
           }
         })
         if (tried < addresses.length) {
-          begin(Effect.sleep(stagger), (exit) => {
-            // A refusal in the meantime has begun the next attempt, which has a stagger of its own.
+          start(Effect.sleep(attemptDelay), (exit) => {
+            // If an attempt failed during the delay, the next one has started already, with a delay of its own.
             if (Exit.isSuccess(exit) && next === tried) tryNext()
           })
         }

@@ -1,7 +1,8 @@
 /**
- * HTTP-date: its three forms and nothing else (RFC 9110, section 5.6.7; rule FRS-08).
+ * Parses an HTTP-date in its three forms, and no other (RFC 9110, section 5.6.7; rule FRS-08).
  *
- * `Date.parse` will not do: it accepts many other spellings, and months with more days than they have.
+ * Written by hand, because `Date.parse` accepts many other spellings, and days that a month does not have.
+ * `test/fetch/HttpDate.test.ts` compares the two where `Date.parse` reads the form in the same way.
  */
 
 const shortDays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
@@ -20,21 +21,21 @@ const asctime = new RegExp(`^${shortDay} ${month} (?<day>[0-9]{2}| [0-9]) ${time
 
 type Fields = Record<string, string | undefined>
 
-/** Milliseconds since the Unix epoch, or nothing if there is no such day or time. */
+/** Returns milliseconds since the Unix epoch, or `undefined` if there is no such day or time. */
 const instant = (fields: Fields, year: number): number | undefined => {
   const day = Number(fields["day"])
   const monthIndex = months.indexOf(fields["month"] ?? "")
   const hour = Number(fields["hour"])
   const minute = Number(fields["minute"])
   const second = Number(fields["second"])
-  // 60 is a leap second, the last of its day. `Date` counts it as the first of the next.
+  // 60 is a leap second, the last of its day. `Date` counts it as the first second of the next day.
   if (hour > 23 || minute > 59 || second > (hour === 23 && minute === 59 ? 60 : 59)) {
     return undefined
   }
   const date = new Date(0)
-  // Not `Date.UTC`, which takes the years 0 to 99 for 1900 to 1999.
+  // Not `Date.UTC`, which reads the years 0 to 99 as 1900 to 1999.
   date.setUTCFullYear(year, monthIndex, day)
-  // A day that its month does not have comes out as another day of the next.
+  // A day that the month does not have becomes another day of the next month.
   return date.getUTCDate() === day
     ? date.setUTCHours(hour, minute, second)
     : undefined
@@ -45,7 +46,7 @@ const fiftyYearsAfter = (now: number): number => {
   return date.setUTCFullYear(date.getUTCFullYear() + 50)
 }
 
-/** The latest moment with these last two digits of the year that is not more than 50 years ahead. */
+/** Returns the latest moment with these two digits of the year that is not more than 50 years ahead. */
 const withCentury = (fields: Fields, now: number): number | undefined => {
   const limit = fiftyYearsAfter(now)
   const digits = Number(fields["year"])
@@ -56,8 +57,8 @@ const withCentury = (fields: Fields, now: number): number | undefined => {
 }
 
 /**
- * Milliseconds since the Unix epoch. `now`, in the same unit, decides the century of the form with a two-digit year.
- * The weekday is one of the seven names and is not held against the date: the grammar does not bind the two.
+ * Returns milliseconds since the Unix epoch. `now`, in the same unit, decides the century of a two-digit year. The
+ * weekday must be one of the seven names, but is not compared with the date, because the grammar does not bind the two.
  */
 export const parse = (text: string, now: number): number | undefined => {
   const withFullYear = (imfFixdate.exec(text) ?? asctime.exec(text))?.groups

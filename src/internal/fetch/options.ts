@@ -5,48 +5,64 @@ import type { InvalidOptions } from "../../InvalidOptions.js"
 import * as OptionReader from "../optionReader.js"
 import type * as Limiter from "./limiter.js"
 
-/** What the fetcher may be told. */
+/** The options of the fetcher. */
 export interface FetchOptions {
-  /** Time for everything: lookup, connect, TLS, headers and the last byte; 5 seconds unless told (FET-08). */
+  /**
+   * Time for the whole fetch, from the wait for a permit to the last byte. A fetch that takes longer fails with
+   * `FetchTimeout` (FET-08). Defaults to `5 seconds`.
+   */
   readonly timeout?: Duration.DurationInput | undefined
-  /** Bytes of body at most; 5120 unless told (FET-07). */
+  /** Maximum bytes of the body. A longer body fails the fetch with `ResponseTooLarge` (FET-07). Defaults to `5120`. */
   readonly maxBodyBytes?: number | undefined
-  /** Bytes of the status line and the headers at most; 16384 unless told (FET-07). */
+  /**
+   * Maximum bytes of the status line and the header lines together. Longer ones fail the fetch with `ResponseTooLarge`
+   * (FET-07). Defaults to `16384`.
+   */
   readonly maxHeaderBytes?: number | undefined
-  /** Header lines at most; 100 unless told (FET-07). */
+  /** Maximum number of header lines. More fail the fetch with `ResponseTooLarge` (FET-07). Defaults to `100`. */
   readonly maxHeaderCount?: number | undefined
-  /** `Accept` header; `application/json` unless told (FET-02). */
+  /** The value of the `Accept` header (FET-02). Defaults to `application/json`. */
   readonly accept?: string | undefined
-  /** Certificate authorities (PEM) to trust instead of the system's. */
+  /**
+   * Certificate authorities in PEM form, which are trusted instead of those of the system. Defaults to those of the
+   * system.
+   */
   readonly ca?: string | ReadonlyArray<string> | undefined
-  /** Fetches at the same time; 16 unless told. For each of them 8 may wait; further ones are refused. */
+  /**
+   * Maximum number of concurrent fetches. Eight more per slot are queued; beyond that, fetches fail with `Throttled`.
+   * Defaults to `16`.
+   */
   readonly concurrency?: number | undefined
-  /** Fetches at the same time from one origin; 4 unless told. For each of them 8 may wait; further ones are refused. */
+  /**
+   * Maximum number of concurrent fetches from one origin. Eight more per slot are queued; beyond that, fetches fail
+   * with `Throttled`. Defaults to `4`.
+   */
   readonly concurrencyPerOrigin?: number | undefined
   /**
-   * How many fetches from one origin may begin within a time; 30 in 10 seconds unless told. They may all begin at once;
-   * after that the number fills up again evenly.
+   * Maximum number of fetches from one origin that start within a window. All of them may start at once, and the number
+   * is then restored evenly. Beyond that, fetches fail with `Throttled`. Defaults to `30` in `10 seconds`.
    */
   readonly rateLimit?: {
     readonly limit: number
     readonly window: Duration.DurationInput
   } | undefined
   /**
-   * How long a client is left alone after a failed fetch: first the minimum (1 second unless told), and twice as long
-   * with each further failure, up to the maximum (60 seconds unless told). A success ends it. Zero turns it off.
+   * The pause after a failed fetch, during which fetches of the same client fail with `Throttled`. The first pause is
+   * `initial`, and each further failure doubles it, up to `maximum`. A success ends the back-off. Zero turns it off.
+   * Defaults to `1 second` and `60 seconds`.
    */
   readonly backoff?: {
     readonly initial: Duration.DurationInput
     readonly maximum: Duration.DurationInput
   } | undefined
   /**
-   * Origins, and failed clients, that are remembered for these limits at most; 10,000 each unless told. No entry that
-   * still counts is pushed out. While the table of origins is full, the origins outside it share the limits of one.
+   * Maximum number of origins, and of failed clients, that are tracked for these limits. An entry that still counts is
+   * never evicted. While the table of origins is full, all other origins share the limits of one. Defaults to `10000`.
    */
   readonly maxTrackedKeys?: number | undefined
 }
 
-/** The fetcher's options, complete and checked. */
+/** The options with their defaults, checked. */
 export interface Settings {
   readonly timeoutMillis: number
   readonly maxBodyBytes: number
@@ -57,8 +73,8 @@ export interface Settings {
   readonly limits: Limiter.Limits
 }
 
-/** Checks the options and fills in the defaults. */
-export const settle = (options: FetchOptions): Effect.Effect<Settings, InvalidOptions> =>
+/** Checks the options and adds the defaults. */
+export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, InvalidOptions> =>
   OptionReader.read("Fetcher", ({ millis, report, whole }) => {
     const accept = options.accept ?? "application/json"
     if (typeof accept !== "string" || !/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(accept)) {
@@ -86,7 +102,7 @@ export const settle = (options: FetchOptions): Effect.Effect<Settings, InvalidOp
           windowMillis: millis("rateLimit.window", options.rateLimit?.window, "10 seconds")
         },
         backoff: { initialMillis, maximumMillis },
-        // A Map of Node.js holds no more.
+        // The maximum size of a Map in Node.js.
         maxTrackedKeys: whole("maxTrackedKeys", options.maxTrackedKeys, 10_000, 2 ** 24)
       }
     }
@@ -100,8 +116,12 @@ const issuesOfAuthorities = (ca: unknown): ReadonlyArray<string> => {
     return ["`ca` must be certificates in PEM form"]
   }
   return ca.length === 0
-    ? ["`ca` is empty, so that no certificate would be trusted: leave it out to trust the system's authorities"]
-    : ca.flatMap((pem: unknown) => isCertificate(pem) ? [] : ["`ca` holds what is no certificate in PEM form"])
+    ? [
+      "`ca` must not be empty; leave it out to trust the authorities of the system"
+    ]
+    : ca.flatMap((pem: unknown) =>
+      isCertificate(pem) ? [] : ["`ca` contains an entry that is not a certificate in PEM form"]
+    )
 }
 
 const isCertificate = (pem: unknown): boolean => {

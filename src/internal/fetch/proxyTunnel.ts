@@ -1,12 +1,12 @@
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 
-/** A proxy has no reason to send more than this with its consent. */
+/** A proxy has no reason to send a longer response to `CONNECT`. */
 const maxHeadBytes = 16_384
 
-const consent = /^HTTP\/1\.[01] 2[0-9]{2}(?: [^\r\n]*)?\r\n/
+const success = /^HTTP\/1\.[01] 2[0-9]{2}(?: [^\r\n]*)?\r\n/
 
-/** Asks an HTTP proxy for a tunnel over a connection to it, and waits for its consent (RFC 9110, section 9.3.6). */
+/** Opens a tunnel over a connection to an HTTP proxy: sends `CONNECT` and waits for a 2xx (RFC 9110, section 9.3.6). */
 export const open = (socket: Duplex, request: string): Effect.Effect<void, Error> =>
   Effect.async((resume) => {
     let head = Buffer.alloc(0)
@@ -22,13 +22,13 @@ export const open = (socket: Duplex, request: string): Effect.Effect<void, Error
       head = Buffer.concat([head, chunk])
       const end = head.indexOf("\r\n\r\n")
       if (end < 0) {
-        if (head.length > maxHeadBytes) settle(refused("an answer that is too long"))
+        if (head.length > maxHeadBytes) settle(refused("a response that is too long"))
         return
       }
       const text = head.toString("latin1")
-      // TLS has the client speak first, so nothing can follow yet: what does was not sent by the origin.
+      // In TLS the client sends first, so bytes that follow already were not sent by the origin.
       settle(
-        consent.test(text) && end + 4 === head.length
+        success.test(text) && end + 4 === head.length
           ? Effect.void
           : refused(`"${/^HTTP\/1\.[01] [0-9]{3}/.exec(text)?.[0] ?? "no HTTP"}"`)
       )
@@ -43,5 +43,5 @@ export const open = (socket: Duplex, request: string): Effect.Effect<void, Error
     return Effect.sync(detach)
   })
 
-const refused = (answer: string) =>
-  Effect.fail(Object.assign(new Error(`The proxy answered with ${answer}`), { code: "PROXY_REFUSED" }))
+const refused = (response: string) =>
+  Effect.fail(Object.assign(new Error(`The proxy responded with ${response}`), { code: "PROXY_REFUSED" }))

@@ -6,9 +6,10 @@ import {
 } from "../../FetchError.js"
 import { printable } from "../rules/text.js"
 import { trimmed } from "./cacheControl.js"
-import type { Head } from "./httpResponse.js"
+import type { Head } from "./responseParser.js"
 
-export type HeadRefused = UnexpectedStatus | UnexpectedRedirect | UnsupportedContentType | UnsupportedContentEncoding
+/** Why the body of a response is not worth reading. */
+export type HeadError = UnexpectedStatus | UnexpectedRedirect | UnsupportedContentType | UnsupportedContentEncoding
 
 const tokenCharacters = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
 const mediaType = new RegExp(`^(${tokenCharacters})/(${tokenCharacters})[\\t ]*(;.*)?$`)
@@ -17,8 +18,8 @@ const parameter = new RegExp(`;[\\t ]*(?:(${tokenCharacters})=(${tokenCharacters
 
 const unquoted = (value: string): string => value.startsWith("\"") ? value.slice(1, -1).replace(/\\(.)/g, "$1") : value
 
-/** Whether every parameter is well formed and each charset is UTF-8. Duplicates are judged one by one. */
-const parametersAreFine = (text: string): boolean => {
+/** Whether every parameter is well formed and each charset is UTF-8. Each duplicate is checked too. */
+const hasValidParameters = (text: string): boolean => {
   parameter.lastIndex = 0
   while (parameter.lastIndex < text.length) {
     const match = parameter.exec(text)
@@ -39,14 +40,15 @@ const isJson = (contentType: string): boolean => {
     return false
   }
   const subtype = match[2]?.toLowerCase() ?? ""
-  return (subtype === "json" || (subtype.endsWith("+json") && subtype !== "+json")) && parametersAreFine(match[3] ?? "")
+  return (subtype === "json" || (subtype.endsWith("+json") && subtype !== "+json")) &&
+    hasValidParameters(match[3] ?? "")
 }
 
 const isIdentity = (contentEncoding: string): boolean =>
   contentEncoding.split(",").every((coding) => ["", "identity"].includes(trimmed(coding).toLowerCase()))
 
-/** Why the head of a response makes its body not worth reading (FET-03 to FET-06). */
-export const refuse = (clientId: string) => ({ headers, status }: Head): HeadRefused | undefined => {
+/** Checks status, redirect, content encoding and content type (FET-03 to FET-06). Returns the first error. */
+export const headError = (clientId: string, { headers, status }: Head): HeadError | undefined => {
   const values = (field: string) => headers.filter(([name]) => name.toLowerCase() === field).map(([, value]) => value)
   if (status >= 300 && status < 400 && status !== 304) {
     const [location] = values("location")
@@ -63,7 +65,7 @@ export const refuse = (clientId: string) => ({ headers, status }: Head): HeadRef
   if (!isIdentity(encoding)) {
     return new UnsupportedContentEncoding({ clientId, contentEncoding: printable(encoding) })
   }
-  // Several lines are several opinions, and another reader may follow the other one.
+  // With several lines, another recipient may follow another one.
   const types = values("content-type")
   const [type] = types
   if (type === undefined || types.length > 1 || !isJson(type)) {

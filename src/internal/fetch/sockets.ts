@@ -3,12 +3,12 @@ import type { Duplex } from "node:stream"
 
 const nothing = () => {}
 
-/** A socket that nobody listens to any more may still fail, and an `error` event without a listener ends the process. */
+/** A socket may fail after its last listener is gone, and an `error` event without a listener ends the process. */
 export const ignore = <S extends Duplex>(socket: S): S => socket.on("error", nothing)
 
 export const destroy = (socket: Duplex): Effect.Effect<void> => Effect.sync(() => socket.destroy())
 
-/** Waits for the event that says that a socket is connected, or for its failure; destroys it if nobody waits. */
+/** Waits until a socket is connected or fails. An interruption destroys the socket. */
 export const whenConnected = (socket: Duplex, event: "connect" | "secureConnect"): Effect.Effect<void, Error> =>
   Effect.async((resume) => {
     const detach = () => {
@@ -33,7 +33,7 @@ export const whenConnected = (socket: Duplex, event: "connect" | "secureConnect"
 
 const closed = (): Error => Object.assign(new Error("The connection was closed"), { code: "ECONNRESET" })
 
-/** The code of a failed system call or handshake, which says more to an operator than the text beside it. */
+/** Returns the code of a failed system call or handshake, which helps an operator more than the message. */
 export const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
     ? cause.code

@@ -1,10 +1,13 @@
 /**
- * Every range of addresses that is refused, with the registry and the text that reserves it (ADR-03, ADR-04).
+ * Every range of addresses that is never dialed, with the registry and the document that reserves it (ADR-03, ADR-04).
  *
- * The tables hold all rows of the two special-purpose registries, also those that are globally reachable. Of these,
- * each is an anycast service that the nearest instance answers, which may well stand inside the network of this
- * server, or an identifier that is not routed at all. No client publishes a document there. The one exception is the
- * well-known NAT64 prefix, which `address.ts` unwraps before it looks here.
+ * The tables hold all rows of the two special-purpose registries, including those that are globally reachable. Each of
+ * the latter is either an anycast service, whose nearest instance may be inside the network of this server, or an
+ * identifier that is not routed at all. No client publishes a document there. The one exception is the well-known NAT64
+ * prefix, which `addressRules.ts` unwraps before it looks here.
+ *
+ * Written by hand, because the tables of `ipaddr.js` lack ranges, among them 100:0:0:1::/64 and ::/96. It serves as a
+ * differential test: `test/fetch/AddressDifferential.test.ts` lists every difference and its reason.
  *
  * - https://www.iana.org/assignments/iana-ipv4-special-registry
  * - https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -12,7 +15,7 @@
  * - https://www.iana.org/assignments/ipv6-address-space
  */
 
-/** Where a range is written down. */
+/** The registry that lists a range. */
 export type Registry =
   | "IANA IPv4 Special-Purpose Address Registry"
   | "IANA IPv6 Special-Purpose Address Registry"
@@ -20,7 +23,7 @@ export type Registry =
   | "IANA IPv6 Address Space Registry"
   | "none: carries an IPv4 address"
 
-/** One row. `globallyReachable` is the registry's column; where that says "N/A", it is `false`. */
+/** One row. `globallyReachable` is the column of the registry; "N/A" there is `false` here. */
 export interface Range {
   readonly family: "ipv4" | "ipv6"
   readonly network: string
@@ -51,9 +54,7 @@ const ranges = (
     }
   })
 
-/**
- * IPv4.
- */
+/** The IPv4 ranges. */
 export const ipv4: ReadonlyArray<Range> = [
   ...ranges("ipv4", "IANA IPv4 Special-Purpose Address Registry", [
     ["0.0.0.0/8", "this network", "RFC 791"],
@@ -89,8 +90,8 @@ export const ipv4: ReadonlyArray<Range> = [
 ]
 
 /**
- * IPv6. Global unicast addresses come from 2000::/3 alone (RFC 4291, section 2.4, and the address space registry), so
- * the three rows round it refuse whatever has not been given out, and whatever will be given out for another use.
+ * The IPv6 ranges. Global unicast addresses come from 2000::/3 alone (RFC 4291, section 2.4, and the address space
+ * registry). So the three rows around it exclude what is not assigned, and what will be assigned for another use.
  */
 export const ipv6: ReadonlyArray<Range> = [
   ...ranges("ipv6", "IANA IPv6 Special-Purpose Address Registry", [

@@ -1,6 +1,6 @@
 import type { FetchError } from "../../FetchError.js"
 
-const faults = new Set<FetchError["_tag"]>([
+const originFaults = new Set<FetchError["_tag"]>([
   "LookupFailed",
   "ConnectFailed",
   "TlsFailed",
@@ -9,11 +9,17 @@ const faults = new Set<FetchError["_tag"]>([
   "UnexpectedRedirect"
 ])
 
-/** This node did not come to ask: it says nothing about the client or its origin, and nothing to other nodes. */
+/**
+ * A limit of this node stopped the request before it was sent, so the error says nothing about the client or its
+ * origin, and is not shared with other nodes.
+ */
 export const isOwnLimit = (error: FetchError): boolean =>
   error._tag === "Throttled" || (error._tag === "FetchTimeout" && error.phase === "budget")
 
-/** The origin, or the way to it, has a fault, which says nothing about the document. 403 is what challenge pages answer. */
+/**
+ * A failure of the origin, or of the network to it, which says nothing about the document. It includes 403, because
+ * that is the status of challenge pages.
+ */
 export const isOriginFault = (error: FetchError): boolean => {
   switch (error._tag) {
     case "UnexpectedStatus":
@@ -21,6 +27,6 @@ export const isOriginFault = (error: FetchError): boolean => {
     case "Throttled":
       return error.originFault ?? false
     default:
-      return faults.has(error._tag) && !isOwnLimit(error)
+      return originFaults.has(error._tag) && !isOwnLimit(error)
   }
 }

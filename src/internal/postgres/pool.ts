@@ -1,4 +1,4 @@
-/** The pool of `PostgresCache.layerClient`: it counts who waits for a connection, and every statement in it ends. */
+/** The pool of `PostgresCache.layerClient`: it counts the waiters for a connection, and every statement in it ends. */
 import type { PgClient, PgClientConfig } from "@effect/sql-pg/PgClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"

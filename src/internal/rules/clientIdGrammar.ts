@@ -276,18 +276,3 @@ const checkCanonical = (input: string, errors: Array<Issue>): void => {
     errors.push(error("URL-08", "", `The client id is not in canonical form. Use ${quote(url.href)}.`))
   }
 }
-
-// Every client identifier begins with `https://` and has a path.
-const authorityOf = (clientId: string) => splitAuthority(clientId.slice(8, clientId.indexOf("/", 8)))
-
-/** Returns the host of a client identifier in lower case, without port; an IPv6 address without its brackets. */
-export const hostOf = (clientId: string): string => {
-  const { host } = authorityOf(clientId)
-  return host.startsWith("[") ? host.slice(1, -1) : host
-}
-
-/** Returns the origin of a client identifier: scheme, host, and port unless it is 443. */
-export const originOf = (clientId: string): string => {
-  const { host, port } = authorityOf(clientId)
-  return port === undefined || port === "443" ? `https://${host}` : `https://${host}:${port}`
-}

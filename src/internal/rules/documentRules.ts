@@ -5,7 +5,7 @@ import type { ClientId } from "../../ClientId.js"
 
 import type { JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
-import { originOf } from "./clientIdGrammar.js"
+import { parts } from "./clientIdParts.js"
 import * as Jwk from "./keyMaterial.js"
 import type { Meaning } from "./memberMeaning.js"
 import { find, hasMalformedTag } from "./memberTypes.js"
@@ -266,7 +266,7 @@ const checkProfile = (document: JsonObject, clientId: ClientId, options: Options
     }
   }
   if (options.sameOriginRedirect === true) {
-    const wanted = originOf(clientId)
+    const wanted = parts(clientId).origin
     for (const [index, uri] of elements(document["redirect_uris"])) {
       const actual = httpsOrigin(uri)
       if (actual !== undefined && actual !== wanted) {

@@ -1,6 +1,10 @@
 /**
- * Throw-away X.509 certificates for the scripted origin: as much DER (X.690) as one needs (RFC 5280), signed by
- * node:crypto. The keys are made in the process and never leave it.
+ * Temporary X.509 certificates for the scripted origin (RFC 5280): the DER (X.690) that they need, signed by
+ * `node:crypto`. The keys are made in the process and never leave it.
+ *
+ * Written by hand, because `node:crypto` parses certificates but does not issue them. `@peculiar/x509` was tried
+ * instead and brought a dozen packages, which every user of `effect-cimd/testing` would install. The origin's tests
+ * verify the certificates with OpenSSL, through the TLS of Node.js.
  */
 import type { KeyObject } from "node:crypto"
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
@@ -13,9 +17,9 @@ export interface Certificate {
 }
 
 export interface Subject {
-  /** Host names, addresses and mailboxes that the certificate is for. */
+  /** The host names, addresses and mailboxes of the certificate. */
   readonly names: ReadonlyArray<string>
-  /** The first of the names unless told. */
+  /** Defaults to the first of the names. */
   readonly commonName?: string
   readonly notBefore: Date
   readonly notAfter: Date
@@ -45,7 +49,7 @@ const commonName = oid(0x55, 0x04, 0x03)
 const subjectAltName = oid(0x55, 0x1d, 0x11)
 const basicConstraints = oid(0x55, 0x1d, 0x13)
 const keyUsage = oid(0x55, 0x1d, 0x0f)
-// keyCertSign, which OpenSSL asks of an issuer in its strict mode.
+// keyCertSign, which OpenSSL requires of an issuer in its strict mode.
 const certSign = Uint8Array.of(0x03, 0x02, 0x02, 0x04)
 
 const nameOf = (text: string) =>
@@ -103,7 +107,7 @@ const leafExtensions = (names: ReadonlyArray<string>) => [
     : sequence(subjectAltName, octets(sequence(...names.map(generalName))))
 ]
 
-/** A certificate that is signed by its own key alone. */
+/** Makes a certificate that is signed by its own key. */
 export const selfSigned = (subject: Subject): Certificate => {
   const { privateKey, publicKey } = newKeys()
   const name = subject.names[0] ?? "nobody"
@@ -113,7 +117,7 @@ export const selfSigned = (subject: Subject): Certificate => {
   }
 }
 
-/** A certificate authority of its own: its certificate, and a way to issue others. */
+/** Makes a certificate authority: its certificate, and a function that issues others. */
 export const authority = (
   now: number
 ): { readonly cert: string; readonly issue: (subject: Subject) => Certificate } => {
@@ -128,7 +132,7 @@ export const authority = (
       sequence(keyUsage, yes, octets(certSign))
     ]
   )
-  // One key serves all hosts: making a key is the slow part.
+  // One key serves all hosts, because making a key is the slow part.
   const leaf = newKeys()
   const key = toPem(leaf.privateKey)
   return {

@@ -1,23 +1,24 @@
+import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import { Duplex } from "node:stream"
 import { Client } from "undici"
 import { describe, expect, it } from "vitest"
-import * as HttpResponse from "../../src/internal/fetch/httpResponse.js"
+import * as ResponseParser from "../../src/internal/fetch/responseParser.js"
 
 const limits = { maxHeaderBytes: 2000, maxHeaderCount: 20, maxBodyBytes: 100 }
 
-/** Reads pieces, then the end of the connection. */
-const read = (pieces: ReadonlyArray<Uint8Array>, given: HttpResponse.Limits = limits) => {
-  let head: HttpResponse.Head | undefined
-  const reader = HttpResponse.make<never>(given, (it) => {
+/** Parses pieces, then the end of the connection. `head` is what the parser handed over, also if the body failed. */
+const parse = (pieces: ReadonlyArray<Uint8Array>, given: ResponseParser.Limits = limits) => {
+  let head: ResponseParser.Head | undefined
+  const parser = ResponseParser.make<ResponseParser.Head, never>(given, (it) => {
     head = it
-    return undefined
+    return Either.right(it)
   })
   for (const piece of pieces) {
-    const progress = reader.push(piece)
+    const progress = parser.push(piece)
     if (progress !== undefined) return { head, progress }
   }
-  return { head, progress: reader.end() }
+  return { head, progress: parser.end() }
 }
 
 const split = (bytes: Uint8Array, sizes: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
@@ -30,7 +31,7 @@ const split = (bytes: Uint8Array, sizes: ReadonlyArray<number>): ReadonlyArray<U
   return pieces
 }
 
-/** Responses of which most are nearly right. */
+/** Responses, most of which are nearly valid. */
 const line = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom("a: b", "X-Y:z", "c:", "Content-Type: application/json", "d:\te ") },
   { weight: 1, arbitrary: fc.constantFrom("Content-Length: 5", "Content-Length: 0", "Content-Length: 7") },
@@ -99,31 +100,31 @@ const response = fc.record({
 
 const runs = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 
-describe("The reader of responses", () => {
-  it("FET-07: the pieces in which bytes come change nothing", () => {
+describe("ResponseParser", () => {
+  it("FET-07: returns the same result however the bytes are split", () => {
     fc.assert(
       fc.property(
         response,
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
         (bytes, sizes) => {
-          expect(read(split(bytes, sizes))).toEqual(read([bytes]))
+          expect(parse(split(bytes, sizes))).toEqual(parse([bytes]))
         }
       ),
       { numRuns: runs }
     )
   })
 
-  it("FET-07: whatever comes, no more than the limits is handed on, and nothing throws", () => {
+  it("FET-07: never throws, and never returns more than the limits, whatever the bytes", () => {
     let completed = 0
     fc.assert(
       fc.property(fc.array(fc.oneof(response, fc.uint8Array({ maxLength: 300 })), { maxLength: 3 }), (pieces) => {
-        const { head, progress } = read(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
+        const { head, progress } = parse(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
         expect(progress).toBeDefined()
         expect(head?.headers.length ?? 0).toBeLessThanOrEqual(2)
         expect((head?.headers ?? []).flat().join("").length).toBeLessThanOrEqual(60)
         if (progress?._tag === "Complete") {
           completed++
-          expect(progress.body.length).toBeLessThanOrEqual(6)
+          expect(progress.response.body.length).toBeLessThanOrEqual(6)
         }
       }),
       { numRuns: runs }
@@ -137,59 +138,63 @@ describe("The reader of responses", () => {
   const fields = { _tag: "TooLarge", part: "fields", limit: 5 }
   const tooLong = { _tag: "TooLarge", part: "body", limit: 60 }
   for (
-    const [what, start, more, given, fault, most] of [
-      ["a status line", "HTTP/1.1 200 ", "y", { maxHeaderBytes: 60 }, headers, 61],
-      ["a header line", "HTTP/1.1 200\r\na: ", "y", { maxHeaderBytes: 60 }, headers, 61],
-      ["header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderBytes: 60 }, headers, 61],
-      ["header lines, counted", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderCount: 5 }, fields, 14 + 6 * 6],
-      ["a trailer line", `${chunked}0\r\na: `, "y", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
-      ["trailer lines", `${chunked}0\r\n`, "a: b\r\n", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
+    const [what, start, more, given, error, most] of [
+      ["status line", "HTTP/1.1 200 ", "y", { maxHeaderBytes: 60 }, headers, 61],
+      ["header line", "HTTP/1.1 200\r\na: ", "y", { maxHeaderBytes: 60 }, headers, 61],
+      ["series of header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderBytes: 60 }, headers, 61],
+      ["number of header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderCount: 5 }, fields, 14 + 6 * 6],
+      ["trailer line", `${chunked}0\r\na: `, "y", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
       [
-        "trailer lines, counted with the header's",
+        "series of trailer lines",
+        `${chunked}0\r\n`,
+        "a: b\r\n",
+        { maxHeaderBytes: 60 },
+        headers,
+        chunked.length + 3 + 61
+      ],
+      [
+        "number of header and trailer lines",
         `${chunked}0\r\n`,
         "a: b\r\n",
         { maxHeaderCount: 5 },
         fields,
         chunked.length + 3 + 5 * 6
       ],
-      ["a body", "HTTP/1.1 200\r\n\r\n", "y", { maxBodyBytes: 60 }, tooLong, 16 + 61],
-      ["chunks", chunked, "1\r\ny\r\n", { maxBodyBytes: 60 }, tooLong, chunked.length + 61 * 6],
-      ["the line of a chunk", `${chunked}1;`, "y", {}, { _tag: "Malformed" }, chunked.length + 257]
+      ["body", "HTTP/1.1 200\r\n\r\n", "y", { maxBodyBytes: 60 }, tooLong, 16 + 61],
+      ["series of chunks", chunked, "1\r\ny\r\n", { maxBodyBytes: 60 }, tooLong, chunked.length + 61 * 6],
+      ["chunk line", `${chunked}1;`, "y", {}, { _tag: "Malformed" }, chunked.length + 257]
     ] as const
   ) {
-    it(`FET-07: ${what} without end is given up at the first byte past the limit`, () => {
-      const reader = HttpResponse.make<never>(
-        { ...unlimited, ...given },
-        () => undefined
-      )
+    it(`FET-07: an endless ${what} fails at the first byte past the limit`, () => {
+      const parser = ResponseParser.make<ResponseParser.Head, never>({ ...unlimited, ...given }, Either.right)
       let taken = 0
       const push = (text: string) => {
         for (const byte of Buffer.from(text)) {
           taken++
-          const progress = reader.push(Uint8Array.of(byte))
+          const progress = parser.push(Uint8Array.of(byte))
           if (progress !== undefined) return progress
         }
         return undefined
       }
       let progress = push(start)
       while (progress === undefined && taken <= most) progress = push(more)
-      expect(progress).toMatchObject({ _tag: "Failed", fault })
+      expect(progress).toMatchObject({ _tag: "Failed", error })
       expect(taken).toBeLessThanOrEqual(most)
     })
   }
 
-  it("FET-09: what it accepts, undici reads in the same way", async () => {
+  it("FET-09: undici reads every accepted response alike", async () => {
     let accepted = 0
     await fc.assert(
       fc.asyncProperty(response, async (bytes) => {
-        const { head, progress } = read([bytes])
+        const { progress } = parse([bytes])
         if (progress?._tag !== "Complete") return
         accepted++
         const theirs = await byUndici(bytes)
         expect(theirs).toEqual({
-          status: head?.status,
-          headers: head?.headers,
-          body: Buffer.from(progress.body).toString("latin1")
+          status: progress.response.head.status,
+          headers: progress.response.head.headers,
+          body: Buffer.from(progress.response.body).toString("latin1")
         })
       }),
       { numRuns: Math.min(runs, 2000) }
@@ -197,20 +202,20 @@ describe("The reader of responses", () => {
     expect(accepted).toBeGreaterThan(50)
   })
 
-  it("FET-07: a header of blanks takes time that grows with its length alone", () => {
+  it("FET-07: parses a header of blanks in linear time", () => {
     const start = process.hrtime.bigint()
     const blanks = " ".repeat(500_000)
-    const { progress } = read([Buffer.from(`HTTP/1.1 200 OK\r\na:${blanks}b${blanks}\0${blanks}\r\n\r\n`)], {
+    const { progress } = parse([Buffer.from(`HTTP/1.1 200 OK\r\na:${blanks}b${blanks}\0${blanks}\r\n\r\n`)], {
       maxHeaderBytes: 2_000_000,
       maxHeaderCount: 9,
       maxBodyBytes: 9
     })
-    expect(progress).toMatchObject({ _tag: "Failed", fault: { _tag: "Malformed" } })
+    expect(progress).toMatchObject({ _tag: "Failed", error: { _tag: "Malformed" } })
     expect(Number(process.hrtime.bigint() - start) / 1e6).toBeLessThan(1000)
   })
 })
 
-/** What undici makes of the same bytes, which it finds on a connection that has been made. */
+/** Parses the same bytes with undici, over a connection that is already open. */
 const byUndici = async (bytes: Uint8Array) => {
   const socket = new Duplex({
     read() {},
@@ -235,7 +240,7 @@ const byUndici = async (bytes: Uint8Array) => {
         onResponseStart(controller, code) {
           status = code
           const raw = (controller as unknown as { rawHeaders: ReadonlyArray<Buffer> }).rawHeaders
-          // It leaves the white space after a value, which is not part of it (RFC 9110, section 5.5).
+          // It keeps the white space after a value, which is not part of the value (RFC 9110, section 5.5).
           for (let index = 0; index < raw.length; index += 2) {
             headers.push([raw[index]!.toString("latin1"), raw[index + 1]!.toString("latin1").trimEnd()])
           }

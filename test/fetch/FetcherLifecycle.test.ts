@@ -20,7 +20,7 @@ import type { Duplex } from "node:stream"
 import { inspect } from "node:util"
 import { Agent, getGlobalDispatcher, request, setGlobalDispatcher } from "undici"
 import { afterEach, describe, expect, vi } from "vitest"
-import { settle } from "../../src/internal/fetch/options.js"
+import { settingsOf } from "../../src/internal/fetch/options.js"
 import * as metrics from "../../src/internal/metrics.js"
 import { clientId } from "../support/clientId.js"
 import { recording } from "../support/recording.js"
@@ -34,7 +34,7 @@ const halfBody: Origin.Answer = {
   end: "hang"
 }
 
-describe("An interrupted fetch", () => {
+describe("Interrupted fetch", () => {
   for (
     const [phase, handshake, answer] of [
       ["tls", "hang", hanging],
@@ -59,7 +59,7 @@ describe("An interrupted fetch", () => {
 
 const resources = (kind: string) => process.getActiveResourcesInfo().filter((name) => name === kind).length
 
-describe("A fetch of a caller that cannot be interrupted", () => {
+describe("Fetch of an uninterruptible caller", () => {
   for (
     const [what, handshake, answer, options] of [
       ["hangs in TLS", "hang", hanging, { timeout: 200 }],
@@ -84,12 +84,12 @@ describe("A fetch of a caller that cannot be interrupted", () => {
   }
 })
 
-describe("The environment", () => {
+describe("Environment", () => {
   afterEach(() => {
     delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
   })
 
-  it.live("FET-13: no variable turns the check of certificates off", () =>
+  it.live("FET-13: no environment variable turns off the check of certificates", () =>
     Effect.gen(function*() {
       process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0"
       const origin = yield* Origin.Origin
@@ -97,7 +97,7 @@ describe("The environment", () => {
       expect(yield* Effect.flip(fetch())).toMatchObject({ _tag: "TlsFailed", code: "DEPTH_ZERO_SELF_SIGNED_CERT" })
     }).pipe(Effect.provide(world())))
 
-  it.live("FET-02: subscribers of diagnostics channels add no header, and a span is not told to the origin", () => {
+  it.live("FET-02: subscribers of diagnostics channels add no header, and the origin receives no trace", () => {
     const channels = ["undici:request:create", "http.client.request.start", "http.client.request.created"]
     const meddle = (message: unknown) => {
       const { request } = message as { request: { addHeader?: Function; setHeader?: Function } }
@@ -149,7 +149,7 @@ describe("The environment", () => {
           })
       )
       const elsewhere = "https://127.0.0.1/"
-      // Whoever asks them is seen.
+      // Each of them records its requests.
       for (const ask of [() => request(elsewhere), () => https.get(elsewhere), () => globalThis.fetch(elsewhere)]) {
         yield* Effect.exit(Effect.tryPromise(async () => ask()))
       }
@@ -160,7 +160,7 @@ describe("The environment", () => {
       expect(seen).toBe(3)
     }).pipe(Effect.scoped, Effect.provide(world())))
 
-  it.live("FET-13: the authorities of the options are trusted and no other", () =>
+  it.live("FET-13: trusts the authorities of the options and no others", () =>
     Effect.gen(function*() {
       const other = yield* Effect.scoped(Origin.make)
       const origin = yield* Origin.Origin
@@ -176,8 +176,8 @@ describe("The environment", () => {
     }).pipe(Effect.provide(Origin.layer)))
 })
 
-describe("The budget of a fetcher", () => {
-  it.live("FET-15: 16 fetches at once, and 4 from one origin", () =>
+describe("Limits of a fetcher", () => {
+  it.live("FET-15: runs 16 concurrent fetches, and 4 from one origin", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.serve("/", hanging)
@@ -198,7 +198,7 @@ describe("The budget of a fetcher", () => {
       expect((yield* origin.connections).open).toBe(16)
     }).pipe(Effect.provide(world({ timeout: "3 seconds" }))))
 
-  it.effect("FET-15: waiting for its turn is part of a fetch's time", () =>
+  it.effect("FET-15: the wait for a permit counts towards the timeout", () =>
     Effect.gen(function*() {
       const first = yield* Effect.fork(Effect.flip(fetch("https://first.example/")))
       yield* TestClock.adjust("1 second")
@@ -215,7 +215,7 @@ describe("The budget of a fetcher", () => {
       )
     )))
 
-  it.live("FET-15: a failed client is left alone for a while; that is no cache, the first success is fetched", () =>
+  it.live("FET-15: a failed client is not fetched during its pause, and then fetched again", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.serve(url, (_request, count) => count === 1 ? { status: 500 } : { body: `${count}` })
@@ -227,7 +227,7 @@ describe("The budget of a fetcher", () => {
       expect((yield* origin.requests).length).toBe(3)
     }).pipe(Effect.provide(world({ backoff: { initial: 200, maximum: 1000 } }))))
 
-  it.live("FET-15: a hanging origin counts as a failure", () =>
+  it.live("FET-15: a timeout counts as a failure", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.serve(url, hanging)
@@ -236,8 +236,8 @@ describe("The budget of a fetcher", () => {
     }).pipe(Effect.provide(world({ timeout: 100, backoff: { initial: 200, maximum: 1000 } }))))
 })
 
-describe("What operators see", () => {
-  it.live("FET-12: a span has the host alone of the client's URL, a log line nothing, and what the origin sent is in no error", () =>
+describe("Telemetry and errors", () => {
+  it.live("FET-12: a span has only the host of the client's URL, a log line nothing, and no error has what the origin sent", () =>
     Effect.gen(function*() {
       const { events, exits, spans, tracer } = recording()
       const lines: Array<unknown> = []
@@ -273,12 +273,12 @@ describe("What operators see", () => {
         failures.filter(Exit.isFailure).map(({ cause }) => inspect(cause, { depth: 9 }) + Cause.pretty(cause)).join()
       expect(JSON.stringify([attributes, events, lines]) + text(exits)).not.toMatch(/s3cret|qu3ry|p4th/)
       expect(text(exits)).toContain("ResponseMalformed")
-      // The error is the operator's, and says which client it was.
+      // The error is for the operator, so it names the client.
       expect(text(results)).toContain(`https://app.example/p4th1?code=qu3ry`)
       expect(text(results)).not.toContain(secret)
     }).pipe(Effect.provide(world())))
 
-  it.live("FET-12: a span and a counter with the outcome, and nothing that the origin sent", () =>
+  it.live("FET-12: a span and a counter have the outcome, and nothing that the origin sent", () =>
     Effect.gen(function*() {
       const { spans, tracer } = recording()
       const origin = yield* Origin.Origin
@@ -320,7 +320,7 @@ describe("What operators see", () => {
   ]
   const busy = new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
 
-  it("FET-12: every error has a code of its own and a text for operators, and all have one face for clients", () => {
+  it("FET-12: every error has a code and a text for operators, and all have one OAuth error", () => {
     expect(new Set(samples.map(({ _tag }) => _tag)).size).toBe(FetchError.FetchError.members.length)
     for (const error of samples) {
       expect(error.message).toContain(url)
@@ -332,21 +332,21 @@ describe("What operators see", () => {
     }
   })
 
-  it("FET-12: a server that has too much to do says so, and nothing about the client", () => {
+  it("FET-12: the OAuth error of a busy server says nothing about the client", () => {
     expect(busy.oauthError.error).toBe("temporarily_unavailable")
   })
 
-  it("FET-12: every error can be told to another node as JSON", () => {
+  it("FET-12: every error can be sent to another node as JSON", () => {
     for (const error of [...samples, busy]) {
       const text = JSON.stringify(Schema.encodeSync(FetchError.FetchError)(error))
-      const told = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
-      expect(told).toEqual(error)
-      expect(told.message).toBe(error.message)
+      const decoded = Schema.decodeUnknownSync(FetchError.FetchError)(JSON.parse(text))
+      expect(decoded).toEqual(error)
+      expect(decoded.message).toBe(error.message)
     }
   })
 })
 
-describe("The options of a fetcher", () => {
+describe("Options of a fetcher", () => {
   const build = (options: Fetcher.Options) =>
     Effect.flip(Effect.scoped(Layer.build(Layer.provide(Fetcher.layer(options), HostPolicy.layerPublic))))
 
@@ -374,22 +374,22 @@ describe("The options of a fetcher", () => {
       ["backoff.maximum", { backoff: { initial: 1, maximum: [-1, 0] } }],
       ["maxTrackedKeys", { maxTrackedKeys: 0 }],
       ["maxTrackedKeys", { maxTrackedKeys: 2 ** 24 + 1 }],
-      // What a program without types, or a cast, hands over.
+      // Values that a program without types may pass.
       ["accept", { accept: 5 as never }],
       ["ca", { ca: {} as never }],
       ["ca", { ca: [5 as never] }],
       ["concurrency", { concurrency: "16" as never }]
     ] as const
   ) {
-    it.effect(`FET-08: ${name} that cannot be kept fails the layer and is named: ${inspect(options)}`, () =>
+    it.effect(`FET-08: an invalid ${name} fails the layer and is named: ${inspect(options)}`, () =>
       Effect.map(build(options), (error) => {
         expect(error._tag).toBe("InvalidOptions")
         expect(error.message).toContain(`\`${name}\``)
       }))
   }
 
-  it("FET-07, FET-08, FET-15: each has its default, and each is taken", () => {
-    expect(Effect.runSync(settle({}))).toEqual({
+  it("FET-07, FET-08, FET-15: each option has its default, and each is used", () => {
+    expect(Effect.runSync(settingsOf({}))).toEqual({
       timeoutMillis: 5000,
       maxBodyBytes: 5120,
       maxHeaderBytes: 16_384,
@@ -404,7 +404,7 @@ describe("The options of a fetcher", () => {
         maxTrackedKeys: 10_000
       }
     })
-    expect(Effect.runSync(settle({
+    expect(Effect.runSync(settingsOf({
       timeout: "1 second",
       maxBodyBytes: 1,
       maxHeaderBytes: 2,
@@ -440,7 +440,7 @@ describe("The options of a fetcher", () => {
       expect((yield* origin.requests)[0]?.headers).toContainEqual(["Accept", "application/ld+json, application/json"])
     }).pipe(Effect.provide(world({ accept: "application/ld+json, application/json" }))))
 
-  it.effect("FET-08: the options can be read from Config", () =>
+  it.effect("FET-08: reads the options from Config", () =>
     Effect.gen(function*() {
       const options = { timeout: Config.duration("TIMEOUT"), concurrency: Config.integer("CONCURRENCY") }
       const world = Layer.mergeAll(HostPolicy.layerPublic, NameLookupTest.layer({}), Dialer.layer)
@@ -462,7 +462,7 @@ describe("Many fetches", () => {
   const processListeners = () => Object.values(listeners(process)).reduce((sum, count) => sum + count, 0)
   const hosts = Array.from({ length: 60 }, (_, index) => `h${index}.example`)
 
-  /** A fetcher of the origin, and what was dialed with the listeners that it came with. */
+  /** A fetcher of the origin, and the dialed sockets with their initial listeners. */
   const recorded = (options: Fetcher.Options) => {
     const dialed: Array<readonly [Duplex, Record<string, number>]> = []
     const layer = Layer.unwrapEffect(
@@ -493,7 +493,7 @@ describe("Many fetches", () => {
 
   for (
     const [what, answer, options, outcome] of [
-      // An hour: a timer that was not cleared is still there when they are counted.
+      // An hour, so that a timer that was not cleared is still there when they are counted.
       ["answered", { body: "{}" }, { timeout: "1 hour" }, "Right"],
       ["refused", { status: 500, end: "hang" }, { timeout: "1 hour" }, "Left"],
       ["hanging", hanging, { timeout: 500 }, "Left"]
@@ -519,7 +519,7 @@ describe("Many fetches", () => {
         expect(dialed.length).toBe(hosts.length + 1)
         for (const [socket, own] of dialed) {
           expect(socket.destroyed).toBe(true)
-          // TLS of Node.js listens to the connection below it, once for each of these.
+          // TLS of Node.js adds one listener to the connection below it for each of these events.
           expect(listeners(socket)).toEqual({ ...own, close: 1, connect: 1, error: (own["error"] ?? 0) + 1 })
         }
       }).pipe(Effect.provide(Layer.provideMerge(layer, Origin.layer)))
