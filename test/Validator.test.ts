@@ -1,5 +1,5 @@
 import type { ClientMetadata } from "effect-cimd"
-import { Issue, RedirectUri, Validator } from "effect-cimd"
+import { ClientId, Issue, RedirectUri, Validator } from "effect-cimd"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -19,6 +19,10 @@ const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 const documents: ReadonlyArray<{ readonly name: string; readonly url: string; readonly doc: object }> = JSON.parse(
   readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
+
+const published: ReadonlyArray<
+  { readonly name: string; readonly url: string; readonly document: object; readonly accepted: boolean }
+> = JSON.parse(readFileSync(new URL("./fixtures/documents.json", import.meta.url), "utf8"))
 
 type Members = { readonly [name: string]: unknown }
 
@@ -59,6 +63,20 @@ describe("published documents", () => {
       }
     })
   }
+})
+
+describe("documents found on the web", () => {
+  for (const { accepted, document, name, url } of published) {
+    it(`DOC-15, DOC-19: ${name} is ${accepted ? "accepted" : "refused"}`, () => {
+      const exit = Effect.runSyncExit(
+        Effect.flatMap(ClientId.parse(url), (id) => Validator.make().validate(id, bytes(document)))
+      )
+      expect(Exit.isSuccess(exit)).toBe(accepted)
+    })
+  }
+  it("DOC-15, DOC-19: all of them are there", () => {
+    expect(published).toHaveLength(41)
+  })
 })
 
 describe("DOC-01, DOC-02, DOC-03: the text", () => {
@@ -404,14 +422,33 @@ describe("DOC-17, DOC-18: text", () => {
     [{ "client_name#ar": "\u202eX" }, at("client_name#ar")],
     [{ organization_name: "a\nb" }, at("organization_name")],
     [{ contacts: ["a@b.example", "a\u202eb"] }, at("contacts/1")],
-    [{ keywords: ["\u0007"] }, at("keywords/0")],
+    [{ keywords: ["a\u0007"] }, at("keywords/0")],
     [{ client_name: "a".repeat(256) }, []],
     [{ client_name: "a".repeat(257) }, at("client_name")],
     [{ client_name: "😀".repeat(256) }, []],
     [{ client_name: "😀".repeat(257) }, at("client_name")],
-    [{ client_name: "\u202e".repeat(257) }, [...at("client_name"), ...at("client_name")]],
+    [{ client_name: "\u202e".repeat(257) }, [...at("client_name"), ...at("client_name"), ...at("client_name")]],
     [{ client_name: "اسم \u200fالعميل\u200e 👩‍👩‍👧" }, []],
-    [{ software_id: "a\nb" }, []]
+    ...["", " ", "\u00a0", "\u3000\u2800", "\u200f"].map((client_name) =>
+      [{ client_name }, at("client_name")] as const
+    ),
+    ...["\u200b", "\u3164", "\u00ad", "\u180e"].map((hidden) =>
+      [{ client_name: `Goo${hidden}gle` }, at("client_name")] as const
+    ),
+    [{ "client_name#de": "" }, at("client_name#de")],
+    [{ "client_name#de": "\u3000" }, at("client_name#de")],
+    [{ client_name: `a${"\u0301".repeat(9)}` }, at("client_name")],
+    [{ organization_name: "", description: "", contacts: [""] }, []],
+    [{ client_name: "G\u043e\u043egle" }, ["warning DOC-18 /client_name"]],
+    [{ client_name: "Яндекс Browser" }, []],
+    ...["software_id", "software_version", "scope", "subject_type", "tls_client_auth_subject_dn"].flatMap((name) =>
+      ["\n", "\u001b", "\u007f", "\u009b"].map((control) => [{ [name]: `a${control}b` }, at(name)] as const)
+    ),
+    [{ grant_types: ["authorization_code", "a\u0007"] }, at("grant_types/1")],
+    [keys({ ...ecPublic, kid: "a\u001b[2J" }), at("jwks/keys/0/kid")],
+    [keys({ ...ecPublic, kid: "schlüssel 1" }), []],
+    [{ software_version: "1.0 \u202e" }, []],
+    [{ unknown: "a\n\u001b\u009b", vp_formats: { x: "\n" } }, []]
   ])
 })
 
@@ -473,7 +510,7 @@ describe("DOC-19: all issues at once", () => {
 describe("DOC-20: profiles", () => {
   cases("DOC-20", [
     [{}, ["error DOC-20 /client_name"]],
-    [{ client_name: "" }, ["error DOC-20 /client_name"]],
+    [{ client_name: "" }, ["error DOC-18 /client_name", "error DOC-20 /client_name"]],
     [{ client_name: "App" }, []]
   ], Validator.mcp)
   it("DOC-20: mcp requires redirect_uris even if the grants do not", () => {

@@ -13,6 +13,9 @@ export interface DisplayIssues {
 
 const none: DisplayIssues = { errors: [], warnings: [] }
 
+/** The message for a text that shows nothing. */
+export const invisible = "It has no visible character. Write a name that people can read."
+
 const maxLength = 256
 /** The Stream-Safe Text Format of UAX #15 permits 30; no written language needs more than 8. */
 const maxMarks = 8
@@ -134,7 +137,7 @@ export const issuesOf = (text: string): DisplayIssues => {
     const shown = [...refused].slice(0, 10).map(codePoint).join(", ")
     errors.push(`It contains ${shown}, which can make a consent page show something else than it says. Remove it.`)
   }
-  if (!visible) errors.push("It has no visible character. Write a name that people can read.")
+  if (!visible) errors.push(invisible)
   if (tooManyMarks) errors.push(`It has more than ${maxMarks} combining marks in a row. Remove some.`)
 
   const mixed = mixedScripts(text)

@@ -6,6 +6,7 @@ import type { ClientId } from "../../ClientId.js"
 import type { JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
 import { parts } from "./clientIdParts.js"
+import * as DisplayText from "./displayText.js"
 import * as Jwk from "./keyMaterial.js"
 import type { Meaning } from "./memberMeaning.js"
 import { find, hasMalformedTag } from "./memberTypes.js"
@@ -68,6 +69,8 @@ const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
     meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => {
       if (meaning === "text") {
         checkText(text, path, issues)
+      } else if (meaning === "plain") {
+        checkPlain(text, path, issues)
       } else if (!isPlainHttps(text)) {
         if (meaning === "redirect") {
           issues.push(...RedirectUriRules.issuesOf(text, pointer(path)))
@@ -91,27 +94,28 @@ const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
 
 const pointer = (path: ReadonlyArray<string | number>): string => path.map(pointerStep).join("")
 
-const maxTextLength = 256
-// Control characters, and characters that embed, override or isolate a reading direction. DOC-17 is about U+0000.
-const deceptive = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
-
 const checkText = (text: string, path: ReadonlyArray<string | number>, issues: Array<Issue>): void => {
-  const bad = text.match(deceptive)
-  if (bad !== null) {
-    const distinct = [...new Set(bad)].map((character) => codePoint(character.charCodeAt(0)))
-    issues.push(error(
-      "DOC-18",
-      pointer(path),
-      `The text has ${distinct.join(", ")}, which can make a consent page show a misleading text. Remove ${
-        distinct.length === 1 ? "it" : "them"
-      }.`
-    ))
-  }
-  if (text.length > maxTextLength && [...text].length > maxTextLength) {
-    issues.push(
-      error("DOC-18", pointer(path), `A text shown to users must have at most ${maxTextLength} characters. Shorten it.`)
-    )
-  }
+  const { errors, warnings } = DisplayText.issuesOf(text)
+  for (const message of errors) issues.push(error("DOC-18", pointer(path), message))
+  for (const message of warnings) issues.push(warning("DOC-18", pointer(path), message))
+  // The other texts may be empty, because an authorization server shows a client's name and leaves out what is missing.
+  if (text === "" && isClientName(path[0])) issues.push(error("DOC-18", pointer(path), DisplayText.invisible))
+}
+
+const isClientName = (member: string | number | undefined): boolean =>
+  typeof member === "string" && (member === "client_name" || member.startsWith("client_name#"))
+
+// C0 and C1 controls. DOC-17 is about U+0000.
+const control = /[\u0001-\u001f\u007f-\u009f]/
+
+/** Reports a control character in a string that is not shown to users but is written to logs and headers. */
+const checkPlain = (text: string, path: ReadonlyArray<string | number>, issues: Array<Issue>): void => {
+  const bad = control.exec(text)?.[0]
+  // A client_id with such a character equals no URL, which DOC-04 reports.
+  if (bad === undefined || (path.length === 1 && path[0] === "client_id")) return
+  issues.push(
+    error("DOC-18", pointer(path), `The value has the control character ${codePoint(bad.charCodeAt(0))}. Remove it.`)
+  )
 }
 
 const checkUri = (text: string, meaning: Meaning, path: string, issues: Array<Issue>): void => {
