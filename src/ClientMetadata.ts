@@ -288,6 +288,11 @@ export interface AcceptedDocument {
   readonly metadata: ClientMetadata
   /** The client authentication methods that this client may use at this server (DOC-07, DOC-21, DOC-22). */
   readonly authMethods: ReadonlyArray<string>
+  /**
+   * The redirect URIs that `RedirectUri.match` compares. Those of `metadata` that are missing here are never matched,
+   * because other programs can claim their scheme (RED-05).
+   */
+  readonly redirectUris: ReadonlyArray<string>
   /** The warnings of the document. */
   readonly warnings: ReadonlyArray<Issue>
   /** The name of the rules that accepted the document; see `Validator`'s `ruleset`. */

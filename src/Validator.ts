@@ -14,6 +14,7 @@ import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetad
 import { authMethods } from "./ClientMetadata.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
 import { issuesOf } from "./internal/rules/documentRules.js"
+import * as RedirectUriRules from "./internal/rules/redirectUriRules.js"
 import { error } from "./internal/rules/ruleCatalog.js"
 import { rulesetOf } from "./internal/rules/ruleset.js"
 import * as Json from "./internal/rules/strictJson.js"
@@ -99,6 +100,12 @@ export interface Profile {
    * secret.
    */
   readonly authMethods?: ReadonlyArray<string> | undefined
+  /**
+   * Private-use schemes without a period that redirect URIs may have, such as `acme`. Any app on a user's device can claim
+   * such a scheme, so its redirect URIs are never matched otherwise (RED-05). Schemes that are refused stay refused
+   * (DOC-12). Defaults to `[]`.
+   */
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
   /** The server's custom rules. Defaults to `[]`. */
   readonly rules?: ReadonlyArray<Rule> | undefined
 }
@@ -121,7 +128,8 @@ export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 export const sameOriginRedirect: Profile = { sameOriginRedirect: true }
 
 /**
- * Combines profiles into one that requires everything that each of them requires.
+ * Combines profiles into one that requires everything that each of them requires, and opens the private-use schemes of
+ * all of them.
  *
  * @since 0.1.0
  * @category profiles
@@ -136,6 +144,7 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
         : methods.filter((method) => profile.authMethods?.includes(method) ?? true),
     undefined
   ),
+  privateUseSchemes: [...new Set(profiles.flatMap((profile) => profile.privateUseSchemes ?? []))],
   rules: [...new Set(profiles.flatMap((profile) => profile.rules ?? []))]
 })
 
@@ -167,9 +176,19 @@ export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
+export const make = (options: Profile = {}): Context.Tag.Service<Validator> => {
+  // Schemes are case-insensitive (RFC 3986, section 3.1).
+  const privateUseSchemes = (options.privateUseSchemes ?? []).map((scheme) => scheme.toLowerCase())
+  const profile: Profile = { ...options, privateUseSchemes }
   const ruleset = rulesetOf(profile)
   const rules = profile.rules ?? []
+
+  const redirectUris = (metadata: ClientMetadata): ReadonlyArray<string> => {
+    const registered = metadata.redirect_uris ?? []
+    const isMatchable = (uri: string) => RedirectUriRules.isMatchable(uri, privateUseSchemes)
+    // A document is kept as long as it is fresh, so most share the array.
+    return registered.every(isMatchable) ? registered : registered.filter(isMatchable)
+  }
 
   const conclude = (
     clientId: ClientId,
@@ -185,7 +204,14 @@ export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
     const usable = supported === undefined ? declared : declared.filter((method) => supported.includes(method))
     return usable.length === 0
       ? Effect.fail(new UnauthorizedClient({ clientId, declared, supported: supported ?? [] }))
-      : Effect.succeed(Accepted.make({ clientId, json, authMethods: usable, warnings: issues, ruleset }))
+      : Effect.succeed(Accepted.make({
+        clientId,
+        json,
+        authMethods: usable,
+        redirectUris: redirectUris(metadata),
+        warnings: issues,
+        ruleset
+      }))
   }
 
   return {

@@ -539,12 +539,14 @@ describe("DOC-20: profiles", () => {
       Validator.mcp,
       Validator.sameOriginRedirect,
       { required: ["logo_uri"], authMethods: ["none", "private_key_jwt"], rules: [rule] },
-      { authMethods: ["private_key_jwt"], rules: [rule] }
+      { authMethods: ["private_key_jwt"], rules: [rule], privateUseSchemes: ["acme"] },
+      { privateUseSchemes: ["acme", "other"] }
     )
     expect(combined).toEqual({
       required: ["client_name", "redirect_uris", "logo_uri"],
       sameOriginRedirect: true,
       authMethods: ["private_key_jwt"],
+      privateUseSchemes: ["acme", "other"],
       rules: [rule]
     })
     expect(Validator.make(Validator.combine()).ruleset).toBe(Validator.make().ruleset)
@@ -607,6 +609,7 @@ describe("DOC-20: custom rules", () => {
       ruleset(Validator.sameOriginRedirect),
       ruleset({ authMethods: [] }),
       ruleset({ authMethods: ["none"] }),
+      ruleset({ privateUseSchemes: ["acme"] }),
       ruleset(rule(check)),
       ruleset(rule(check, "acme-2"))
     ]
@@ -614,6 +617,7 @@ describe("DOC-20: custom rules", () => {
     expect(Math.max(...all.map((name) => name.length))).toBeLessThanOrEqual(32)
     expect(ruleset({})).toBe(ruleset())
     expect(ruleset({ required: ["b", "a", "b"] })).toBe(ruleset({ required: ["a", "b"] }))
+    expect(ruleset({ privateUseSchemes: ["b", "A", "a"] })).toBe(ruleset({ privateUseSchemes: ["a", "b"] }))
     expect(ruleset({ authMethods: ["b", "a"] })).toBe(ruleset({ authMethods: ["a", "b"] }))
     const [first, second] = [rule(check, "acme-1"), rule(check, "acme-2")]
     expect(ruleset(Validator.combine(first, second))).toBe(ruleset(Validator.combine(second, first)))

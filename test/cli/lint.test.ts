@@ -113,6 +113,14 @@ describe("cimd lint", () => {
     expect(exitCode).toBe(0)
   })
 
+  it("RED-05: a document none of whose redirect URIs can match is refused", async () => {
+    const { exitCode, stdout } = await lint({ ...valid, redirect_uris: ["acme:/cb"] }, "--json")
+    expect(rulesOf(stdout)).toEqual(["warning DOC-12", "error RED-05"])
+    expect(exitCode).toBe(1)
+    expect((await lint({ ...valid, redirect_uris: ["acme:/cb", "http://127.0.0.1/cb"] })).exitCode).toBe(0)
+    expect((await lint({ client_id: clientId, grant_types: ["client_credentials"] })).exitCode).toBe(0)
+  })
+
   it("DOC-20: the profiles are off by default", async () => {
     const { client_name: _, ...nameless } = valid
     expect((await lint(nameless)).exitCode).toBe(0)

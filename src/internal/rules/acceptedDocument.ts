@@ -6,6 +6,7 @@ interface Fields {
   readonly clientId: ClientId
   readonly json: JsonObject
   readonly authMethods: ReadonlyArray<string>
+  readonly redirectUris: ReadonlyArray<string>
   readonly warnings: ReadonlyArray<Issue>
   readonly ruleset: string
 }
@@ -17,6 +18,7 @@ class Accepted implements Fields {
   readonly json: JsonObject
   readonly metadata: ClientMetadata
   readonly authMethods: ReadonlyArray<string>
+  readonly redirectUris: ReadonlyArray<string>
   readonly warnings: ReadonlyArray<Issue>
   readonly ruleset: string
 
@@ -25,6 +27,7 @@ class Accepted implements Fields {
     this.json = fields.json
     this.metadata = metadata(fields.json)
     this.authMethods = fields.authMethods
+    this.redirectUris = fields.redirectUris
     this.warnings = fields.warnings
     this.ruleset = fields.ruleset
     Object.freeze(this)
@@ -42,6 +45,7 @@ class Accepted implements Fields {
 export const make = (fields: Fields): AcceptedDocument => {
   freeze(fields.json)
   Object.freeze(fields.authMethods)
+  Object.freeze(fields.redirectUris)
   freeze(fields.warnings)
   // The brand exists only at the type level.
   return new Accepted(fields) as AcceptedDocument & Accepted

@@ -21,13 +21,14 @@ import { isPlainHttps, splitAuthority, whatwg } from "./uriSyntax.js"
 export interface Options {
   readonly required?: ReadonlyArray<string> | undefined
   readonly sameOriginRedirect?: boolean | undefined
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
 }
 
 /** Returns every issue of a client's document. The order is stable: member by member, then rule by rule. */
 export const issuesOf = (document: JsonObject, clientId: ClientId, options: Options): ReadonlyArray<Issue> => {
   const issues: Array<Issue> = []
   checkClientId(document, clientId, issues)
-  checkMembers(document, issues)
+  checkMembers(document, options, issues)
   checkSecrets(document, (rule, path, message) => issues.push(error(rule, path, message)))
   checkKeys(document, issues)
   checkMethods(document, issues)
@@ -58,7 +59,7 @@ const checkClientId = (document: JsonObject, clientId: ClientId, issues: Array<I
   }
 }
 
-const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
+const checkMembers = (document: JsonObject, options: Options, issues: Array<Issue>): void => {
   const visitor = {
     wrongType: (path: ReadonlyArray<string | number>, wanted: string, actual: string) => {
       const problem = actual === "undefined"
@@ -73,7 +74,7 @@ const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
         checkPlain(text, path, issues)
       } else if (!isPlainHttps(text)) {
         if (meaning === "redirect") {
-          issues.push(...RedirectUriRules.issuesOf(text, pointer(path)))
+          issues.push(...RedirectUriRules.issuesOf(text, pointer(path), options.privateUseSchemes))
         } else {
           checkUri(text, meaning, pointer(path), issues)
         }

@@ -51,4 +51,6 @@ const knownApps = words(`
 
 /** Whether redirect URIs of a private-use scheme (in lower case) may be matched (RFC 8252, section 8.4; RED-05). */
 export const isMatchable = (scheme: string, opened: ReadonlyArray<string> = []): boolean =>
-  scheme.includes(".") || knownApps.has(scheme) || opened.includes(scheme)
+  !isRefused(scheme) && (reverseDomain.test(scheme) || knownApps.has(scheme) || opened.includes(scheme))
+
+const reverseDomain = /^[a-z0-9+-]+(?:\.[a-z0-9+-]+)+$/

@@ -43,7 +43,8 @@ export const sources = {
   "RED-01": "RFC 9700, CIMD 4.2",
   "RED-02": "RFC 8252 7.3",
   "RED-03": "RFC 8252 8.3",
-  "RED-04": "RFC 6749 4.1.2.1"
+  "RED-04": "RFC 6749 4.1.2.1",
+  "RED-05": "RFC 8252 8.4, effect-cimd"
 } as const
 
 export type RuleId = keyof typeof sources

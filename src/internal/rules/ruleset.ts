@@ -9,6 +9,7 @@ interface Profile {
   readonly required?: ReadonlyArray<string> | undefined
   readonly sameOriginRedirect?: boolean | undefined
   readonly authMethods?: ReadonlyArray<string> | undefined
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
   readonly rules?: ReadonlyArray<{ readonly id: string }> | undefined
 }
 
@@ -21,6 +22,7 @@ export const rulesetOf = (profile: Profile): string => {
     [...new Set(profile.required)].sort(),
     profile.sameOriginRedirect ?? false,
     profile.authMethods === undefined ? null : [...new Set(profile.authMethods)].sort(),
+    [...new Set(profile.privateUseSchemes)].sort(),
     (profile.rules ?? []).map((rule) => rule.id).sort()
   ])
   return `${rulesVersion}-${createHash("sha256").update(requirements).digest("hex").slice(0, 16)}`
