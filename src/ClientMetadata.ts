@@ -35,6 +35,7 @@ const Text = Schema.String.annotations({ [meaningId]: "text" })
 const Texts = Schema.Array(Text)
 const Link = Schema.String.annotations({ [meaningId]: "link" })
 const Endpoint = Schema.String.annotations({ [meaningId]: "endpoint" })
+const Request = Schema.String.annotations({ [meaningId]: "request" })
 const Resource = Schema.String.annotations({ [meaningId]: "resource" })
 const RedirectUris = Schema.Array(Schema.String.annotations({ [meaningId]: "redirect" }))
 
@@ -56,7 +57,7 @@ export const JsonWebKey = Schema.Struct(
     key_ops: optional(Strings),
     alg: optional(Schema.String),
     kid: optional(Schema.String),
-    x5u: optional(Schema.String),
+    x5u: optional(Resource),
     x5c: optional(Strings),
     x5t: optional(Schema.String),
     "x5t#S256": optional(Schema.String)
@@ -143,7 +144,7 @@ export const ClientMetadata = Schema.Struct(
     require_auth_time: optional(Schema.Boolean),
     default_acr_values: optional(Strings),
     initiate_login_uri: optional(Endpoint),
-    request_uris: optional(Schema.Array(Endpoint)),
+    request_uris: optional(Schema.Array(Request)),
     // OpenID Connect Relying Party Metadata Choices 1.0 (CIMD-03 section 6)
     token_endpoint_auth_methods_supported: optional(Strings),
     token_endpoint_auth_signing_alg_values_supported: optional(Strings),

@@ -11,6 +11,7 @@ import { origin } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
 import { isMatchable, issuesOf } from "./internal/rules/redirectUriRules.js"
 import { quote, quoteAll } from "./internal/rules/text.js"
+import { httpsOrigin } from "./internal/rules/uriSyntax.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidRequest } from "./OAuthError.js"
@@ -155,7 +156,7 @@ export const match = (
  * @category matching
  */
 export const isSameOrigin = (redirectUri: string, clientId: ClientId): boolean =>
-  classify(redirectUri) === "https" && new URL(redirectUri).origin === origin(clientId)
+  classify(redirectUri) === "https" && httpsOrigin(redirectUri) === origin(clientId)
 
 const pattern = /^http:\/\/(127\.0\.0\.1|\[::1\]|localhost)(?::(0|[1-9][0-9]{0,4}))?(?=[/?]|$)/
 

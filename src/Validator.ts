@@ -106,6 +106,15 @@ export interface Profile {
    * (DOC-12). Defaults to `[]`.
    */
   readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+  /**
+   * Whether URLs that the server fetches, such as `jwks_uri`, may be on `localhost` and loopback addresses. For
+   * development only (DOC-13, ADR-06). Defaults to `false`.
+   */
+  readonly loopback?: boolean | undefined
+  /**
+   * Whether URLs that the server fetches may have a public IP address as their host (DOC-13). Defaults to `false`.
+   */
+  readonly addressLiterals?: boolean | undefined
   /** The server's custom rules. Defaults to `[]`. */
   readonly rules?: ReadonlyArray<Rule> | undefined
 }
@@ -128,8 +137,8 @@ export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 export const sameOriginRedirect: Profile = { sameOriginRedirect: true }
 
 /**
- * Combines profiles into one that requires everything that each of them requires, and opens the private-use schemes of
- * all of them.
+ * Combines profiles into one that requires everything that each of them requires, and opens the private-use schemes and
+ * the hosts that any of them opens.
  *
  * @since 0.1.0
  * @category profiles
@@ -145,6 +154,8 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
     undefined
   ),
   privateUseSchemes: [...new Set(profiles.flatMap((profile) => profile.privateUseSchemes ?? []))],
+  loopback: profiles.some((profile) => profile.loopback === true),
+  addressLiterals: profiles.some((profile) => profile.addressLiterals === true),
   rules: [...new Set(profiles.flatMap((profile) => profile.rules ?? []))]
 })
 

@@ -295,7 +295,8 @@ describe("DOC-13: URI members", () => {
     "sector_identifier_uri",
     "backchannel_logout_uri",
     "logo_uri#fr",
-    "signed_jwks_uri"
+    "signed_jwks_uri",
+    "backchannel_client_notification_endpoint"
   ]
   const other = ["initiate_login_uri", "frontchannel_logout_uri", "registration_client_uri"]
   for (const name of [...shown, ...fetched, ...other]) {
@@ -306,7 +307,43 @@ describe("DOC-13: URI members", () => {
       [{ [name]: "https://app.example.com/x" }, []],
       [{ [name]: "https://app.example.com" }, []],
       [{ [name]: "https://app.example.com:8443/x?y=%20" }, []],
-      [{ [name]: "https://bücher.example/ü" }, []],
+      [{ [name]: "https://xn--bcher-kva.example/%C3%BC" }, []],
+      ...[
+        "https://bücher.example/",
+        "https://app.example.com/ü",
+        "https://\u0430pp.example/x",
+        "https://app.example.com/\u202ex",
+        "https://app.example.com/x\"onerror=alert(1)//",
+        "https://app.example.com/<script>x",
+        "https://app.example.com/{x}",
+        "https://app.example.com/a|b^c",
+        "https://app%2eexample.com/",
+        "https://app.example.com:0/",
+        "https://app.example.com:65536/",
+        "https://app.example.com:0443/",
+        "https://app.example.com/a\\b",
+        "https://app.example.com/%zz",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f.0.0.1/",
+        "https://[::0:1]/",
+        "https://-app.example.com/",
+        "https://*.example.com/"
+      ].map((uri) => [{ [name]: uri }, at("error")] as const),
+      ...[
+        "https://localhost/x",
+        "https://app.localhost/x",
+        "https://intranet/x",
+        "https://intranet./x",
+        "https://app.example.com./x",
+        "https://127.0.0.1/x",
+        "https://10.0.0.1/x",
+        "https://169.254.169.254/x",
+        "https://8.8.8.8/x",
+        "https://[fd00:ec2::254]/x",
+        "https://[::1]/x",
+        "https://[2606:4700::1111]/x"
+      ].map((uri) => [{ [name]: uri }, isFetched ? at("error") : []] as const),
       [{ [name]: "http://app.example.com/x" }, at(isShown ? "warning" : "error")],
       [{ [name]: "https://user@app.example.com/x" }, at(isFetched ? "error" : "warning")],
       [{ [name]: "https://@app.example.com/x" }, at(isFetched ? "error" : "warning")],
@@ -332,9 +369,50 @@ describe("DOC-13: URI members", () => {
     [{ request_uris: ["https://app.example.com/r#hash", "http://app.example.com/r"] }, [
       "error DOC-13 /request_uris/1"
     ]],
+    [{ request_uris: ["https://intranet/r#hash", "https://u@app.example.com/r"] }, [
+      "error DOC-13 /request_uris/0",
+      "error DOC-13 /request_uris/1"
+    ]],
+    [keys({ ...ecPublic, x5u: "https://169.254.169.254/x" }), ["error DOC-13 /jwks/keys/0/x5u"]],
+    [keys({ ...ecPublic, x5u: "javascript:x" }), ["error DOC-13 /jwks/keys/0/x5u"]],
+    [keys({ ...ecPublic, x5u: "https://app.example.com/x" }), []],
     [{ tls_client_auth_san_uri: "spiffe://example.com/app" }, []],
     [{ some_uri: "javascript:alert(1)" }, []]
   ])
+})
+
+describe("DOC-13: hosts that the profile permits", () => {
+  const at = ["error DOC-13 /jwks_uri"]
+  const table = (...uris: ReadonlyArray<readonly [uri: string, issues: ReadonlyArray<string>]>) =>
+    uris.map(([jwks_uri, issues]) => [{ jwks_uri }, issues] as const)
+  cases(
+    "DOC-13",
+    table(
+      ["https://localhost:8443/jwks", []],
+      ["https://127.0.0.1/jwks", []],
+      ["https://[::1]/jwks", []],
+      ["https://app.localhost/jwks", at],
+      ["https://10.0.0.1/jwks", at],
+      ["https://8.8.8.8/jwks", at],
+      ["https://intranet/jwks", at],
+      ["http://localhost/jwks", at]
+    ),
+    { loopback: true }
+  )
+  cases(
+    "DOC-13",
+    table(
+      ["https://8.8.8.8/jwks", []],
+      ["https://[2606:4700::1111]/jwks", []],
+      ["https://10.0.0.1/jwks", at],
+      ["https://[fd00:ec2::254]/jwks", at],
+      ["https://[::ffff:808:808]/jwks", at],
+      ["https://127.0.0.1/jwks", at],
+      ["https://localhost/jwks", at],
+      ["https://134744072/jwks", at]
+    ),
+    { addressLiterals: true }
+  )
 })
 
 describe("DOC-14: keys are well formed", () => {
@@ -540,13 +618,15 @@ describe("DOC-20: profiles", () => {
       Validator.sameOriginRedirect,
       { required: ["logo_uri"], authMethods: ["none", "private_key_jwt"], rules: [rule] },
       { authMethods: ["private_key_jwt"], rules: [rule], privateUseSchemes: ["acme"] },
-      { privateUseSchemes: ["acme", "other"] }
+      { privateUseSchemes: ["acme", "other"], loopback: true }
     )
     expect(combined).toEqual({
       required: ["client_name", "redirect_uris", "logo_uri"],
       sameOriginRedirect: true,
       authMethods: ["private_key_jwt"],
       privateUseSchemes: ["acme", "other"],
+      loopback: true,
+      addressLiterals: false,
       rules: [rule]
     })
     expect(Validator.make(Validator.combine()).ruleset).toBe(Validator.make().ruleset)
@@ -610,6 +690,8 @@ describe("DOC-20: custom rules", () => {
       ruleset({ authMethods: [] }),
       ruleset({ authMethods: ["none"] }),
       ruleset({ privateUseSchemes: ["acme"] }),
+      ruleset({ loopback: true }),
+      ruleset({ addressLiterals: true }),
       ruleset(rule(check)),
       ruleset(rule(check, "acme-2"))
     ]

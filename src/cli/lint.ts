@@ -74,6 +74,7 @@ export const lint = Command.make("lint", {
       body
     ).pipe(
       Effect.provide(Validator.layer(Validator.combine(
+        { loopback: allowLoopback },
         ...(mcp ? [Validator.mcp] : []),
         ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
       )))

@@ -15,13 +15,16 @@ import type { RuleId } from "./ruleCatalog.js"
 import { error, warning } from "./ruleCatalog.js"
 import * as SoftwareStatement from "./softwareStatement.js"
 import { codePoint, pointerStep, quote } from "./text.js"
-import { isPlainHttps, splitAuthority, whatwg } from "./uriSyntax.js"
+import { httpsOrigin, isPlainHttps, parse } from "./uriSyntax.js"
+import * as WebHost from "./webHost.js"
 
 /** The members of a profile that these rules need. */
 export interface Options {
   readonly required?: ReadonlyArray<string> | undefined
   readonly sameOriginRedirect?: boolean | undefined
   readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+  readonly loopback?: boolean | undefined
+  readonly addressLiterals?: boolean | undefined
 }
 
 /** Returns every issue of a client's document. The order is stable: member by member, then rule by rule. */
@@ -76,7 +79,7 @@ const checkMembers = (document: JsonObject, options: Options, issues: Array<Issu
         if (meaning === "redirect") {
           issues.push(...RedirectUriRules.issuesOf(text, pointer(path), options.privateUseSchemes))
         } else {
-          checkUri(text, meaning, pointer(path), issues)
+          checkUri(text, meaning, pointer(path), options, issues)
         }
       }
     }
@@ -119,45 +122,66 @@ const checkPlain = (text: string, path: ReadonlyArray<string | number>, issues: 
   )
 }
 
-const checkUri = (text: string, meaning: Meaning, path: string, issues: Array<Issue>): void => {
-  const bad = /[\u0000-\u0020\u007f\\]/.exec(text)?.[0]
+const checkUri = (text: string, meaning: Meaning, path: string, options: Options, issues: Array<Issue>): void => {
+  const report = (message: string) => issues.push(error("DOC-13", path, message))
+  const bad = /[^\x21-\x5b\x5d-\x7e]/u.exec(text)?.[0]
   if (bad !== undefined) {
-    issues.push(
-      error(
-        "DOC-13",
-        path,
-        `The URL has the character ${codePoint(bad.charCodeAt(0))}, which is not allowed in a URL. Remove it.`
-      )
+    report(
+      `The URL has the character ${codePoint(bad.codePointAt(0) ?? 0)}, which is not allowed in a URL. Remove it, or ` +
+        "percent-encode it. Write an international host name in its xn-- form."
     )
     return
   }
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase()
   const wanted = meaning === "link" ? "https (http is accepted, with a warning)" : "https"
   if (scheme === undefined) {
-    issues.push(error("DOC-13", path, `${quote(text)} is not an absolute URL. Begin it with the scheme ${wanted}.`))
+    report(`${quote(text)} is not an absolute URL. Begin it with the scheme ${wanted}.`)
     return
   }
   if (scheme !== "https" && !(scheme === "http" && meaning === "link")) {
-    issues.push(error("DOC-13", path, `The scheme is ${quote(scheme)}, but must be ${wanted}.`))
+    report(`The scheme is ${quote(scheme)}, but must be ${wanted}.`)
     return
   }
-  const authority = /^[^:]*:\/\/([^/?#]+)/.exec(text)?.[1]
-  if (authority === undefined || whatwg(text) === undefined) {
-    issues.push(error("DOC-13", path, `${quote(text)} is not a URL that a browser can open. Check its host and port.`))
+  const read = parse(text)
+  if (read?.host === undefined || read.host === "") {
+    report(`${quote(text)} is not a valid URL (RFC 3986). Check its characters, its host, its port and its "%" signs.`)
     return
+  }
+  const host = WebHost.read(read.host.toLowerCase())
+  if (host.kind === "invalid") {
+    report(host.message)
+  } else if (isFetched(meaning) && !isFetchable(host, options)) {
+    report(
+      `The server fetches the URL, but the host ${
+        quote(read.host)
+      } is not a public host name. Use one of at least two ` +
+        "labels, such as app.example.com."
+    )
+  }
+  if (read.port !== undefined && !WebHost.isPlainPort(read.port)) {
+    report(`${quote(read.port)} is not a port. Use a number from 1 to 65535 without leading zeros.`)
   }
   if (scheme === "http") {
     issues.push(warning("DOC-13", path, "The scheme is http. Use https."))
   }
-  if (splitAuthority(authority).userinfo !== undefined) {
+  if (read.userinfo !== undefined) {
     const message =
       "The URL has a userinfo part. Remove the \"@\" before the host, and the user name and password before it."
-    issues.push(meaning === "resource" ? error("DOC-13", path, message) : warning("DOC-13", path, message))
+    issues.push(isFetched(meaning) ? error("DOC-13", path, message) : warning("DOC-13", path, message))
   }
-  if (meaning === "resource" && text.includes("#")) {
-    issues.push(error("DOC-13", path, "The URL has a fragment. Remove the \"#\" and everything after it."))
+  if (meaning === "resource" && read.fragment !== undefined) {
+    report("The URL has a fragment. Remove the \"#\" and everything after it.")
   }
 }
+
+const isFetched = (meaning: Meaning): boolean => meaning === "resource" || meaning === "request"
+
+// The names are those of the grammar of client identifiers (URL-10). A name may still lead to an address that is not
+// public, which only the code that fetches the URL can see.
+const isFetchable = (host: WebHost.Host, options: Options): boolean =>
+  (host.kind === "name" && host.labels.length > 1 && !host.trailingDot && !WebHost.isLoopback(host)) ||
+  (host.kind === "address" && options.addressLiterals === true && WebHost.isPublic(host)) ||
+  (options.loopback === true && WebHost.isLoopback(host) && !(host.kind === "name" && host.labels.length > 1))
 
 type Claims = { readonly [name: string]: unknown }
 
@@ -273,7 +297,7 @@ const checkProfile = (document: JsonObject, clientId: ClientId, options: Options
   if (options.sameOriginRedirect === true) {
     const wanted = parts(clientId).origin
     for (const [index, uri] of elements(document["redirect_uris"])) {
-      const actual = httpsOrigin(uri)
+      const actual = typeof uri === "string" ? httpsOrigin(uri) : undefined
       if (actual !== undefined && actual !== wanted) {
         issues.push(error(
           "DOC-20",
@@ -286,6 +310,3 @@ const checkProfile = (document: JsonObject, clientId: ClientId, options: Options
 }
 
 const elements = (value: unknown): Iterable<[number, unknown]> => Array.isArray(value) ? value.entries() : []
-
-const httpsOrigin = (uri: unknown): string | undefined =>
-  typeof uri === "string" && uri.toLowerCase().startsWith("https:") ? whatwg(uri)?.origin : undefined

@@ -10,6 +10,8 @@ interface Profile {
   readonly sameOriginRedirect?: boolean | undefined
   readonly authMethods?: ReadonlyArray<string> | undefined
   readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+  readonly loopback?: boolean | undefined
+  readonly addressLiterals?: boolean | undefined
   readonly rules?: ReadonlyArray<{ readonly id: string }> | undefined
 }
 
@@ -23,6 +25,8 @@ export const rulesetOf = (profile: Profile): string => {
     profile.sameOriginRedirect ?? false,
     profile.authMethods === undefined ? null : [...new Set(profile.authMethods)].sort(),
     [...new Set(profile.privateUseSchemes)].sort(),
+    profile.loopback ?? false,
+    profile.addressLiterals ?? false,
     (profile.rules ?? []).map((rule) => rule.id).sort()
   ])
   return `${rulesVersion}-${createHash("sha256").update(requirements).digest("hex").slice(0, 16)}`

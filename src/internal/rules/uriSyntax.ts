@@ -77,8 +77,13 @@ export const splitAuthority = (
     : { userinfo, host: hostAndPort.slice(0, colon), port: hostAndPort.slice(colon + 1) }
 }
 
-/** Returns the string as WHATWG's `URL` reads it, or `undefined` if `URL` refuses it. */
-export const whatwg = (text: string): URL | undefined => URL.canParse(text) ? new URL(text) : undefined
+/** Returns the origin of an https URI: scheme, host in lower case, and port unless it is 443. */
+export const httpsOrigin = (text: string): string | undefined => {
+  const read = parse(text)
+  if (read?.scheme.toLowerCase() !== "https" || read.host === undefined) return undefined
+  const port = read.port === undefined || read.port === "" ? 443 : Number(read.port)
+  return `https://${read.host.toLowerCase()}${port === 443 ? "" : `:${port}`}`
+}
 
 const plain =
   /^https:\/\/(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[A-Za-z0-9\-._~!$&'()+,;=:@/]*)?$/
