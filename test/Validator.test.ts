@@ -51,6 +51,13 @@ const rsaKey = generateKeyPairSync("rsa", { modulusLength: 2048 })
 const rsaPublic = rsaKey.publicKey.export({ format: "jwk" })
 const keys = (...keys: ReadonlyArray<unknown>) => ({ jwks: { keys } })
 
+/** A modulus of exactly so many bits. */
+const modulus = (bits: number) => {
+  const octets = Buffer.alloc(Math.ceil(bits / 8), 0xff)
+  octets[0] = 0xff >> (octets.length * 8 - bits)
+  return octets.toString("base64url")
+}
+
 describe("published documents", () => {
   for (const { doc, name, url } of documents) {
     it(`DOC-04, DOC-15: the document of ${name} is accepted as it is`, () => {
@@ -173,6 +180,49 @@ describe("DOC-05, DOC-06: secrets", () => {
   ])
 })
 
+describe("DOC-24: algorithms that need a shared secret", () => {
+  const proving = ["token_endpoint_auth", "backchannel_authentication_request"].map((name) => `${name}_signing_alg`)
+    .concat("authorization_signed_response_alg", "introspection_signed_response_alg")
+  const signing = ["id_token", "userinfo", "nfv_token"].map((name) => `${name}_signed_response_alg`)
+    .concat("request_object_signing_alg")
+  const encryption = ["id_token", "userinfo", "authorization", "introspection", "nfv_token"]
+    .map((name) => `${name}_encrypted_response_alg`).concat("request_object_encryption_alg")
+  const all = (
+    names: ReadonlyArray<string>,
+    values: ReadonlyArray<string>,
+    severity?: "error"
+  ): ReadonlyArray<readonly [Members, ReadonlyArray<string>]> =>
+    names.flatMap((name) =>
+      values.map((value) => [{ [name]: value }, severity === undefined ? [] : [`${severity} DOC-24 /${name}`]] as const)
+    )
+  cases("DOC-24", [
+    ...all([...proving, ...signing], ["HS256", "HS384", "HS512", "hs256"], "error"),
+    ...all([...proving, ...signing], ["RS256", "ES256", "EdDSA"]),
+    ...all(proving, ["none"], "error"),
+    ...all(signing, ["none"]),
+    ...all(encryption, ["dir", "A128KW", "A192KW", "A256KW", "A128GCMKW", "A256GCMKW", "PBES2-HS256+A128KW"], "error"),
+    ...all(encryption, ["RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW"]),
+    [{ id_token_signing_alg_values_supported: ["RS256", "HS256"] }, [
+      "warning DOC-24 /id_token_signing_alg_values_supported/1"
+    ]],
+    [{ id_token_signing_alg_values_supported: ["HS256", "HS512"] }, [
+      "error DOC-24 /id_token_signing_alg_values_supported/0",
+      "error DOC-24 /id_token_signing_alg_values_supported/1"
+    ]],
+    [{ token_endpoint_auth_signing_alg_values_supported: ["none"] }, [
+      "error DOC-24 /token_endpoint_auth_signing_alg_values_supported/0"
+    ]],
+    [{ userinfo_encryption_alg_values_supported: ["dir", "ECDH-ES"] }, [
+      "warning DOC-24 /userinfo_encryption_alg_values_supported/0"
+    ]],
+    [{ request_object_encryption_alg_values_supported: ["A256KW"] }, [
+      "error DOC-24 /request_object_encryption_alg_values_supported/0"
+    ]],
+    [{ id_token_signing_alg_values_supported: [] }, []]
+  ])
+  cases("DOC-06", [[{ token_endpoint_auth_method: "" }, ["error DOC-06 /token_endpoint_auth_method"]]])
+})
+
 describe("DOC-07, DOC-21, DOC-22: authentication methods", () => {
   const methods = (members: Members, profile?: Validator.Profile) =>
     accepted({ ...minimal, ...members }, profile).authMethods
@@ -228,6 +278,10 @@ describe("DOC-08: key material", () => {
     [keys({ ...ecPublic, d: null }), ["error DOC-08 /jwks/keys/0"]],
     [keys({ kty: "AKP", alg: "ML-DSA-44", pub: "AA", priv: "AA" }), ["error DOC-08 /jwks/keys/0"]],
     [keys({ kty: "new", k: "AA" }), ["error DOC-08 /jwks/keys/0"]],
+    ...["d", "k", "p", "priv"].map((member) =>
+      [{ jwks: { keys: [ecPublic], [member]: "AA" } }, ["error DOC-08 /jwks"]] as const
+    ),
+    [{ jwks: { keys: [ecPublic], kid: "a", x: 1 } }, []],
     [keys(ecPublic, rsaPublic), []]
   ])
   it("DOC-08: the message names the members and never the key", () => {
@@ -248,7 +302,19 @@ describe("DOC-09: jwks and jwks_uri", () => {
     ]],
     [{ token_endpoint_auth_method: "private_key_jwt", ...keys(ecPublic) }, []],
     [{ token_endpoint_auth_method: "private_key_jwt", jwks_uri }, []],
-    [{ token_endpoint_auth_method: "tls_client_auth" }, []]
+    [{ token_endpoint_auth_method: "tls_client_auth" }, []],
+    [{ token_endpoint_auth_method: "private_key_jwt", ...keys() }, ["error DOC-09 /token_endpoint_auth_method"]],
+    [{ token_endpoint_auth_method: "none", ...keys() }, []],
+    ...[[2047, false], [2048, true], [8192, true], [8193, false]].map(([bits, isPermitted]) =>
+      [
+        keys({ kty: "RSA", e: "AQAB", n: modulus(Number(bits)) }),
+        isPermitted ? [] : ["error DOC-09 /jwks/keys/0/n"]
+      ] as const
+    ),
+    [keys({ kty: "RSA", e: "AQAB", n: `AAAA${modulus(1024)}` }), ["error DOC-09 /jwks/keys/0/n"]],
+    [keys({ ...ecPublic, kid: "a" }, { ...rsaPublic, kid: "b" }, { ...ecPublic, kid: "a" }), [
+      "warning DOC-09 /jwks/keys/2/kid"
+    ]]
   ])
 })
 
@@ -719,6 +785,8 @@ describe("DOC-23: software statements", () => {
     [statement({ token_endpoint_auth_method: "client_secret_jwt" }), refused],
     [statement({ token_endpoint_auth_methods_supported: ["none", "client_secret_basic"] }), refused],
     [statement(keys(ecPrivate)), refused],
+    [statement({ id_token_signed_response_alg: "HS256" }), refused],
+    [statement({ id_token_signing_alg_values_supported: ["RS256", "HS256"] }), []],
     [statement(keys({ kty: "oct" })), refused],
     [statement({ ...keys(ecPublic), jwks_uri: "https://app.example.com/" }), refused],
     [statement({ client_secret: "s", ...keys(ecPrivate) }), [...refused, ...refused]],
@@ -751,6 +819,24 @@ describe("an accepted document", () => {
     expect(isFrozen(document)).toBe(true)
     expect(isAccepted(document)).toBe(true)
     expect(isAccepted({ ...document })).toBe(false)
+    expect(isAccepted(structuredClone(document))).toBe(false)
+    expect(isAccepted(Object.create(document))).toBe(false)
+    expect(isAccepted(new Proxy(document, {}))).toBe(false)
+    expect(document).toEqual({ ...document })
+  })
+  it("CAC-01: no way leads from an accepted document to its maker", () => {
+    const document = accepted(minimal)
+    const fields = { ...document, json: { client_id: url, client_secret: "forged" } }
+    for (let owner: object | null = document; owner !== null; owner = Object.getPrototypeOf(owner)) {
+      for (const key of Reflect.ownKeys(owner)) {
+        const value: unknown = Reflect.get(owner, key, document)
+        if (typeof value !== "function") continue
+        for (const use of [() => Reflect.construct(value, [fields]), () => Reflect.apply(value, document, [fields])]) {
+          const exit = Effect.runSyncExit(Effect.try(use))
+          expect(Exit.isSuccess(exit) && exit.value !== document && isAccepted(exit.value)).toBe(false)
+        }
+      }
+    }
     expect(isAccepted(null)).toBe(false)
   })
   it("is returned by the layer's validator", () => {

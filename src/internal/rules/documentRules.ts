@@ -13,7 +13,9 @@ import { find, hasMalformedTag } from "./memberTypes.js"
 import * as RedirectUriRules from "./redirectUriRules.js"
 import type { RuleId } from "./ruleCatalog.js"
 import { error, warning } from "./ruleCatalog.js"
+import * as SharedSecretAlgorithms from "./sharedSecretAlgorithms.js"
 import * as SoftwareStatement from "./softwareStatement.js"
+import { isObject } from "./strictJson.js"
 import { codePoint, pointerStep, quote } from "./text.js"
 import { httpsOrigin, isPlainHttps, parse } from "./uriSyntax.js"
 import * as WebHost from "./webHost.js"
@@ -33,6 +35,10 @@ export const issuesOf = (document: JsonObject, clientId: ClientId, options: Opti
   checkClientId(document, clientId, issues)
   checkMembers(document, options, issues)
   checkSecrets(document, (rule, path, message) => issues.push(error(rule, path, message)))
+  SharedSecretAlgorithms.check(document, {
+    error: (path, message) => issues.push(error("DOC-24", path, message)),
+    warning: (path, message) => issues.push(warning("DOC-24", path, message))
+  })
   checkKeys(document, issues)
   checkMethods(document, issues)
   checkRedirectUris(document, issues)
@@ -199,6 +205,9 @@ const checkSecrets = (claims: Claims, report: Jwk.Report): void => {
   if (typeof method === "string" && isShared(method)) {
     report("DOC-06", "/token_endpoint_auth_method", `${quote(method)} ${advice}`)
   }
+  if (method === "") {
+    report("DOC-06", "/token_endpoint_auth_method", "The value is empty. Use \"private_key_jwt\" or \"none\".")
+  }
   const methods = claims["token_endpoint_auth_methods_supported"]
   if (Array.isArray(methods)) {
     for (const [index, element] of methods.entries()) {
@@ -218,6 +227,7 @@ const checkSecrets = (claims: Claims, report: Jwk.Report): void => {
 const checkKeys = (document: JsonObject, issues: Array<Issue>): void => {
   if (Object.hasOwn(document, "jwks")) {
     Jwk.checkForm(document["jwks"], (rule, path, message) => issues.push(error(rule, `/jwks${path}`, message)))
+    Jwk.checkIds(document["jwks"], (rule, path, message) => issues.push(warning(rule, `/jwks${path}`, message)))
   }
 }
 
@@ -234,7 +244,7 @@ const checkMethods = (document: JsonObject, issues: Array<Issue>): void => {
       `${quote(single)} is not among token_endpoint_auth_methods_supported. Add it there, or remove this member.`
     ))
   }
-  if (Object.hasOwn(document, "jwks") || Object.hasOwn(document, "jwks_uri")) {
+  if (Object.hasOwn(document, "jwks_uri") || (Object.hasOwn(document, "jwks") && !isEmptySet(document["jwks"]))) {
     return
   }
   if (typeof single === "string" && keyMethods.has(single)) {
@@ -246,6 +256,10 @@ const checkMethods = (document: JsonObject, issues: Array<Issue>): void => {
     issues.push(error("DOC-09", "/token_endpoint_auth_methods_supported", needsKeys(method)))
   }
 }
+
+// A malformed set is an issue of its own.
+const isEmptySet = (jwks: unknown): boolean =>
+  isObject(jwks) && Array.isArray(jwks["keys"]) && jwks["keys"].length === 0
 
 const needsKeys = (method: string): string => `${quote(method)} needs the client's public keys. Add jwks_uri or jwks.`
 
@@ -280,8 +294,12 @@ const checkStatement = (document: JsonObject, issues: Array<Issue>): void => {
     issues.push(error("DOC-14", path, claims))
     return
   }
-  checkSecrets(claims, (rule: RuleId, claim, message) => {
+  const report = (rule: RuleId, claim: string, message: string) =>
     issues.push(error("DOC-23", path, `The claim ${claim} breaks ${rule}: ${message}`))
+  checkSecrets(claims, report)
+  SharedSecretAlgorithms.check(claims, {
+    error: (claim, message) => report("DOC-24", claim, message),
+    warning: () => undefined
   })
 }
 
