@@ -294,7 +294,7 @@ export interface AcceptedDocument {
    * because other programs can claim their scheme (RED-05).
    */
   readonly redirectUris: ReadonlyArray<string>
-  /** The warnings of the document. */
+  /** The warnings of the document. If there are more than 20, one more counts the rest (DOC-25). */
   readonly warnings: ReadonlyArray<Issue>
   /** The name of the rules that accepted the document; see `Validator`'s `ruleset`. */
   readonly ruleset: string

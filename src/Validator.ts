@@ -15,19 +15,21 @@ import { authMethods } from "./ClientMetadata.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
 import { issuesOf } from "./internal/rules/documentRules.js"
 import * as RedirectUriRules from "./internal/rules/redirectUriRules.js"
-import { error } from "./internal/rules/ruleCatalog.js"
+import { error, warning } from "./internal/rules/ruleCatalog.js"
 import { rulesetOf } from "./internal/rules/ruleset.js"
 import * as Json from "./internal/rules/strictJson.js"
 import { quote, quoteAll, typeName } from "./internal/rules/text.js"
+import * as Weight from "./internal/rules/weight.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient, unauthorizedClient } from "./OAuthError.js"
 
-// A small document can have thousands of issues. `issues` holds them all, but the message must fit into a log.
+// A document can have a hundred issues, but the message must fit into a log.
 const shownIssues = 50
 
 /**
- * The document is invalid. `issues` holds every issue in a stable order, errors before warnings (DOC-19).
+ * The document is invalid. `issues` holds every issue in a stable order, errors before warnings (DOC-19). If there
+ * are more than 100, the last one counts the rest (DOC-25).
  *
  * @since 0.1.0
  * @category errors
@@ -38,7 +40,7 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
 ) {
   override get message(): string {
     const shown = this.issues.slice(0, shownIssues).map((issue) => `\n- ${Issue.format(issue)}`)
-    const more = this.issues.length > shownIssues ? `\n- and ${this.issues.length - shownIssues} more` : ""
+    const more = this.issues.length > shownIssues ? "\n- and more" : ""
     return `The metadata document of ${quote(this.clientId)} is invalid:${shown.join("")}${more}`
   }
   /** @since 0.1.0 */
@@ -220,7 +222,7 @@ export const make = (options: Profile = {}): Context.Tag.Service<Validator> => {
         json,
         authMethods: usable,
         redirectUris: redirectUris(metadata),
-        warnings: issues,
+        warnings: issues.length <= Weight.maxWarnings ? issues : Weight.firstOf(issues, Weight.maxWarnings, warning),
         ruleset
       }))
   }
@@ -254,17 +256,19 @@ export const make = (options: Profile = {}): Context.Tag.Service<Validator> => {
   }
 }
 
-const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> =>
-  Effect.fail(
+const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> => {
+  const sorted = [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
+  return Effect.fail(
     new InvalidDocument(
       {
         clientId,
-        issues: [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
+        issues: sorted.length <= Weight.maxIssues ? sorted : Weight.firstOf(sorted, Weight.maxIssues - 1, error)
       },
       // The issues are well formed, and untrusted input decides how many there are, so validating them would be costly.
       { disableValidation: true }
     )
   )
+}
 
 /**
  * A layer with the validator for a profile. Without a profile, it requires only what the specification requires.

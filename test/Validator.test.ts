@@ -640,14 +640,72 @@ describe("DOC-19: all issues at once", () => {
     }
   })
   it("DOC-19: the error message is bounded, and has no control characters of the document", () => {
-    const result = outcome({ ...minimal, redirect_uris: Array.from({ length: 2000 }, () => "\u001b]0;x\u0007") })
+    const keywords = Array.from({ length: 200 }, () => "\u001b]0;x\u0007")
+    const result = outcome({ ...minimal, [`keywords#${"x".repeat(30_000)}`]: keywords })
     expect(result).toBeInstanceOf(Validator.InvalidDocument)
     if (result instanceof Validator.InvalidDocument) {
-      expect(result.issues).toHaveLength(2000)
+      expect(result.issues).toHaveLength(100)
+      expect(result.issues.at(-1)?.message).toBe("There are 102 more.")
+      expect(Math.max(...result.issues.map((issue) => issue.path.length))).toBe(256)
       expect(result.message.length).toBeLessThan(20_000)
       expect(result.message).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
       expect(result.oauthError.error).toBe("invalid_client")
     }
+  })
+})
+
+describe("DOC-25: weight", () => {
+  const uris = (length: number) => Array.from({ length }, (_, i) => `https://app.example.com/${i}`)
+  cases("DOC-25", [
+    ...["redirect_uris", "post_logout_redirect_uris", "claims_redirect_uris", "request_uris"].flatMap((name) => [
+      [{ [name]: uris(32) }, []] as const,
+      [{ [name]: uris(33) }, [`error DOC-25 /${name}`]] as const
+    ]),
+    // The minimal document has four values, and the array is one.
+    [{ x: uris(251) }, []],
+    [{ x: uris(252) }, ["error DOC-25 "]],
+    [{ x: Array.from({ length: 126 }, () => ({ y: 1 })) }, ["error DOC-25 "]],
+    [{ x: 1e-31 }, ["error DOC-25 /x"]],
+    [{ x: 1e-30 }, []],
+    [{ x: [-1.5e-300] }, ["error DOC-25 /x/0"]],
+    [{ x: 0.1, default_max_age: 3600 }, []]
+  ])
+  const number = (text: string) => rulesOf(`${JSON.stringify(minimal).slice(0, -1)},"x":${text}}`)
+  for (const text of ["1e308", "1e32", "-1e31", "123e30"]) {
+    it(`DOC-25: ${text} has too many characters without its exponent`, () => {
+      expect(number(text)).toContain(text === "123e30" ? "error DOC-02 /x" : "error DOC-25 /x")
+    })
+  }
+  for (
+    const text of [
+      "9007199254740993",
+      "9007199254740993.0",
+      "9007199254740993e0",
+      "900719925474099.3e1",
+      "9007199254740993000e-3",
+      "-9007199254740993.00",
+      "9007199254740992.5",
+      "1e23",
+      "1e400"
+    ]
+  ) {
+    it(`DOC-02: ${text} is not exactly the integer that a double holds`, () => {
+      expect(number(text)).toEqual(["error DOC-02 /x"])
+    })
+  }
+  for (
+    const text of ["9007199254740991", "9007199254740991.0", "9.007199254740991e15", "1e21", "1e22", "1.5", "-0.0"]
+  ) {
+    it(`DOC-02: ${text} is accepted`, () => {
+      expect(number(text)).toEqual([])
+    })
+  }
+  it("DOC-25: twenty warnings are kept, and one more counts the rest", () => {
+    const warned = (length: number) =>
+      accepted({ ...minimal, redirect_uris: Array.from({ length }, (_, i) => `acme:/${i}`) }).warnings
+    expect(warned(20).map((issue) => issue.rule)).toEqual(Array.from({ length: 20 }, () => "DOC-12"))
+    expect(warned(32)).toHaveLength(21)
+    expect(warned(32).at(-1)).toMatchObject({ rule: "DOC-25", severity: "warning", message: "There are 12 more." })
   })
 })
 

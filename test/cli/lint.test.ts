@@ -166,6 +166,26 @@ describe("cimd lint", () => {
     }
   })
 
+  it("DOC-25: the report of a hostile document is bounded", async () => {
+    const keywords = Array.from({ length: 5000 }, () => "\u007f")
+    const { exitCode, stdout } = await lint({ ...valid, [`keywords#${"x".repeat(30_000)}`]: keywords })
+    expect(stdout.length).toBeLessThan(100_000)
+    expect(exitCode).toBe(1)
+  })
+
+  it("DOC-25: at most 1 MiB is read, of a file, of a device without end and of standard input", async () => {
+    const large = `${" ".repeat(1024 * 1024)}{}`
+    for (const path of [file(large), "/dev/zero"]) {
+      const { exitCode, stderr } = await cimd(["lint", path, "--client-id", clientId])
+      expect({ exitCode, stderr }).toEqual({
+        exitCode: 2,
+        stderr: `cimd: The file ${path} has more than 1048576 bytes.\n`
+      })
+    }
+    const { exitCode, stderr } = await cimd(["lint", "-", "--client-id", clientId], { stdin: large })
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: "cimd: Standard input has more than 1048576 bytes.\n" })
+  })
+
   it("a file that does not exist is a usage error", async () => {
     const missing = join(folder, "missing.json")
     expect(await cimd(["lint", missing, "--client-id", clientId, "--json"])).toEqual({

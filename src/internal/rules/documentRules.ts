@@ -16,9 +16,10 @@ import { error, warning } from "./ruleCatalog.js"
 import * as SharedSecretAlgorithms from "./sharedSecretAlgorithms.js"
 import * as SoftwareStatement from "./softwareStatement.js"
 import { isObject } from "./strictJson.js"
-import { codePoint, pointerStep, quote } from "./text.js"
+import { codePoint, pointerOf, pointerStep, quote } from "./text.js"
 import { httpsOrigin, isPlainHttps, parse } from "./uriSyntax.js"
 import * as WebHost from "./webHost.js"
+import * as Weight from "./weight.js"
 
 /** The members of a profile that these rules need. */
 export interface Options {
@@ -33,6 +34,9 @@ export interface Options {
 export const issuesOf = (document: JsonObject, clientId: ClientId, options: Options): ReadonlyArray<Issue> => {
   const issues: Array<Issue> = []
   checkClientId(document, clientId, issues)
+  const heavy = Weight.issuesOf(document)
+  // A document of unlimited weight has unlimited issues.
+  if (heavy.length > 0) return [...issues, ...heavy]
   checkMembers(document, options, issues)
   checkSecrets(document, (rule, path, message) => issues.push(error(rule, path, message)))
   SharedSecretAlgorithms.check(document, {
@@ -74,7 +78,7 @@ const checkMembers = (document: JsonObject, options: Options, issues: Array<Issu
       const problem = actual === "undefined"
         ? `The member is missing. It must be ${wanted}.`
         : `The value must be ${wanted}, not ${actual}.`
-      issues.push(error("DOC-14", pointer(path), problem))
+      issues.push(error("DOC-14", pointerOf(path), problem))
     },
     meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => {
       if (meaning === "text") {
@@ -83,9 +87,9 @@ const checkMembers = (document: JsonObject, options: Options, issues: Array<Issu
         checkPlain(text, path, issues)
       } else if (!isPlainHttps(text)) {
         if (meaning === "redirect") {
-          issues.push(...RedirectUriRules.issuesOf(text, pointer(path), options.privateUseSchemes))
+          issues.push(...RedirectUriRules.issuesOf(text, pointerOf(path), options.privateUseSchemes))
         } else {
-          checkUri(text, meaning, pointer(path), options, issues)
+          checkUri(text, meaning, pointerOf(path), options, issues)
         }
       }
     }
@@ -97,19 +101,17 @@ const checkMembers = (document: JsonObject, options: Options, issues: Array<Issu
     }
     walk(document[name], [name], visitor)
     if (hasMalformedTag(name)) {
-      issues.push(warning("DOC-14", pointerStep(name), "The text after \"#\" must be a language tag, such as \"ja\"."))
+      issues.push(warning("DOC-14", pointerOf([name]), "The text after \"#\" must be a language tag, such as \"ja\"."))
     }
   }
 }
 
-const pointer = (path: ReadonlyArray<string | number>): string => path.map(pointerStep).join("")
-
 const checkText = (text: string, path: ReadonlyArray<string | number>, issues: Array<Issue>): void => {
   const { errors, warnings } = DisplayText.issuesOf(text)
-  for (const message of errors) issues.push(error("DOC-18", pointer(path), message))
-  for (const message of warnings) issues.push(warning("DOC-18", pointer(path), message))
+  for (const message of errors) issues.push(error("DOC-18", pointerOf(path), message))
+  for (const message of warnings) issues.push(warning("DOC-18", pointerOf(path), message))
   // The other texts may be empty, because an authorization server shows a client's name and leaves out what is missing.
-  if (text === "" && isClientName(path[0])) issues.push(error("DOC-18", pointer(path), DisplayText.invisible))
+  if (text === "" && isClientName(path[0])) issues.push(error("DOC-18", pointerOf(path), DisplayText.invisible))
 }
 
 const isClientName = (member: string | number | undefined): boolean =>
@@ -124,7 +126,7 @@ const checkPlain = (text: string, path: ReadonlyArray<string | number>, issues: 
   // A client_id with such a character equals no URL, which DOC-04 reports.
   if (bad === undefined || (path.length === 1 && path[0] === "client_id")) return
   issues.push(
-    error("DOC-18", pointer(path), `The value has the control character ${codePoint(bad.charCodeAt(0))}. Remove it.`)
+    error("DOC-18", pointerOf(path), `The value has the control character ${codePoint(bad.charCodeAt(0))}. Remove it.`)
   )
 }
 

@@ -41,6 +41,7 @@ export const sources = {
   "DOC-22": "CIMD-03 6",
   "DOC-23": "CIMD-03 4.1, CIMD-03 4.3",
   "DOC-24": "CIMD 4.1",
+  "DOC-25": "effect-cimd",
   "RED-01": "RFC 9700, CIMD 4.2",
   "RED-02": "RFC 8252 7.3",
   "RED-03": "RFC 8252 8.3",
