@@ -111,7 +111,9 @@ const fill = (prefix: string, count: number) =>
         (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
       SELECT url, 'https://app' || i % 1000 || '.example', ${document.ruleset},
         jsonb_set(${JSON.stringify(document.json)}::jsonb, '{client_id}', to_jsonb(url)),
-        ${JSON.stringify({ authMethods: document.authMethods, warnings: [] })}::jsonb, now(), now() + interval '1 hour'
+        ${
+      JSON.stringify({ authMethods: document.authMethods, neverMatched: [], warnings: [] })
+    }::jsonb, now(), now() + interval '1 hour'
       FROM generate_series(0, ${count - 1}) i, LATERAL (
         SELECT 'https://app' || i % 1000 || '.example/client-' || i || '.json' AS url
       ) AS urls`

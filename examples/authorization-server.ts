@@ -22,7 +22,7 @@ export const authorize = (request: { readonly client_id: string; readonly redire
     if (!ClientId.is(request.client_id)) return { registered: request.client_id }
     const resolver = yield* Resolver.Resolver
     const { document } = yield* resolver.resolve(request.client_id)
-    const redirectUri = yield* RedirectUri.match(document.metadata.redirect_uris ?? [], request.redirect_uri)
+    const redirectUri = yield* RedirectUri.match(document, request.redirect_uri)
     return { client: document.metadata, authMethods: document.authMethods, redirectUri }
   }).pipe(
     // For the operator: this text names the cause.

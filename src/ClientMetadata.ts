@@ -35,6 +35,7 @@ const Text = Schema.String.annotations({ [meaningId]: "text" })
 const Texts = Schema.Array(Text)
 const Link = Schema.String.annotations({ [meaningId]: "link" })
 const Endpoint = Schema.String.annotations({ [meaningId]: "endpoint" })
+const Request = Schema.String.annotations({ [meaningId]: "request" })
 const Resource = Schema.String.annotations({ [meaningId]: "resource" })
 const RedirectUris = Schema.Array(Schema.String.annotations({ [meaningId]: "redirect" }))
 
@@ -56,7 +57,7 @@ export const JsonWebKey = Schema.Struct(
     key_ops: optional(Strings),
     alg: optional(Schema.String),
     kid: optional(Schema.String),
-    x5u: optional(Schema.String),
+    x5u: optional(Resource),
     x5c: optional(Strings),
     x5t: optional(Schema.String),
     "x5t#S256": optional(Schema.String)
@@ -143,7 +144,7 @@ export const ClientMetadata = Schema.Struct(
     require_auth_time: optional(Schema.Boolean),
     default_acr_values: optional(Strings),
     initiate_login_uri: optional(Endpoint),
-    request_uris: optional(Schema.Array(Endpoint)),
+    request_uris: optional(Schema.Array(Request)),
     // OpenID Connect Relying Party Metadata Choices 1.0 (CIMD-03 section 6)
     token_endpoint_auth_methods_supported: optional(Strings),
     token_endpoint_auth_signing_alg_values_supported: optional(Strings),
@@ -288,7 +289,12 @@ export interface AcceptedDocument {
   readonly metadata: ClientMetadata
   /** The client authentication methods that this client may use at this server (DOC-07, DOC-21, DOC-22). */
   readonly authMethods: ReadonlyArray<string>
-  /** The warnings of the document. */
+  /**
+   * The redirect URIs that `RedirectUri.match` compares. Those of `metadata` that are missing here are never matched,
+   * because other programs can claim their scheme (RED-05).
+   */
+  readonly redirectUris: ReadonlyArray<string>
+  /** The warnings of the document. If there are more than 20, one more counts the rest (DOC-25). */
   readonly warnings: ReadonlyArray<Issue>
   /** The name of the rules that accepted the document; see `Validator`'s `ruleset`. */
   readonly ruleset: string

@@ -1,6 +1,6 @@
 /**
  * Redirect URIs: which ones a document may register (DOC-11, DOC-12), and whether a requested one matches a registered
- * one (RED-01 to RED-04).
+ * one (RED-01 to RED-05).
  *
  * @since 0.1.0
  */
@@ -8,8 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
 import { origin } from "./ClientId.js"
-import { issuesOf } from "./internal/rules/redirectUriRules.js"
+import type { AcceptedDocument } from "./ClientMetadata.js"
+import { isMatchable, issuesOf } from "./internal/rules/redirectUriRules.js"
 import { quote, quoteAll } from "./internal/rules/text.js"
+import { httpsOrigin } from "./internal/rules/uriSyntax.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidRequest } from "./OAuthError.js"
@@ -41,6 +43,17 @@ export interface MatchOptions {
 }
 
 /**
+ * Options of `matches`, which compares two redirect URIs without their document.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UriMatchOptions extends MatchOptions {
+  /** Private-use schemes without a period that the server opens, in lower case (RED-05). Defaults to `[]`. */
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+}
+
+/**
  * The client did not register the requested redirect URI. Never redirect to it, because the server would be an open
  * redirector. Show the error to the user instead (RED-04; RFC 6749, section 4.1.2.1).
  *
@@ -52,7 +65,7 @@ export class RedirectUriMismatch extends Schema.TaggedError<RedirectUriMismatch>
 )("RedirectUriMismatch", { requested: Schema.String, registered: Schema.Array(Schema.String) }) {
   override get message(): string {
     const registered = this.registered.length === 0 ? "none" : quoteAll(this.registered)
-    return `The redirect URI ${quote(this.requested)} is not one that the client registered (${registered}). ` +
+    return `The redirect URI ${quote(this.requested)} matches no redirect URI of the client (${registered}). ` +
       "Never redirect to it. Show the error to the user (RED-04)."
   }
   /** @since 0.1.0 */
@@ -86,20 +99,24 @@ export const classify = (uri: unknown): Kind => {
 
 /**
  * Whether a requested redirect URI matches a registered one. They must be equal character by character (RED-01), except
- * for the port of a loopback address (RED-02) and, if enabled, of `localhost` (RED-03). Never throws.
+ * for the port of a loopback address (RED-02) and, if enabled, of `localhost` (RED-03). A URI that no document may
+ * register never matches, nor does one with a private-use scheme that any app can claim (RED-05). Never throws.
  *
  * @example
  * ```ts
  * import { RedirectUri } from "effect-cimd"
  *
- * // Succeeds, because a native app may listen on any loopback port.
- * const target = RedirectUri.match(["http://127.0.0.1/callback"], "http://127.0.0.1:50000/callback")
+ * // Is `true`, because a native app may listen on any loopback port.
+ * const isMatch = RedirectUri.matches("http://127.0.0.1/callback", "http://127.0.0.1:50000/callback")
  * ```
  *
  * @since 0.1.0
  * @category matching
  */
-export const matches = (registered: string, requested: string, options?: MatchOptions): boolean => {
+export const matches = (registered: string, requested: string, options?: UriMatchOptions): boolean =>
+  isMatchable(registered, options?.privateUseSchemes) && compares(registered, requested, options)
+
+const compares = (registered: string, requested: string, options: MatchOptions | undefined): boolean => {
   if (registered === requested) {
     return true
   }
@@ -114,21 +131,21 @@ export const matches = (registered: string, requested: string, options?: MatchOp
 }
 
 /**
- * Succeeds with the requested redirect URI if it matches a registered one. Otherwise fails with `RedirectUriMismatch`.
- * Redirect only to the URI that this succeeds with (RED-01 to RED-04).
+ * Succeeds with the requested redirect URI if it matches a registered one that may be matched. Otherwise fails with
+ * `RedirectUriMismatch`. Redirect only to the URI that this succeeds with (RED-01 to RED-05).
  *
  * @since 0.1.0
  * @category matching
  */
 export const match = (
-  registered: ReadonlyArray<string>,
+  document: AcceptedDocument,
   requested: string,
   options?: MatchOptions
 ): Effect.Effect<string, RedirectUriMismatch> =>
   Effect.suspend(() =>
-    registered.some((uri) => matches(uri, requested, options))
+    document.redirectUris.some((uri) => compares(uri, requested, options))
       ? Effect.succeed(requested)
-      : Effect.fail(new RedirectUriMismatch({ requested, registered }))
+      : Effect.fail(new RedirectUriMismatch({ requested, registered: document.redirectUris }))
   )
 
 /**
@@ -139,7 +156,7 @@ export const match = (
  * @category matching
  */
 export const isSameOrigin = (redirectUri: string, clientId: ClientId): boolean =>
-  classify(redirectUri) === "https" && new URL(redirectUri).origin === origin(clientId)
+  classify(redirectUri) === "https" && httpsOrigin(redirectUri) === origin(clientId)
 
 const pattern = /^http:\/\/(127\.0\.0\.1|\[::1\]|localhost)(?::(0|[1-9][0-9]{0,4}))?(?=[/?]|$)/
 

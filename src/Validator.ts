@@ -14,19 +14,22 @@ import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetad
 import { authMethods } from "./ClientMetadata.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
 import { issuesOf } from "./internal/rules/documentRules.js"
-import { error } from "./internal/rules/ruleCatalog.js"
+import * as RedirectUriRules from "./internal/rules/redirectUriRules.js"
+import { error, warning } from "./internal/rules/ruleCatalog.js"
 import { rulesetOf } from "./internal/rules/ruleset.js"
 import * as Json from "./internal/rules/strictJson.js"
 import { quote, quoteAll, typeName } from "./internal/rules/text.js"
+import * as Weight from "./internal/rules/weight.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
 import { invalidClient, unauthorizedClient } from "./OAuthError.js"
 
-// A small document can have thousands of issues. `issues` holds them all, but the message must fit into a log.
+// A document can have a hundred issues, but the message must fit into a log.
 const shownIssues = 50
 
 /**
- * The document is invalid. `issues` holds every issue in a stable order, errors before warnings (DOC-19).
+ * The document is invalid. `issues` holds every issue in a stable order, errors before warnings (DOC-19). If there
+ * are more than 100, the last one counts the rest (DOC-25).
  *
  * @since 0.1.0
  * @category errors
@@ -37,7 +40,7 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
 ) {
   override get message(): string {
     const shown = this.issues.slice(0, shownIssues).map((issue) => `\n- ${Issue.format(issue)}`)
-    const more = this.issues.length > shownIssues ? `\n- and ${this.issues.length - shownIssues} more` : ""
+    const more = this.issues.length > shownIssues ? "\n- and more" : ""
     return `The metadata document of ${quote(this.clientId)} is invalid:${shown.join("")}${more}`
   }
   /** @since 0.1.0 */
@@ -99,6 +102,21 @@ export interface Profile {
    * secret.
    */
   readonly authMethods?: ReadonlyArray<string> | undefined
+  /**
+   * Private-use schemes without a period that redirect URIs may have, such as `acme`. Any app on a user's device can claim
+   * such a scheme, so its redirect URIs are never matched otherwise (RED-05). Schemes that are refused stay refused
+   * (DOC-12). Defaults to `[]`.
+   */
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+  /**
+   * Whether URLs that the server fetches, such as `jwks_uri`, may be on `localhost` and loopback addresses. For
+   * development only (DOC-13, ADR-06). Defaults to `false`.
+   */
+  readonly loopback?: boolean | undefined
+  /**
+   * Whether URLs that the server fetches may have a public IP address as their host (DOC-13). Defaults to `false`.
+   */
+  readonly addressLiterals?: boolean | undefined
   /** The server's custom rules. Defaults to `[]`. */
   readonly rules?: ReadonlyArray<Rule> | undefined
 }
@@ -121,7 +139,8 @@ export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 export const sameOriginRedirect: Profile = { sameOriginRedirect: true }
 
 /**
- * Combines profiles into one that requires everything that each of them requires.
+ * Combines profiles into one that requires everything that each of them requires, and opens the private-use schemes and
+ * the hosts that any of them opens.
  *
  * @since 0.1.0
  * @category profiles
@@ -136,6 +155,9 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
         : methods.filter((method) => profile.authMethods?.includes(method) ?? true),
     undefined
   ),
+  privateUseSchemes: [...new Set(profiles.flatMap((profile) => profile.privateUseSchemes ?? []))],
+  loopback: profiles.some((profile) => profile.loopback === true),
+  addressLiterals: profiles.some((profile) => profile.addressLiterals === true),
   rules: [...new Set(profiles.flatMap((profile) => profile.rules ?? []))]
 })
 
@@ -167,9 +189,19 @@ export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
+export const make = (options: Profile = {}): Context.Tag.Service<Validator> => {
+  // Schemes are case-insensitive (RFC 3986, section 3.1).
+  const privateUseSchemes = (options.privateUseSchemes ?? []).map((scheme) => scheme.toLowerCase())
+  const profile: Profile = { ...options, privateUseSchemes }
   const ruleset = rulesetOf(profile)
   const rules = profile.rules ?? []
+
+  const redirectUris = (metadata: ClientMetadata): ReadonlyArray<string> => {
+    const registered = metadata.redirect_uris ?? []
+    const isMatchable = (uri: string) => RedirectUriRules.isMatchable(uri, privateUseSchemes)
+    // A document is kept as long as it is fresh, so most share the array.
+    return registered.every(isMatchable) ? registered : registered.filter(isMatchable)
+  }
 
   const conclude = (
     clientId: ClientId,
@@ -185,7 +217,14 @@ export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
     const usable = supported === undefined ? declared : declared.filter((method) => supported.includes(method))
     return usable.length === 0
       ? Effect.fail(new UnauthorizedClient({ clientId, declared, supported: supported ?? [] }))
-      : Effect.succeed(Accepted.make({ clientId, json, authMethods: usable, warnings: issues, ruleset }))
+      : Effect.succeed(Accepted.make({
+        clientId,
+        json,
+        authMethods: usable,
+        redirectUris: redirectUris(metadata),
+        warnings: issues.length <= Weight.maxWarnings ? issues : Weight.firstOf(issues, Weight.maxWarnings, warning),
+        ruleset
+      }))
   }
 
   return {
@@ -217,17 +256,19 @@ export const make = (profile: Profile = {}): Context.Tag.Service<Validator> => {
   }
 }
 
-const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> =>
-  Effect.fail(
+const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect.Effect<never, InvalidDocument> => {
+  const sorted = [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
+  return Effect.fail(
     new InvalidDocument(
       {
         clientId,
-        issues: [...issues.filter(Issue.isError), ...issues.filter((issue) => !Issue.isError(issue))]
+        issues: sorted.length <= Weight.maxIssues ? sorted : Weight.firstOf(sorted, Weight.maxIssues - 1, error)
       },
       // The issues are well formed, and untrusted input decides how many there are, so validating them would be costly.
       { disableValidation: true }
     )
   )
+}
 
 /**
  * A layer with the validator for a profile. Without a profile, it requires only what the specification requires.

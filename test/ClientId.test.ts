@@ -136,7 +136,17 @@ describe("ClientId", () => {
     ["https://\uff11\uff12\uff17.0.0.1/c", error("URL-08")],
     ["https://app.ex%61mple.com/c", error("URL-08")],
     ["https://app.example%2ecom/c", error("URL-08")],
-    ["https://xn--a.example.com/c", error("URL-08")],
+    ["https://app.example.com/c^d", error("URL-08")],
+    ["https://app.example.com/c|d", error("URL-08")],
+    ["https://app.example.com/[c]", error("URL-08")],
+    ["https://app.example.com/`c`", error("URL-08")],
+    ["https://app.example.com/c?q=a^b", ["error URL-08", "warning URL-07"]],
+    ["https://app.example.com/c?q=[a]", ["error URL-08", "warning URL-07"]],
+    ["https://app.example.com/c?q={a}|b", ["error URL-08", "warning URL-07"]],
+    ["https://xn--a.example.com/c", []],
+    ["https://xn--a.example/c", []],
+    ["https://xn--.example/c", error("URL-10")],
+    ["https://XN--a.example/c", error("URL-08")],
     ["https://xn--bcher-kva.example/c", []],
     ["https://app.example.com/%41", []],
     ["https://app.example.com/%c3%bc", []],
@@ -348,6 +358,8 @@ describe("ClientId properties", () => {
     "'",
     "|",
     "^",
+    "[",
+    "0x7f",
     "{",
     "\u0000"
   )
@@ -364,7 +376,8 @@ describe("ClientId properties", () => {
   it("URL-08: the URL parser returns an accepted client id unchanged, except for `:443`", () => {
     fc.assert(
       fc.property(text, options, (input, options) => {
-        if (ClientId.is(input, options)) {
+        // Whether the parser reads an internationalized name depends on its version of Unicode.
+        if (ClientId.is(input, options) && (URL.canParse(input) || !input.includes("xn--"))) {
           const authority = input.slice(0, input.indexOf("/", 8))
           expect(new URL(input).href).toBe(authority.replace(/:443$/, "") + input.slice(authority.length))
         }

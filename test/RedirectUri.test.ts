@@ -1,10 +1,13 @@
+import type { ClientMetadata } from "effect-cimd"
 import { Issue, RedirectUri } from "effect-cimd"
 import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { parse } from "../src/internal/rules/uriSyntax.js"
-import { clientId } from "./support/validate.js"
+import { accepted as acceptedDocument, brief, clientId, minimal } from "./support/validate.js"
+
+const withRedirectUris = (...redirect_uris: ReadonlyArray<string>) => acceptedDocument({ ...minimal, redirect_uris })
 
 const found = (uri: unknown): ReadonlyArray<string> =>
   RedirectUri.issues(uri, "/redirect_uris/0").map((issue) => `${issue.severity} ${issue.rule}`)
@@ -116,7 +119,17 @@ describe("RedirectUri.issues", () => {
       "https://app.example.com/a^b",
       "https://app.example.com/\"",
       "https://app.example.com/[a]",
-      "com.example.app:/%zz"
+      "com.example.app:/%zz",
+      "https://-app.example.com/cb",
+      "https://app-.example.com/cb",
+      "https://a..b/cb",
+      "https://app.example.com:08443/cb",
+      "https://app.example.com:0/cb",
+      "https://[2001:db8:0::1]/cb",
+      "https://app!.example.com/cb",
+      "https://app.example.0x/cb",
+      "com.example.app://[v1.a]/cb",
+      "com.example.app://:80/cb"
     ])
     accepted("DOC-11", "https", [
       "https://app.example.com",
@@ -133,10 +146,16 @@ describe("RedirectUri.issues", () => {
       "https://app.example.com//cb",
       "https://app.example.com/@user:x",
       "https://xn--bcher-kva.example/cb",
-      "https://localhost/cb",
-      "https://203.0.113.7/cb",
-      "https://[2001:db8::1]:8443/cb"
+      "https://8.8.8.8/cb",
+      "https://[2606:4700::1111]:8443/cb",
+      "https://xn--a.example/cb",
+      "https://my_app.example.com/cb"
     ])
+    for (const uri of ["https://app.example.com/a/../cb", "https://app.example.com/%2E/cb", "com.example.app:/a/./b"]) {
+      it(`DOC-11: the dot segment of ${uri} is a warning`, () => {
+        expect(found(uri)).toEqual(["warning DOC-11"])
+      })
+    }
   })
 
   describe("DOC-12: the scheme", () => {
@@ -155,6 +174,14 @@ describe("RedirectUri.issues", () => {
       "ftp://app.example.com/cb",
       "ws://app.example.com/cb",
       "wss://app.example.com/cb",
+      "smb://app.example.com/share",
+      "LDAP://app.example.com/cb",
+      "tel:+1",
+      "ms-word:ofe|u|https://app.example.com/x",
+      "Ms-Settings:x",
+      "search-ms:query=x",
+      "intent://x",
+      "urn:ietf:wg:oauth:2.0:oob",
       "http://app.example.com/cb",
       "HTTP://app.example.com/cb",
       "http://localhost.evil.example/cb",
@@ -193,6 +220,34 @@ describe("RedirectUri.issues", () => {
         expect(RedirectUri.classify(uri)).toBe("private-use")
       })
     }
+    for (
+      const uri of [
+        "https://localhost/cb",
+        "https://app.localhost/cb",
+        "https://localhost./cb",
+        "https://intranet/cb",
+        "https://169.254.169.254/cb",
+        "https://10.0.0.1/cb",
+        "https://127.0.0.1/cb",
+        "https://[::1]/cb",
+        "https://[fd00:ec2::254]/cb",
+        "https://203.0.113.7/cb"
+      ]
+    ) {
+      it(`DOC-12: the host of ${uri}, which is not on the public internet, is a warning`, () => {
+        expect(found(uri)).toEqual(["warning DOC-12"])
+        expect(RedirectUri.matches(uri, uri)).toBe(true)
+      })
+    }
+    it("DOC-11: the advice for a wildcard port says that any port matches only where it does", () => {
+      const advice = (uri: string) => RedirectUri.issues(uri)[0]?.message
+      expect(advice("http://127.0.0.1:*/cb")).toContain("any port matches for this host")
+      expect(advice("http://[::1]:*/cb")).toContain("any port matches for this host")
+      expect(advice("http://localhost:*/cb")).not.toContain("any port matches")
+      expect(advice("http://LOCALHOST:*/cb")).not.toContain("any port matches")
+      expect(advice("http://127.0.0.2:*/cb")).not.toContain("for this host")
+      expect(advice("https://app.example.com:*/cb")).not.toContain("any port matches")
+    })
     it("DOC-12: a host and port without a scheme is a warning that says so", () => {
       for (const uri of ["localhost:3000/cb", "app.example.com:443/cb"]) {
         expect(found(uri)).toEqual(["warning DOC-12"])
@@ -268,7 +323,12 @@ describe("RedirectUri.issues", () => {
           return
         }
         const read = parse(text)
+        // Whether a browser opens an internationalized name depends on its version of Unicode. It opens no other host.
+        if (text.toLowerCase().includes("xn--") && !URL.canParse(text)) {
+          return
+        }
         const url = new URL(text)
+        expect(url.port === "" || Number(read?.port) === Number(url.port)).toBe(true)
         expect(url.hostname.toLowerCase()).toBe((read?.host ?? "").toLowerCase())
         expect([url.username, url.password, url.hash]).toEqual(["", "", ""])
         expect(text).toMatch(/^[\x21-\x7e]+$/)
@@ -362,18 +422,69 @@ describe("RedirectUri.matches", () => {
   })
 
   it("RED-04: a mismatch is an error that says never to redirect", () => {
-    const registered = ["https://app.example.com/cb", "http://127.0.0.1/cb"]
-    const match = (requested: string) => Effect.runSync(Effect.either(RedirectUri.match(registered, requested)))
+    const document = withRedirectUris("https://app.example.com/cb", "http://127.0.0.1/cb")
+    const match = (requested: string) => Effect.runSync(Effect.either(RedirectUri.match(document, requested)))
     expect(match("http://127.0.0.1:1/cb")).toMatchObject({ _tag: "Right", right: "http://127.0.0.1:1/cb" })
     const error = Effect.runSync(
-      Effect.flip(RedirectUri.match(registered, `https://evil.example/${"\u001b".repeat(999)}`))
+      Effect.flip(RedirectUri.match(document, `https://evil.example/${"\u001b".repeat(999)}`))
     )
     expect(error._tag).toBe("RedirectUriMismatch")
     expect(error.message).toContain("Never redirect")
     expect(error.message.length).toBeLessThan(1000)
     expect(error.message).not.toContain("\u001b")
     expect(error.oauthError.error).toBe("invalid_request")
-    expect(Effect.runSync(Effect.flip(RedirectUri.match([], "https://app.example.com/cb"))).registered).toEqual([])
+    const without = acceptedDocument({ client_id: minimal.client_id, grant_types: ["client_credentials"] })
+    expect(Effect.runSync(Effect.flip(RedirectUri.match(without, "https://app.example.com/cb"))).registered).toEqual([])
+  })
+
+  const isMatched = (document: ClientMetadata.AcceptedDocument, requested: string) =>
+    Effect.runSync(Effect.either(RedirectUri.match(document, requested)))._tag === "Right"
+
+  it("RED-05: a scheme that any app can claim is never matched, unless the server opens it", () => {
+    const uris = ["acme:/cb", "AcmE://cb", "localhost:3000/cb"]
+    for (const uri of uris) {
+      expect(isMatched(withRedirectUris(uri), uri), uri).toBe(false)
+      expect(RedirectUri.matches(uri, uri), uri).toBe(false)
+      const opened = ["ACME", "localhost"]
+      const profile = { privateUseSchemes: opened }
+      expect(isMatched(acceptedDocument({ ...minimal, redirect_uris: [uri] }, profile), uri), uri).toBe(true)
+      expect(RedirectUri.matches(uri, uri, { privateUseSchemes: ["acme", "localhost"] }), uri).toBe(true)
+    }
+    expect(brief({ redirect_uris: ["acme:/cb"] })).toEqual(["warning DOC-12 /redirect_uris/0"])
+    expect(brief({ redirect_uris: ["acme:/cb"] }, { privateUseSchemes: ["acme"] })).toEqual([])
+  })
+
+  it("RED-05: the other redirect URIs of such a client are matched", () => {
+    const document = withRedirectUris("acme:/cb", "https://app.example.com/cb", "http://127.0.0.1/cb")
+    expect(document.redirectUris).toEqual(["https://app.example.com/cb", "http://127.0.0.1/cb"])
+    expect(isMatched(document, "https://app.example.com/cb")).toBe(true)
+    expect(isMatched(document, "http://127.0.0.1:5/cb")).toBe(true)
+    expect(isMatched(document, "acme:/cb")).toBe(false)
+  })
+
+  it("RED-05: reverse domain names and known apps are matched", () => {
+    for (const uri of ["com.example.app:/cb", "Com.Example.App://x", "cursor://anysphere.cursor-mcp/cb", "vscode:x"]) {
+      expect(isMatched(withRedirectUris(uri), uri), uri).toBe(true)
+    }
+  })
+
+  it("RED-05: a URI that no document may register never matches, and no server can open its scheme", () => {
+    const forbidden = [
+      "javascript:alert(1)",
+      "JavaScript:alert(1)",
+      "data:x",
+      "search-ms:query=x",
+      "MS-Msdt:/id",
+      "smb://h/s",
+      "http://app.example.com/cb",
+      "https://u@app.example.com/cb",
+      "https://app.example.com/cb#"
+    ]
+    const privateUseSchemes = ["javascript", "data", "search-ms", "ms-msdt", "smb", "http"]
+    for (const uri of forbidden) {
+      expect(RedirectUri.matches(uri, uri, { privateUseSchemes }), uri).toBe(false)
+      expect(brief({ redirect_uris: [uri] }, { privateUseSchemes })[0], uri).toMatch(/^error DOC-1[12]/)
+    }
   })
 
   const path = fc.constantFrom(
@@ -394,9 +505,14 @@ describe("RedirectUri.matches", () => {
   const uri = fc.oneof(fc.tuple(scheme, host, port, path).map((parts) => parts.join("")), fc.string(), fc.webUrl())
   const options = fc.record({ allowLocalhostPort: fc.boolean() })
 
-  it("RED-01: match is reflexive", () => {
+  it("RED-01: match is reflexive for https and loopback URIs that a document may register", () => {
     fc.assert(
-      fc.property(uri, options, (uri, options) => RedirectUri.matches(uri, uri, options)),
+      fc.property(
+        uri,
+        options,
+        (uri, options) =>
+          RedirectUri.matches(uri, uri, options) || ["forbidden", "private-use"].includes(RedirectUri.classify(uri))
+      ),
       { numRuns }
     )
   })

@@ -1,5 +1,5 @@
 import type { ClientMetadata } from "effect-cimd"
-import { Issue, RedirectUri, Validator } from "effect-cimd"
+import { ClientId, Issue, RedirectUri, Validator } from "effect-cimd"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -19,6 +19,10 @@ const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 const documents: ReadonlyArray<{ readonly name: string; readonly url: string; readonly doc: object }> = JSON.parse(
   readFileSync(new URL("../examples/documents.json", import.meta.url), "utf8")
 )
+
+const published: ReadonlyArray<
+  { readonly name: string; readonly url: string; readonly document: object; readonly accepted: boolean }
+> = JSON.parse(readFileSync(new URL("./fixtures/documents.json", import.meta.url), "utf8"))
 
 type Members = { readonly [name: string]: unknown }
 
@@ -47,6 +51,13 @@ const rsaKey = generateKeyPairSync("rsa", { modulusLength: 2048 })
 const rsaPublic = rsaKey.publicKey.export({ format: "jwk" })
 const keys = (...keys: ReadonlyArray<unknown>) => ({ jwks: { keys } })
 
+/** A modulus of exactly so many bits. */
+const modulus = (bits: number) => {
+  const octets = Buffer.alloc(Math.ceil(bits / 8), 0xff)
+  octets[0] = 0xff >> (octets.length * 8 - bits)
+  return octets.toString("base64url")
+}
+
 describe("published documents", () => {
   for (const { doc, name, url } of documents) {
     it(`DOC-04, DOC-15: the document of ${name} is accepted as it is`, () => {
@@ -59,6 +70,20 @@ describe("published documents", () => {
       }
     })
   }
+})
+
+describe("documents found on the web", () => {
+  for (const { accepted, document, name, url } of published) {
+    it(`DOC-15, DOC-19: ${name} is ${accepted ? "accepted" : "refused"}`, () => {
+      const exit = Effect.runSyncExit(
+        Effect.flatMap(ClientId.parse(url), (id) => Validator.make().validate(id, bytes(document)))
+      )
+      expect(Exit.isSuccess(exit)).toBe(accepted)
+    })
+  }
+  it("DOC-15, DOC-19: all of them are there", () => {
+    expect(published).toHaveLength(41)
+  })
 })
 
 describe("DOC-01, DOC-02, DOC-03: the text", () => {
@@ -155,6 +180,49 @@ describe("DOC-05, DOC-06: secrets", () => {
   ])
 })
 
+describe("DOC-24: algorithms that need a shared secret", () => {
+  const proving = ["token_endpoint_auth", "backchannel_authentication_request"].map((name) => `${name}_signing_alg`)
+    .concat("authorization_signed_response_alg", "introspection_signed_response_alg")
+  const signing = ["id_token", "userinfo", "nfv_token"].map((name) => `${name}_signed_response_alg`)
+    .concat("request_object_signing_alg")
+  const encryption = ["id_token", "userinfo", "authorization", "introspection", "nfv_token"]
+    .map((name) => `${name}_encrypted_response_alg`).concat("request_object_encryption_alg")
+  const all = (
+    names: ReadonlyArray<string>,
+    values: ReadonlyArray<string>,
+    severity?: "error"
+  ): ReadonlyArray<readonly [Members, ReadonlyArray<string>]> =>
+    names.flatMap((name) =>
+      values.map((value) => [{ [name]: value }, severity === undefined ? [] : [`${severity} DOC-24 /${name}`]] as const)
+    )
+  cases("DOC-24", [
+    ...all([...proving, ...signing], ["HS256", "HS384", "HS512", "hs256"], "error"),
+    ...all([...proving, ...signing], ["RS256", "ES256", "EdDSA"]),
+    ...all(proving, ["none"], "error"),
+    ...all(signing, ["none"]),
+    ...all(encryption, ["dir", "A128KW", "A192KW", "A256KW", "A128GCMKW", "A256GCMKW", "PBES2-HS256+A128KW"], "error"),
+    ...all(encryption, ["RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW"]),
+    [{ id_token_signing_alg_values_supported: ["RS256", "HS256"] }, [
+      "warning DOC-24 /id_token_signing_alg_values_supported/1"
+    ]],
+    [{ id_token_signing_alg_values_supported: ["HS256", "HS512"] }, [
+      "error DOC-24 /id_token_signing_alg_values_supported/0",
+      "error DOC-24 /id_token_signing_alg_values_supported/1"
+    ]],
+    [{ token_endpoint_auth_signing_alg_values_supported: ["none"] }, [
+      "error DOC-24 /token_endpoint_auth_signing_alg_values_supported/0"
+    ]],
+    [{ userinfo_encryption_alg_values_supported: ["dir", "ECDH-ES"] }, [
+      "warning DOC-24 /userinfo_encryption_alg_values_supported/0"
+    ]],
+    [{ request_object_encryption_alg_values_supported: ["A256KW"] }, [
+      "error DOC-24 /request_object_encryption_alg_values_supported/0"
+    ]],
+    [{ id_token_signing_alg_values_supported: [] }, []]
+  ])
+  cases("DOC-06", [[{ token_endpoint_auth_method: "" }, ["error DOC-06 /token_endpoint_auth_method"]]])
+})
+
 describe("DOC-07, DOC-21, DOC-22: authentication methods", () => {
   const methods = (members: Members, profile?: Validator.Profile) =>
     accepted({ ...minimal, ...members }, profile).authMethods
@@ -210,6 +278,10 @@ describe("DOC-08: key material", () => {
     [keys({ ...ecPublic, d: null }), ["error DOC-08 /jwks/keys/0"]],
     [keys({ kty: "AKP", alg: "ML-DSA-44", pub: "AA", priv: "AA" }), ["error DOC-08 /jwks/keys/0"]],
     [keys({ kty: "new", k: "AA" }), ["error DOC-08 /jwks/keys/0"]],
+    ...["d", "k", "p", "priv"].map((member) =>
+      [{ jwks: { keys: [ecPublic], [member]: "AA" } }, ["error DOC-08 /jwks"]] as const
+    ),
+    [{ jwks: { keys: [ecPublic], kid: "a", x: 1 } }, []],
     [keys(ecPublic, rsaPublic), []]
   ])
   it("DOC-08: the message names the members and never the key", () => {
@@ -230,7 +302,19 @@ describe("DOC-09: jwks and jwks_uri", () => {
     ]],
     [{ token_endpoint_auth_method: "private_key_jwt", ...keys(ecPublic) }, []],
     [{ token_endpoint_auth_method: "private_key_jwt", jwks_uri }, []],
-    [{ token_endpoint_auth_method: "tls_client_auth" }, []]
+    [{ token_endpoint_auth_method: "tls_client_auth" }, []],
+    [{ token_endpoint_auth_method: "private_key_jwt", ...keys() }, ["error DOC-09 /token_endpoint_auth_method"]],
+    [{ token_endpoint_auth_method: "none", ...keys() }, []],
+    ...[[2047, false], [2048, true], [8192, true], [8193, false]].map(([bits, isPermitted]) =>
+      [
+        keys({ kty: "RSA", e: "AQAB", n: modulus(Number(bits)) }),
+        isPermitted ? [] : ["error DOC-09 /jwks/keys/0/n"]
+      ] as const
+    ),
+    [keys({ kty: "RSA", e: "AQAB", n: `AAAA${modulus(1024)}` }), ["error DOC-09 /jwks/keys/0/n"]],
+    [keys({ ...ecPublic, kid: "a" }, { ...rsaPublic, kid: "b" }, { ...ecPublic, kid: "a" }), [
+      "warning DOC-09 /jwks/keys/2/kid"
+    ]]
   ])
 })
 
@@ -277,7 +361,8 @@ describe("DOC-13: URI members", () => {
     "sector_identifier_uri",
     "backchannel_logout_uri",
     "logo_uri#fr",
-    "signed_jwks_uri"
+    "signed_jwks_uri",
+    "backchannel_client_notification_endpoint"
   ]
   const other = ["initiate_login_uri", "frontchannel_logout_uri", "registration_client_uri"]
   for (const name of [...shown, ...fetched, ...other]) {
@@ -288,7 +373,43 @@ describe("DOC-13: URI members", () => {
       [{ [name]: "https://app.example.com/x" }, []],
       [{ [name]: "https://app.example.com" }, []],
       [{ [name]: "https://app.example.com:8443/x?y=%20" }, []],
-      [{ [name]: "https://bücher.example/ü" }, []],
+      [{ [name]: "https://xn--bcher-kva.example/%C3%BC" }, []],
+      ...[
+        "https://bücher.example/",
+        "https://app.example.com/ü",
+        "https://\u0430pp.example/x",
+        "https://app.example.com/\u202ex",
+        "https://app.example.com/x\"onerror=alert(1)//",
+        "https://app.example.com/<script>x",
+        "https://app.example.com/{x}",
+        "https://app.example.com/a|b^c",
+        "https://app%2eexample.com/",
+        "https://app.example.com:0/",
+        "https://app.example.com:65536/",
+        "https://app.example.com:0443/",
+        "https://app.example.com/a\\b",
+        "https://app.example.com/%zz",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f.0.0.1/",
+        "https://[::0:1]/",
+        "https://-app.example.com/",
+        "https://*.example.com/"
+      ].map((uri) => [{ [name]: uri }, at("error")] as const),
+      ...[
+        "https://localhost/x",
+        "https://app.localhost/x",
+        "https://intranet/x",
+        "https://intranet./x",
+        "https://app.example.com./x",
+        "https://127.0.0.1/x",
+        "https://10.0.0.1/x",
+        "https://169.254.169.254/x",
+        "https://8.8.8.8/x",
+        "https://[fd00:ec2::254]/x",
+        "https://[::1]/x",
+        "https://[2606:4700::1111]/x"
+      ].map((uri) => [{ [name]: uri }, isFetched ? at("error") : []] as const),
       [{ [name]: "http://app.example.com/x" }, at(isShown ? "warning" : "error")],
       [{ [name]: "https://user@app.example.com/x" }, at(isFetched ? "error" : "warning")],
       [{ [name]: "https://@app.example.com/x" }, at(isFetched ? "error" : "warning")],
@@ -314,9 +435,50 @@ describe("DOC-13: URI members", () => {
     [{ request_uris: ["https://app.example.com/r#hash", "http://app.example.com/r"] }, [
       "error DOC-13 /request_uris/1"
     ]],
+    [{ request_uris: ["https://intranet/r#hash", "https://u@app.example.com/r"] }, [
+      "error DOC-13 /request_uris/0",
+      "error DOC-13 /request_uris/1"
+    ]],
+    [keys({ ...ecPublic, x5u: "https://169.254.169.254/x" }), ["error DOC-13 /jwks/keys/0/x5u"]],
+    [keys({ ...ecPublic, x5u: "javascript:x" }), ["error DOC-13 /jwks/keys/0/x5u"]],
+    [keys({ ...ecPublic, x5u: "https://app.example.com/x" }), []],
     [{ tls_client_auth_san_uri: "spiffe://example.com/app" }, []],
     [{ some_uri: "javascript:alert(1)" }, []]
   ])
+})
+
+describe("DOC-13: hosts that the profile permits", () => {
+  const at = ["error DOC-13 /jwks_uri"]
+  const table = (...uris: ReadonlyArray<readonly [uri: string, issues: ReadonlyArray<string>]>) =>
+    uris.map(([jwks_uri, issues]) => [{ jwks_uri }, issues] as const)
+  cases(
+    "DOC-13",
+    table(
+      ["https://localhost:8443/jwks", []],
+      ["https://127.0.0.1/jwks", []],
+      ["https://[::1]/jwks", []],
+      ["https://app.localhost/jwks", at],
+      ["https://10.0.0.1/jwks", at],
+      ["https://8.8.8.8/jwks", at],
+      ["https://intranet/jwks", at],
+      ["http://localhost/jwks", at]
+    ),
+    { loopback: true }
+  )
+  cases(
+    "DOC-13",
+    table(
+      ["https://8.8.8.8/jwks", []],
+      ["https://[2606:4700::1111]/jwks", []],
+      ["https://10.0.0.1/jwks", at],
+      ["https://[fd00:ec2::254]/jwks", at],
+      ["https://[::ffff:808:808]/jwks", at],
+      ["https://127.0.0.1/jwks", at],
+      ["https://localhost/jwks", at],
+      ["https://134744072/jwks", at]
+    ),
+    { addressLiterals: true }
+  )
 })
 
 describe("DOC-14: keys are well formed", () => {
@@ -404,14 +566,33 @@ describe("DOC-17, DOC-18: text", () => {
     [{ "client_name#ar": "\u202eX" }, at("client_name#ar")],
     [{ organization_name: "a\nb" }, at("organization_name")],
     [{ contacts: ["a@b.example", "a\u202eb"] }, at("contacts/1")],
-    [{ keywords: ["\u0007"] }, at("keywords/0")],
+    [{ keywords: ["a\u0007"] }, at("keywords/0")],
     [{ client_name: "a".repeat(256) }, []],
     [{ client_name: "a".repeat(257) }, at("client_name")],
     [{ client_name: "😀".repeat(256) }, []],
     [{ client_name: "😀".repeat(257) }, at("client_name")],
-    [{ client_name: "\u202e".repeat(257) }, [...at("client_name"), ...at("client_name")]],
+    [{ client_name: "\u202e".repeat(257) }, [...at("client_name"), ...at("client_name"), ...at("client_name")]],
     [{ client_name: "اسم \u200fالعميل\u200e 👩‍👩‍👧" }, []],
-    [{ software_id: "a\nb" }, []]
+    ...["", " ", "\u00a0", "\u3000\u2800", "\u200f"].map((client_name) =>
+      [{ client_name }, at("client_name")] as const
+    ),
+    ...["\u200b", "\u3164", "\u00ad", "\u180e"].map((hidden) =>
+      [{ client_name: `Goo${hidden}gle` }, at("client_name")] as const
+    ),
+    [{ "client_name#de": "" }, at("client_name#de")],
+    [{ "client_name#de": "\u3000" }, at("client_name#de")],
+    [{ client_name: `a${"\u0301".repeat(9)}` }, at("client_name")],
+    [{ organization_name: "", description: "", contacts: [""] }, []],
+    [{ client_name: "G\u043e\u043egle" }, ["warning DOC-18 /client_name"]],
+    [{ client_name: "Яндекс Browser" }, []],
+    ...["software_id", "software_version", "scope", "subject_type", "tls_client_auth_subject_dn"].flatMap((name) =>
+      ["\n", "\u001b", "\u007f", "\u009b"].map((control) => [{ [name]: `a${control}b` }, at(name)] as const)
+    ),
+    [{ grant_types: ["authorization_code", "a\u0007"] }, at("grant_types/1")],
+    [keys({ ...ecPublic, kid: "a\u001b[2J" }), at("jwks/keys/0/kid")],
+    [keys({ ...ecPublic, kid: "schlüssel 1" }), []],
+    [{ software_version: "1.0 \u202e" }, []],
+    [{ unknown: "a\n\u001b\u009b", vp_formats: { x: "\n" } }, []]
   ])
 })
 
@@ -459,10 +640,13 @@ describe("DOC-19: all issues at once", () => {
     }
   })
   it("DOC-19: the error message is bounded, and has no control characters of the document", () => {
-    const result = outcome({ ...minimal, redirect_uris: Array.from({ length: 2000 }, () => "\u001b]0;x\u0007") })
+    const keywords = Array.from({ length: 200 }, () => "\u001b]0;x\u0007")
+    const result = outcome({ ...minimal, [`keywords#${"x".repeat(30_000)}`]: keywords })
     expect(result).toBeInstanceOf(Validator.InvalidDocument)
     if (result instanceof Validator.InvalidDocument) {
-      expect(result.issues).toHaveLength(2000)
+      expect(result.issues).toHaveLength(100)
+      expect(result.issues.at(-1)?.message).toBe("There are 102 more.")
+      expect(Math.max(...result.issues.map((issue) => issue.path.length))).toBe(256)
       expect(result.message.length).toBeLessThan(20_000)
       expect(result.message).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
       expect(result.oauthError.error).toBe("invalid_client")
@@ -470,10 +654,65 @@ describe("DOC-19: all issues at once", () => {
   })
 })
 
+describe("DOC-25: weight", () => {
+  const uris = (length: number) => Array.from({ length }, (_, i) => `https://app.example.com/${i}`)
+  cases("DOC-25", [
+    ...["redirect_uris", "post_logout_redirect_uris", "claims_redirect_uris", "request_uris"].flatMap((name) => [
+      [{ [name]: uris(32) }, []] as const,
+      [{ [name]: uris(33) }, [`error DOC-25 /${name}`]] as const
+    ]),
+    // The minimal document has four values, and the array is one.
+    [{ x: uris(251) }, []],
+    [{ x: uris(252) }, ["error DOC-25 "]],
+    [{ x: Array.from({ length: 126 }, () => ({ y: 1 })) }, ["error DOC-25 "]],
+    [{ x: 1e-31 }, ["error DOC-25 /x"]],
+    [{ x: 1e-30 }, []],
+    [{ x: [-1.5e-300] }, ["error DOC-25 /x/0"]],
+    [{ x: 0.1, default_max_age: 3600 }, []]
+  ])
+  const number = (text: string) => rulesOf(`${JSON.stringify(minimal).slice(0, -1)},"x":${text}}`)
+  for (const text of ["1e308", "1e32", "-1e31", "123e30"]) {
+    it(`DOC-25: ${text} has too many characters without its exponent`, () => {
+      expect(number(text)).toContain(text === "123e30" ? "error DOC-02 /x" : "error DOC-25 /x")
+    })
+  }
+  for (
+    const text of [
+      "9007199254740993",
+      "9007199254740993.0",
+      "9007199254740993e0",
+      "900719925474099.3e1",
+      "9007199254740993000e-3",
+      "-9007199254740993.00",
+      "9007199254740992.5",
+      "1e23",
+      "1e400"
+    ]
+  ) {
+    it(`DOC-02: ${text} is not exactly the integer that a double holds`, () => {
+      expect(number(text)).toEqual(["error DOC-02 /x"])
+    })
+  }
+  for (
+    const text of ["9007199254740991", "9007199254740991.0", "9.007199254740991e15", "1e21", "1e22", "1.5", "-0.0"]
+  ) {
+    it(`DOC-02: ${text} is accepted`, () => {
+      expect(number(text)).toEqual([])
+    })
+  }
+  it("DOC-25: twenty warnings are kept, and one more counts the rest", () => {
+    const warned = (length: number) =>
+      accepted({ ...minimal, redirect_uris: Array.from({ length }, (_, i) => `acme:/${i}`) }).warnings
+    expect(warned(20).map((issue) => issue.rule)).toEqual(Array.from({ length: 20 }, () => "DOC-12"))
+    expect(warned(32)).toHaveLength(21)
+    expect(warned(32).at(-1)).toMatchObject({ rule: "DOC-25", severity: "warning", message: "There are 12 more." })
+  })
+})
+
 describe("DOC-20: profiles", () => {
   cases("DOC-20", [
     [{}, ["error DOC-20 /client_name"]],
-    [{ client_name: "" }, ["error DOC-20 /client_name"]],
+    [{ client_name: "" }, ["error DOC-18 /client_name", "error DOC-20 /client_name"]],
     [{ client_name: "App" }, []]
   ], Validator.mcp)
   it("DOC-20: mcp requires redirect_uris even if the grants do not", () => {
@@ -502,12 +741,16 @@ describe("DOC-20: profiles", () => {
       Validator.mcp,
       Validator.sameOriginRedirect,
       { required: ["logo_uri"], authMethods: ["none", "private_key_jwt"], rules: [rule] },
-      { authMethods: ["private_key_jwt"], rules: [rule] }
+      { authMethods: ["private_key_jwt"], rules: [rule], privateUseSchemes: ["acme"] },
+      { privateUseSchemes: ["acme", "other"], loopback: true }
     )
     expect(combined).toEqual({
       required: ["client_name", "redirect_uris", "logo_uri"],
       sameOriginRedirect: true,
       authMethods: ["private_key_jwt"],
+      privateUseSchemes: ["acme", "other"],
+      loopback: true,
+      addressLiterals: false,
       rules: [rule]
     })
     expect(Validator.make(Validator.combine()).ruleset).toBe(Validator.make().ruleset)
@@ -570,6 +813,9 @@ describe("DOC-20: custom rules", () => {
       ruleset(Validator.sameOriginRedirect),
       ruleset({ authMethods: [] }),
       ruleset({ authMethods: ["none"] }),
+      ruleset({ privateUseSchemes: ["acme"] }),
+      ruleset({ loopback: true }),
+      ruleset({ addressLiterals: true }),
       ruleset(rule(check)),
       ruleset(rule(check, "acme-2"))
     ]
@@ -577,6 +823,7 @@ describe("DOC-20: custom rules", () => {
     expect(Math.max(...all.map((name) => name.length))).toBeLessThanOrEqual(32)
     expect(ruleset({})).toBe(ruleset())
     expect(ruleset({ required: ["b", "a", "b"] })).toBe(ruleset({ required: ["a", "b"] }))
+    expect(ruleset({ privateUseSchemes: ["b", "A", "a"] })).toBe(ruleset({ privateUseSchemes: ["a", "b"] }))
     expect(ruleset({ authMethods: ["b", "a"] })).toBe(ruleset({ authMethods: ["a", "b"] }))
     const [first, second] = [rule(check, "acme-1"), rule(check, "acme-2")]
     expect(ruleset(Validator.combine(first, second))).toBe(ruleset(Validator.combine(second, first)))
@@ -596,6 +843,8 @@ describe("DOC-23: software statements", () => {
     [statement({ token_endpoint_auth_method: "client_secret_jwt" }), refused],
     [statement({ token_endpoint_auth_methods_supported: ["none", "client_secret_basic"] }), refused],
     [statement(keys(ecPrivate)), refused],
+    [statement({ id_token_signed_response_alg: "HS256" }), refused],
+    [statement({ id_token_signing_alg_values_supported: ["RS256", "HS256"] }), []],
     [statement(keys({ kty: "oct" })), refused],
     [statement({ ...keys(ecPublic), jwks_uri: "https://app.example.com/" }), refused],
     [statement({ client_secret: "s", ...keys(ecPrivate) }), [...refused, ...refused]],
@@ -628,6 +877,24 @@ describe("an accepted document", () => {
     expect(isFrozen(document)).toBe(true)
     expect(isAccepted(document)).toBe(true)
     expect(isAccepted({ ...document })).toBe(false)
+    expect(isAccepted(structuredClone(document))).toBe(false)
+    expect(isAccepted(Object.create(document))).toBe(false)
+    expect(isAccepted(new Proxy(document, {}))).toBe(false)
+    expect(document).toEqual({ ...document })
+  })
+  it("CAC-01: no way leads from an accepted document to its maker", () => {
+    const document = accepted(minimal)
+    const fields = { ...document, json: { client_id: url, client_secret: "forged" } }
+    for (let owner: object | null = document; owner !== null; owner = Object.getPrototypeOf(owner)) {
+      for (const key of Reflect.ownKeys(owner)) {
+        const value: unknown = Reflect.get(owner, key, document)
+        if (typeof value !== "function") continue
+        for (const use of [() => Reflect.construct(value, [fields]), () => Reflect.apply(value, document, [fields])]) {
+          const exit = Effect.runSyncExit(Effect.try(use))
+          expect(Exit.isSuccess(exit) && exit.value !== document && isAccepted(exit.value)).toBe(false)
+        }
+      }
+    }
     expect(isAccepted(null)).toBe(false)
   })
   it("is returned by the layer's validator", () => {

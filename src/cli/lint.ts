@@ -3,6 +3,8 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as ClientId from "../ClientId.js"
+import type { AcceptedDocument } from "../ClientMetadata.js"
+import { error } from "../internal/rules/ruleCatalog.js"
 import type { Issue } from "../Issue.js"
 import { isError } from "../Issue.js"
 import * as Validator from "../Validator.js"
@@ -22,11 +24,22 @@ const sizeIssues = (body: Uint8Array): ReadonlyArray<Issue> =>
     source: "CIMD 8.7"
   }]
 
+// The validator accepts such a document, because a client may have other grants.
+const unmatchable = ({ metadata, redirectUris }: AcceptedDocument): ReadonlyArray<Issue> =>
+  redirectUris.length > 0 || (metadata.redirect_uris ?? []).length === 0 ? [] : [
+    error(
+      "RED-05",
+      "/redirect_uris",
+      "No redirect URI can match, because any app can claim their schemes. Use your own domain name in reverse as the " +
+        "scheme, such as com.example.app, or an https URI."
+    )
+  ]
+
 const documentIssues = (clientId: ClientId.ClientId, body: Uint8Array) =>
   Effect.gen(function*() {
     const validator = yield* Validator.Validator
     return yield* Effect.match(validator.validate(clientId, body), {
-      onSuccess: (document) => document.warnings,
+      onSuccess: (document) => [...document.warnings, ...unmatchable(document)],
       onFailure: (error): ReadonlyArray<Issue> =>
         error._tag === "InvalidDocument" ? error.issues : [{
           rule: "DOC-22",
@@ -61,6 +74,7 @@ export const lint = Command.make("lint", {
       body
     ).pipe(
       Effect.provide(Validator.layer(Validator.combine(
+        { loopback: allowLoopback },
         ...(mcp ? [Validator.mcp] : []),
         ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
       )))

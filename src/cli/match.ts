@@ -36,8 +36,13 @@ const readRegistered = (
     return redirect_uris
   })
 
+const verdictFor = (requested: string, matching: string | undefined): string =>
+  matching !== undefined ? "match" : RedirectUri.classify(requested) === "forbidden" ? "refused" : "no match"
+
 const reasonFor = (requested: string, matching: string | undefined, registered: ReadonlyArray<string>): string => {
   if (matching === undefined) {
+    if (RedirectUri.classify(requested) === "forbidden") return "no client may have this redirect URI"
+    if (registered.includes(requested)) return "any app can claim its scheme, so it is never matched (RED-05)"
     return registered.length === 0
       ? "the document registers no redirect URI"
       : "it does not equal any registered redirect URI"
@@ -62,9 +67,9 @@ export const match = Command.make("match", {
 }, ({ allowLocalhostPort, json, metadata, redirectUri }) =>
   Effect.gen(function*() {
     const registered = yield* readRegistered(metadata)
-    const matching = registered.includes(redirectUri)
-      ? redirectUri
-      : registered.find((uri) => RedirectUri.matches(uri, redirectUri, { allowLocalhostPort }))
+    const matching = [redirectUri, ...registered].find((uri) =>
+      registered.includes(uri) && RedirectUri.matches(uri, redirectUri, { allowLocalhostPort })
+    )
     const issues = RedirectUri.issues(redirectUri)
     const reason = reasonFor(redirectUri, matching, registered)
     const ok = matching !== undefined
@@ -73,7 +78,7 @@ export const match = Command.make("match", {
       lines: [
         ...Issues.toLines(issues),
         ...(ok ? [] : registered.map((uri) => `  registered: ${uri}`)),
-        `${ok ? "match" : "no match"}: ${reason}`
+        `${verdictFor(redirectUri, matching)}: ${reason}`
       ]
     }, { json })
   })).pipe(Command.withDescription("Check whether a client registered a redirect URI"))

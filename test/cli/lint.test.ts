@@ -113,6 +113,14 @@ describe("cimd lint", () => {
     expect(exitCode).toBe(0)
   })
 
+  it("RED-05: a document none of whose redirect URIs can match is refused", async () => {
+    const { exitCode, stdout } = await lint({ ...valid, redirect_uris: ["acme:/cb"] }, "--json")
+    expect(rulesOf(stdout)).toEqual(["warning DOC-12", "error RED-05"])
+    expect(exitCode).toBe(1)
+    expect((await lint({ ...valid, redirect_uris: ["acme:/cb", "http://127.0.0.1/cb"] })).exitCode).toBe(0)
+    expect((await lint({ client_id: clientId, grant_types: ["client_credentials"] })).exitCode).toBe(0)
+  })
+
   it("DOC-20: the profiles are off by default", async () => {
     const { client_name: _, ...nameless } = valid
     expect((await lint(nameless)).exitCode).toBe(0)
@@ -156,6 +164,26 @@ describe("cimd lint", () => {
       expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b\u202a-\u202e]/)
       expect(exitCode).toBe(1)
     }
+  })
+
+  it("DOC-25: the report of a hostile document is bounded", async () => {
+    const keywords = Array.from({ length: 5000 }, () => "\u007f")
+    const { exitCode, stdout } = await lint({ ...valid, [`keywords#${"x".repeat(30_000)}`]: keywords })
+    expect(stdout.length).toBeLessThan(100_000)
+    expect(exitCode).toBe(1)
+  })
+
+  it("DOC-25: at most 1 MiB is read, of a file, of a device without end and of standard input", async () => {
+    const large = `${" ".repeat(1024 * 1024)}{}`
+    for (const path of [file(large), "/dev/zero"]) {
+      const { exitCode, stderr } = await cimd(["lint", path, "--client-id", clientId])
+      expect({ exitCode, stderr }).toEqual({
+        exitCode: 2,
+        stderr: `cimd: The file ${path} has more than 1048576 bytes.\n`
+      })
+    }
+    const { exitCode, stderr } = await cimd(["lint", "-", "--client-id", clientId], { stdin: large })
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: "cimd: Standard input has more than 1048576 bytes.\n" })
   })
 
   it("a file that does not exist is a usage error", async () => {

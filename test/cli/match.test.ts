@@ -69,6 +69,24 @@ describe("cimd match", () => {
     expect(exitCode).toBe(1)
   })
 
+  it.each(["javascript:alert(1)", "search-ms:query=x", "http://evil.example/cb"])(
+    "RED-05: %s is refused, although the document registers it",
+    async (uri) => {
+      const metadata = file("refused.json", JSON.stringify({ redirect_uris: [uri] }))
+      const { exitCode, stdout } = await cimd(["match", uri, "--metadata", metadata])
+      expect(stdout).toMatch(/\nrefused: no client may have this redirect URI\n$/)
+      expect(stdout).not.toMatch(/^match/m)
+      expect(exitCode).toBe(1)
+    }
+  )
+
+  it("RED-05: a scheme that any app can claim does not match", async () => {
+    const metadata = file("acme.json", JSON.stringify({ redirect_uris: ["acme:/cb"] }))
+    const { exitCode, stdout } = await cimd(["match", "acme:/cb", "--metadata", metadata])
+    expect(stdout).toMatch(/\nno match: any app can claim its scheme.*\n$/)
+    expect(exitCode).toBe(1)
+  })
+
   it("a document without redirect URIs matches nothing", async () => {
     const { exitCode, stdout } = await cimd([
       "match",

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import ipaddr from "ipaddr.js"
-import * as Address from "../../src/internal/fetch/addressRules.js"
-import { ipv4, ipv6 } from "../../src/internal/fetch/specialUseRanges.js"
+import * as Address from "../../src/internal/addressRules.js"
+import { ipv4, ipv6 } from "../../src/internal/specialUseRanges.js"
 import type { Family } from "../fixtures/addresses.js"
 import { bits, endsOf, landmarksOf, numberOf, splitCidr, textOf } from "../fixtures/addresses.js"
 

@@ -8,7 +8,7 @@ import { isIP } from "node:net"
 import shouldNotPass from "ssrfcheck/tests/data/should-not-pass.js"
 import shouldPass from "ssrfcheck/tests/data/should-pass.js"
 import publicAddresses from "ssrfcheck/tests/data/valid-ips-list.js"
-import * as Address from "../../src/internal/fetch/addressRules.js"
+import * as Address from "../../src/internal/addressRules.js"
 
 /** The host that a URL parser reads from a payload, as a resolver or a socket would receive it. */
 const hostOf = (payload: string): string | undefined => {

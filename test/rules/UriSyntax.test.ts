@@ -104,7 +104,8 @@ describe("uriSyntax", () => {
     fc.assert(
       fc.property(fc.array(parts, { maxLength: 10 }), (parts) => {
         const text = `https://${parts.join("")}`
-        if (isPlainHttps(text)) {
+        // Whether a browser opens an internationalized name depends on its version of Unicode. It opens no other host.
+        if (isPlainHttps(text) && (URL.canParse(text) || !text.includes("xn--"))) {
           const url = new URL(text)
           expect(url.hostname).toBe(parse(text)?.host)
           expect([url.protocol, url.port, url.username, url.hash, url.search]).toEqual(["https:", "", "", "", ""])

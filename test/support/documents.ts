@@ -8,11 +8,18 @@ export const accepted = (
   url: string,
   members: { readonly [member: string]: ClientMetadata.Json } = {},
   acceptedUnder = ruleset
-): ClientMetadata.AcceptedDocument =>
-  Accepted.make({
+): ClientMetadata.AcceptedDocument => {
+  const json: ClientMetadata.JsonObject = {
+    client_id: url,
+    redirect_uris: ["https://app.example/callback"],
+    ...members
+  }
+  return Accepted.make({
     clientId: url as ClientId.ClientId,
-    json: { client_id: url, redirect_uris: ["https://app.example/callback"], ...members },
+    json,
     authMethods: ["none"],
+    redirectUris: Accepted.metadata(json).redirect_uris ?? [],
     warnings: [],
     ruleset: acceptedUnder
   })
+}

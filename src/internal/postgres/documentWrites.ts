@@ -70,7 +70,12 @@ export const make = (
       Accepted.assertAccepted(document)
       const { clientId } = document
       const origin = ClientId.origin(clientId)
-      const judgement = JSON.stringify({ authMethods: document.authMethods, warnings: document.warnings })
+      const neverMatched = document.metadata.redirect_uris?.filter((uri) => !document.redirectUris.includes(uri)) ?? []
+      const judgement = JSON.stringify({
+        authMethods: document.authMethods,
+        neverMatched,
+        warnings: document.warnings
+      })
       // Two writers of one row wait for each other, so the comparison sees what is stored last.
       const stored = Effect.map(
         timeout("put")(sql`WITH stored AS (

@@ -148,6 +148,7 @@ const decodeRow = ([clientId, ruleset, text, judgementText, ...instants]: Row): 
       clientId: clientId as ClientId,
       json,
       authMethods: judgement.authMethods,
+      redirectUris: redirectUris(json, judgement.neverMatched),
       warnings: judgement.warnings,
       ruleset
     }),
@@ -166,8 +167,19 @@ const decodeJson = (clientId: string, text: string): JsonObject | undefined => {
     : undefined
 }
 
-// What the validator derived from the document, so that a read need not validate it again.
-const Judgement = Schema.Struct({ authMethods: Schema.Array(Schema.String), warnings: Schema.Array(Issue) })
+/** The registered redirect URIs that may be matched (RED-05). */
+const redirectUris = (json: JsonObject, neverMatched: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const registered = Accepted.metadata(json).redirect_uris ?? []
+  return neverMatched.length === 0 ? registered : registered.filter((uri) => !neverMatched.includes(uri))
+}
+
+// What the validator derived from the document, so that a read need not validate it again. The redirect URIs are those
+// that are never matched: most documents have none, so they share a judgement.
+const Judgement = Schema.Struct({
+  authMethods: Schema.Array(Schema.String),
+  neverMatched: Schema.Array(Schema.String),
+  warnings: Schema.Array(Issue)
+})
 const decodeJudgementText = Schema.decodeUnknownOption(Schema.parseJson(Judgement))
 
 // Most documents share a few judgements, so each text is decoded once.

@@ -6,34 +6,14 @@ interface Fields {
   readonly clientId: ClientId
   readonly json: JsonObject
   readonly authMethods: ReadonlyArray<string>
+  readonly redirectUris: ReadonlyArray<string>
   readonly warnings: ReadonlyArray<Issue>
   readonly ruleset: string
 }
 
-class Accepted implements Fields {
-  // Only this constructor can set a private field, so the field proves where an object came from.
-  readonly #validated = true
-  readonly clientId: ClientId
-  readonly json: JsonObject
-  readonly metadata: ClientMetadata
-  readonly authMethods: ReadonlyArray<string>
-  readonly warnings: ReadonlyArray<Issue>
-  readonly ruleset: string
-
-  constructor(fields: Fields) {
-    this.clientId = fields.clientId
-    this.json = fields.json
-    this.metadata = metadata(fields.json)
-    this.authMethods = fields.authMethods
-    this.warnings = fields.warnings
-    this.ruleset = fields.ruleset
-    Object.freeze(this)
-  }
-
-  static isInstance(value: object): boolean {
-    return #validated in value && value.#validated
-  }
-}
+// The documents that `make` made. An object holds no reference to this set or to its maker, so code that holds an accepted
+// document cannot make another one. A class would give it away as `constructor`.
+const made = new WeakSet<object>()
 
 /**
  * Makes an accepted document. Only two callers are permitted: the validator, which has checked the document, and a
@@ -42,9 +22,21 @@ class Accepted implements Fields {
 export const make = (fields: Fields): AcceptedDocument => {
   freeze(fields.json)
   Object.freeze(fields.authMethods)
+  Object.freeze(fields.redirectUris)
   freeze(fields.warnings)
+  const { authMethods, clientId, json, redirectUris, ruleset, warnings } = fields
+  const document = Object.freeze({
+    clientId,
+    json,
+    metadata: metadata(json),
+    authMethods,
+    redirectUris,
+    warnings,
+    ruleset
+  })
+  made.add(document)
   // The brand exists only at the type level.
-  return new Accepted(fields) as AcceptedDocument & Accepted
+  return document as typeof document & AcceptedDocument
 }
 
 /** Returns a document that has passed every built-in rule, typed by its registered members. */
@@ -53,7 +45,7 @@ export const metadata = (json: JsonObject): ClientMetadata => json as unknown as
 
 /** Whether `make` made the value. A cast can forge the type, but not this check. */
 export const isAccepted = (value: unknown): value is AcceptedDocument =>
-  typeof value === "object" && value !== null && Accepted.isInstance(value)
+  typeof value === "object" && value !== null && made.has(value)
 
 const freeze = (value: Json | ReadonlyArray<Issue>): void => {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return

@@ -1,8 +1,8 @@
-import * as net from "node:net"
 import type { Issue } from "../../Issue.js"
 import { error, warning } from "./ruleCatalog.js"
 import { codePoint, quote } from "./text.js"
-import { hasDotSegment, isLoopbackHost, malformedPercentEncoding, splitAuthority, whatwg } from "./uriSyntax.js"
+import { hasDotSegment, isLoopbackHost, malformedPercentEncoding, splitAuthority } from "./uriSyntax.js"
+import * as WebHost from "./webHost.js"
 
 /** What the grammar permits beyond host names on the internet. */
 export interface Options {
@@ -29,9 +29,7 @@ export const isPlain = (input: string, options?: Options): boolean =>
   input.length <= maxLengthOf(options) &&
   plain.test(input) &&
   input.indexOf("/", 8) <= 8 + 253 &&
-  !dotSegment.test(input) &&
-  // Only the URL parser can decide whether a punycode label is well formed.
-  !input.includes("xn--")
+  !dotSegment.test(input)
 
 /** Returns every issue of a client identifier: errors, then warnings. */
 export const issuesOf = (input: unknown, options?: Options): ReadonlyArray<Issue> => {
@@ -107,9 +105,6 @@ export const issuesOf = (input: unknown, options?: Options): ReadonlyArray<Issue
       `The "%" in ${quote(percent)} is not followed by two hexadecimal digits. Write a percent sign as %25.`
     ))
   }
-  if (errors.length === 0) {
-    checkCanonical(input, errors)
-  }
   if (errors.length > 0) {
     return query === undefined ? errors : [...errors, queryWarning]
   }
@@ -136,9 +131,8 @@ type Component = "host" | "path" | "query"
 /** Whether every character is permitted in the component. Reports the first one that is not. */
 const checkCharacters = (text: string, component: Component, errors: Array<Issue>): boolean => {
   for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code <= 0x20 || code >= 0x7f || neverCanonical[component].includes(text[i] ?? "")) {
-      const point = text.codePointAt(i) ?? code
+    if (!permitted[component].test(text[i] ?? "")) {
+      const point = text.codePointAt(i) ?? 0
       const advice = point === 0x5c
         ? "Use \"/\"."
         : component === "host"
@@ -153,11 +147,11 @@ const checkCharacters = (text: string, component: Component, errors: Array<Issue
   return true
 }
 
-// The URL parser rewrites or refuses these, as well as control characters, spaces and everything outside ASCII.
-const neverCanonical: { readonly [K in Component]: string } = {
-  host: "\\\"<>^`{|}",
-  path: "\\\"<>`{}",
-  query: "\\\"<>'"
+// RFC 3986's characters. In a query, browsers rewrite the apostrophe, so it has two spellings.
+const permitted: { readonly [K in Component]: RegExp } = {
+  host: /[A-Za-z0-9\-._~!$&'()*+,;=:@[\]%]/,
+  path: /[A-Za-z0-9\-._~!$&'()*+,;=:@/%]/,
+  query: /[A-Za-z0-9\-._~!$&()*+,;=:@/?%]/
 }
 
 const checkAuthority = (authority: string, options: Options | undefined, errors: Array<Issue>): void => {
@@ -178,7 +172,11 @@ const checkAuthority = (authority: string, options: Options | undefined, errors:
     errors.push(error("URL-01", "", "The client id has no host. Write the host name after https://."))
     return
   }
-  if (host.startsWith("[") || isNumeric(host)) {
+  if (host.includes("%")) {
+    errors.push(error("URL-08", "", `The host ${quote(host)} is percent-encoded. Write its characters themselves.`))
+    return
+  }
+  if (host.startsWith("[") || WebHost.isNumeric(host)) {
     checkAddress(host, options, errors)
     return
   }
@@ -205,24 +203,18 @@ const checkPort = (port: string, errors: Array<Issue>): void => {
   }
 }
 
-// The URL parser reads a host as an IPv4 address if its last label is a decimal, octal or hexadecimal number.
-const isNumeric = (host: string): boolean => /(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$/i.test(host)
-
 const checkAddress = (host: string, options: Options | undefined, errors: Array<Issue>): void => {
-  const canonical = whatwg(`https://${host}/`)?.hostname
-  if (canonical !== host) {
-    errors.push(error(
-      "URL-08",
-      "",
-      canonical === undefined
-        ? `The host ${quote(host)} is neither a host name nor an address. Use a host name.`
-        : `The host ${quote(host)} is another spelling of the address ${quote(canonical)}. Write it as ${
-          quote(canonical)
-        }.`
-    ))
+  const reading = WebHost.read(host)
+  if (reading.kind === "invalid") {
+    errors.push(error("URL-08", "", reading.message))
   }
-  const shortest = canonical ?? host
-  if (isLoopbackHost(shortest)) {
+  // A misspelled address needs permission too.
+  const address = reading.kind === "address"
+    ? reading.address
+    : reading.kind === "invalid"
+    ? reading.canonical
+    : undefined
+  if (address !== undefined && WebHost.isLoopback({ kind: "address", address })) {
     if (options?.loopback !== true) {
       errors.push(
         error(
@@ -234,8 +226,6 @@ const checkAddress = (host: string, options: Options | undefined, errors: Array<
     }
   } else if (options?.addressLiterals !== true) {
     errors.push(error("URL-10", "", `The host ${quote(host)} is an address. Use a host name.`))
-  } else if (canonical === host && net.isIP(host.startsWith("[") ? host.slice(1, -1) : host) === 0) {
-    errors.push(error("URL-10", "", `The host ${quote(host)} is not an IP address. Use a host name.`))
   }
 }
 
@@ -254,25 +244,8 @@ const messageForHostName = (host: string): string | undefined => {
   if (labels.length < 2) {
     return `The host ${quote(host)} has no dot. Use a fully qualified host name, such as app.example.com.`
   }
-  // URL-11 and the comparison with the canonical form check percent signs.
-  const bad = labels.find((label) => label.length > 63 || !/^(?!-)[a-z0-9_%-]+(?<!-)$/.test(label))
+  const bad = labels.find((label) => !WebHost.isLabel(label))
   return bad === undefined
     ? undefined
     : `The host label ${quote(bad)} must be 1 to 63 letters, digits and hyphens, without a hyphen at either end.`
-}
-
-/** Reports a string that the URL parser changes (URL-08). The parser drops `:443`, which URL-06 permits. */
-const checkCanonical = (input: string, errors: Array<Issue>): void => {
-  const url = whatwg(input)
-  if (url === undefined) {
-    errors.push(error("URL-08", "", "The client id is not a valid URL. Check its host."))
-    return
-  }
-  const authorityEnd = input.indexOf("/", 8)
-  const withoutPort = input.endsWith(":443", authorityEnd)
-    ? input.slice(0, authorityEnd - 4) + input.slice(authorityEnd)
-    : input
-  if (url.href !== withoutPort) {
-    errors.push(error("URL-08", "", `The client id is not in canonical form. Use ${quote(url.href)}.`))
-  }
 }

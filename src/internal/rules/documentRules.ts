@@ -6,28 +6,43 @@ import type { ClientId } from "../../ClientId.js"
 import type { JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
 import { parts } from "./clientIdParts.js"
+import * as DisplayText from "./displayText.js"
 import * as Jwk from "./keyMaterial.js"
 import type { Meaning } from "./memberMeaning.js"
 import { find, hasMalformedTag } from "./memberTypes.js"
 import * as RedirectUriRules from "./redirectUriRules.js"
 import type { RuleId } from "./ruleCatalog.js"
 import { error, warning } from "./ruleCatalog.js"
+import * as SharedSecretAlgorithms from "./sharedSecretAlgorithms.js"
 import * as SoftwareStatement from "./softwareStatement.js"
-import { codePoint, pointerStep, quote } from "./text.js"
-import { isPlainHttps, splitAuthority, whatwg } from "./uriSyntax.js"
+import { isObject } from "./strictJson.js"
+import { codePoint, pointerOf, pointerStep, quote } from "./text.js"
+import { httpsOrigin, isPlainHttps, parse } from "./uriSyntax.js"
+import * as WebHost from "./webHost.js"
+import * as Weight from "./weight.js"
 
 /** The members of a profile that these rules need. */
 export interface Options {
   readonly required?: ReadonlyArray<string> | undefined
   readonly sameOriginRedirect?: boolean | undefined
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+  readonly loopback?: boolean | undefined
+  readonly addressLiterals?: boolean | undefined
 }
 
 /** Returns every issue of a client's document. The order is stable: member by member, then rule by rule. */
 export const issuesOf = (document: JsonObject, clientId: ClientId, options: Options): ReadonlyArray<Issue> => {
   const issues: Array<Issue> = []
   checkClientId(document, clientId, issues)
-  checkMembers(document, issues)
+  const heavy = Weight.issuesOf(document)
+  // A document of unlimited weight has unlimited issues.
+  if (heavy.length > 0) return [...issues, ...heavy]
+  checkMembers(document, options, issues)
   checkSecrets(document, (rule, path, message) => issues.push(error(rule, path, message)))
+  SharedSecretAlgorithms.check(document, {
+    error: (path, message) => issues.push(error("DOC-24", path, message)),
+    warning: (path, message) => issues.push(warning("DOC-24", path, message))
+  })
   checkKeys(document, issues)
   checkMethods(document, issues)
   checkRedirectUris(document, issues)
@@ -57,22 +72,24 @@ const checkClientId = (document: JsonObject, clientId: ClientId, issues: Array<I
   }
 }
 
-const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
+const checkMembers = (document: JsonObject, options: Options, issues: Array<Issue>): void => {
   const visitor = {
     wrongType: (path: ReadonlyArray<string | number>, wanted: string, actual: string) => {
       const problem = actual === "undefined"
         ? `The member is missing. It must be ${wanted}.`
         : `The value must be ${wanted}, not ${actual}.`
-      issues.push(error("DOC-14", pointer(path), problem))
+      issues.push(error("DOC-14", pointerOf(path), problem))
     },
     meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => {
       if (meaning === "text") {
         checkText(text, path, issues)
+      } else if (meaning === "plain") {
+        checkPlain(text, path, issues)
       } else if (!isPlainHttps(text)) {
         if (meaning === "redirect") {
-          issues.push(...RedirectUriRules.issuesOf(text, pointer(path)))
+          issues.push(...RedirectUriRules.issuesOf(text, pointerOf(path), options.privateUseSchemes))
         } else {
-          checkUri(text, meaning, pointer(path), issues)
+          checkUri(text, meaning, pointerOf(path), options, issues)
         }
       }
     }
@@ -84,75 +101,95 @@ const checkMembers = (document: JsonObject, issues: Array<Issue>): void => {
     }
     walk(document[name], [name], visitor)
     if (hasMalformedTag(name)) {
-      issues.push(warning("DOC-14", pointerStep(name), "The text after \"#\" must be a language tag, such as \"ja\"."))
+      issues.push(warning("DOC-14", pointerOf([name]), "The text after \"#\" must be a language tag, such as \"ja\"."))
     }
   }
 }
 
-const pointer = (path: ReadonlyArray<string | number>): string => path.map(pointerStep).join("")
-
-const maxTextLength = 256
-// Control characters, and characters that embed, override or isolate a reading direction. DOC-17 is about U+0000.
-const deceptive = /[\u0001-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
-
 const checkText = (text: string, path: ReadonlyArray<string | number>, issues: Array<Issue>): void => {
-  const bad = text.match(deceptive)
-  if (bad !== null) {
-    const distinct = [...new Set(bad)].map((character) => codePoint(character.charCodeAt(0)))
-    issues.push(error(
-      "DOC-18",
-      pointer(path),
-      `The text has ${distinct.join(", ")}, which can make a consent page show a misleading text. Remove ${
-        distinct.length === 1 ? "it" : "them"
-      }.`
-    ))
-  }
-  if (text.length > maxTextLength && [...text].length > maxTextLength) {
-    issues.push(
-      error("DOC-18", pointer(path), `A text shown to users must have at most ${maxTextLength} characters. Shorten it.`)
-    )
-  }
+  const { errors, warnings } = DisplayText.issuesOf(text)
+  for (const message of errors) issues.push(error("DOC-18", pointerOf(path), message))
+  for (const message of warnings) issues.push(warning("DOC-18", pointerOf(path), message))
+  // The other texts may be empty, because an authorization server shows a client's name and leaves out what is missing.
+  if (text === "" && isClientName(path[0])) issues.push(error("DOC-18", pointerOf(path), DisplayText.invisible))
 }
 
-const checkUri = (text: string, meaning: Meaning, path: string, issues: Array<Issue>): void => {
-  const bad = /[\u0000-\u0020\u007f\\]/.exec(text)?.[0]
+const isClientName = (member: string | number | undefined): boolean =>
+  typeof member === "string" && (member === "client_name" || member.startsWith("client_name#"))
+
+// C0 and C1 controls. DOC-17 is about U+0000.
+const control = /[\u0001-\u001f\u007f-\u009f]/
+
+/** Reports a control character in a string that is not shown to users but is written to logs and headers. */
+const checkPlain = (text: string, path: ReadonlyArray<string | number>, issues: Array<Issue>): void => {
+  const bad = control.exec(text)?.[0]
+  // A client_id with such a character equals no URL, which DOC-04 reports.
+  if (bad === undefined || (path.length === 1 && path[0] === "client_id")) return
+  issues.push(
+    error("DOC-18", pointerOf(path), `The value has the control character ${codePoint(bad.charCodeAt(0))}. Remove it.`)
+  )
+}
+
+const checkUri = (text: string, meaning: Meaning, path: string, options: Options, issues: Array<Issue>): void => {
+  const report = (message: string) => issues.push(error("DOC-13", path, message))
+  const bad = /[^\x21-\x5b\x5d-\x7e]/u.exec(text)?.[0]
   if (bad !== undefined) {
-    issues.push(
-      error(
-        "DOC-13",
-        path,
-        `The URL has the character ${codePoint(bad.charCodeAt(0))}, which is not allowed in a URL. Remove it.`
-      )
+    report(
+      `The URL has the character ${codePoint(bad.codePointAt(0) ?? 0)}, which is not allowed in a URL. Remove it, or ` +
+        "percent-encode it. Write an international host name in its xn-- form."
     )
     return
   }
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase()
   const wanted = meaning === "link" ? "https (http is accepted, with a warning)" : "https"
   if (scheme === undefined) {
-    issues.push(error("DOC-13", path, `${quote(text)} is not an absolute URL. Begin it with the scheme ${wanted}.`))
+    report(`${quote(text)} is not an absolute URL. Begin it with the scheme ${wanted}.`)
     return
   }
   if (scheme !== "https" && !(scheme === "http" && meaning === "link")) {
-    issues.push(error("DOC-13", path, `The scheme is ${quote(scheme)}, but must be ${wanted}.`))
+    report(`The scheme is ${quote(scheme)}, but must be ${wanted}.`)
     return
   }
-  const authority = /^[^:]*:\/\/([^/?#]+)/.exec(text)?.[1]
-  if (authority === undefined || whatwg(text) === undefined) {
-    issues.push(error("DOC-13", path, `${quote(text)} is not a URL that a browser can open. Check its host and port.`))
+  const read = parse(text)
+  if (read?.host === undefined || read.host === "") {
+    report(`${quote(text)} is not a valid URL (RFC 3986). Check its characters, its host, its port and its "%" signs.`)
     return
+  }
+  const host = WebHost.read(read.host.toLowerCase())
+  if (host.kind === "invalid") {
+    report(host.message)
+  } else if (isFetched(meaning) && !isFetchable(host, options)) {
+    report(
+      `The server fetches the URL, but the host ${
+        quote(read.host)
+      } is not a public host name. Use one of at least two ` +
+        "labels, such as app.example.com."
+    )
+  }
+  if (read.port !== undefined && !WebHost.isPlainPort(read.port)) {
+    report(`${quote(read.port)} is not a port. Use a number from 1 to 65535 without leading zeros.`)
   }
   if (scheme === "http") {
     issues.push(warning("DOC-13", path, "The scheme is http. Use https."))
   }
-  if (splitAuthority(authority).userinfo !== undefined) {
+  if (read.userinfo !== undefined) {
     const message =
       "The URL has a userinfo part. Remove the \"@\" before the host, and the user name and password before it."
-    issues.push(meaning === "resource" ? error("DOC-13", path, message) : warning("DOC-13", path, message))
+    issues.push(isFetched(meaning) ? error("DOC-13", path, message) : warning("DOC-13", path, message))
   }
-  if (meaning === "resource" && text.includes("#")) {
-    issues.push(error("DOC-13", path, "The URL has a fragment. Remove the \"#\" and everything after it."))
+  if (meaning === "resource" && read.fragment !== undefined) {
+    report("The URL has a fragment. Remove the \"#\" and everything after it.")
   }
 }
+
+const isFetched = (meaning: Meaning): boolean => meaning === "resource" || meaning === "request"
+
+// The names are those of the grammar of client identifiers (URL-10). A name may still lead to an address that is not
+// public, which only the code that fetches the URL can see.
+const isFetchable = (host: WebHost.Host, options: Options): boolean =>
+  (host.kind === "name" && host.labels.length > 1 && !host.trailingDot && !WebHost.isLoopback(host)) ||
+  (host.kind === "address" && options.addressLiterals === true && WebHost.isPublic(host)) ||
+  (options.loopback === true && WebHost.isLoopback(host) && !(host.kind === "name" && host.labels.length > 1))
 
 type Claims = { readonly [name: string]: unknown }
 
@@ -169,6 +206,9 @@ const checkSecrets = (claims: Claims, report: Jwk.Report): void => {
   const method = claims["token_endpoint_auth_method"]
   if (typeof method === "string" && isShared(method)) {
     report("DOC-06", "/token_endpoint_auth_method", `${quote(method)} ${advice}`)
+  }
+  if (method === "") {
+    report("DOC-06", "/token_endpoint_auth_method", "The value is empty. Use \"private_key_jwt\" or \"none\".")
   }
   const methods = claims["token_endpoint_auth_methods_supported"]
   if (Array.isArray(methods)) {
@@ -189,6 +229,7 @@ const checkSecrets = (claims: Claims, report: Jwk.Report): void => {
 const checkKeys = (document: JsonObject, issues: Array<Issue>): void => {
   if (Object.hasOwn(document, "jwks")) {
     Jwk.checkForm(document["jwks"], (rule, path, message) => issues.push(error(rule, `/jwks${path}`, message)))
+    Jwk.checkIds(document["jwks"], (rule, path, message) => issues.push(warning(rule, `/jwks${path}`, message)))
   }
 }
 
@@ -205,7 +246,7 @@ const checkMethods = (document: JsonObject, issues: Array<Issue>): void => {
       `${quote(single)} is not among token_endpoint_auth_methods_supported. Add it there, or remove this member.`
     ))
   }
-  if (Object.hasOwn(document, "jwks") || Object.hasOwn(document, "jwks_uri")) {
+  if (Object.hasOwn(document, "jwks_uri") || (Object.hasOwn(document, "jwks") && !isEmptySet(document["jwks"]))) {
     return
   }
   if (typeof single === "string" && keyMethods.has(single)) {
@@ -217,6 +258,10 @@ const checkMethods = (document: JsonObject, issues: Array<Issue>): void => {
     issues.push(error("DOC-09", "/token_endpoint_auth_methods_supported", needsKeys(method)))
   }
 }
+
+// A malformed set is an issue of its own.
+const isEmptySet = (jwks: unknown): boolean =>
+  isObject(jwks) && Array.isArray(jwks["keys"]) && jwks["keys"].length === 0
 
 const needsKeys = (method: string): string => `${quote(method)} needs the client's public keys. Add jwks_uri or jwks.`
 
@@ -251,8 +296,12 @@ const checkStatement = (document: JsonObject, issues: Array<Issue>): void => {
     issues.push(error("DOC-14", path, claims))
     return
   }
-  checkSecrets(claims, (rule: RuleId, claim, message) => {
+  const report = (rule: RuleId, claim: string, message: string) =>
     issues.push(error("DOC-23", path, `The claim ${claim} breaks ${rule}: ${message}`))
+  checkSecrets(claims, report)
+  SharedSecretAlgorithms.check(claims, {
+    error: (claim, message) => report("DOC-24", claim, message),
+    warning: () => undefined
   })
 }
 
@@ -268,7 +317,7 @@ const checkProfile = (document: JsonObject, clientId: ClientId, options: Options
   if (options.sameOriginRedirect === true) {
     const wanted = parts(clientId).origin
     for (const [index, uri] of elements(document["redirect_uris"])) {
-      const actual = httpsOrigin(uri)
+      const actual = typeof uri === "string" ? httpsOrigin(uri) : undefined
       if (actual !== undefined && actual !== wanted) {
         issues.push(error(
           "DOC-20",
@@ -281,6 +330,3 @@ const checkProfile = (document: JsonObject, clientId: ClientId, options: Options
 }
 
 const elements = (value: unknown): Iterable<[number, unknown]> => Array.isArray(value) ? value.entries() : []
-
-const httpsOrigin = (uri: unknown): string | undefined =>
-  typeof uri === "string" && uri.toLowerCase().startsWith("https:") ? whatwg(uri)?.origin : undefined

@@ -2,6 +2,7 @@
  * Host patterns: `app.example` matches that host, `*.app.example` matches every name below it (ADR-07).
  */
 import { isIP } from "node:net"
+import * as WebHost from "./webHost.js"
 
 /** Whether a host is an IP address. For most names the last character decides, which saves the slower check. */
 export const isAddress = (host: string): boolean => {
@@ -11,16 +12,16 @@ export const isAddress = (host: string): boolean => {
 
 const withBrackets = (host: string): string => isIP(host) === 6 ? `[${host}]` : host
 
-/** Returns the host as it is spelled in a URL. */
+/** Returns the host as a browser spells it in a URL. It is used in advice only, because it depends on the runtime. */
 const canonical = (host: string): string | undefined => {
   const url = `https://${withBrackets(host)}/`
   return URL.canParse(url) ? new URL(url).hostname.replace(/^\[(.*)\]$/, "$1") : undefined
 }
 
-const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
-
-const isName = (host: string): boolean =>
-  host.length <= 253 && host.split(".").every((part) => label.test(part)) && canonical(host) === host
+const isHost = (host: string): boolean => {
+  const reading = WebHost.read(withBrackets(host))
+  return reading.kind === "address" || (reading.kind === "name" && !reading.trailingDot)
+}
 
 const issueOfHost = (host: string): string | undefined => {
   if (isIP(host) === 0 && /[:/@?#[\]\s]/.test(host)) {
@@ -32,11 +33,13 @@ const issueOfHost = (host: string): string | undefined => {
   if (host.includes("*")) {
     return "a `*` may only stand for the first labels, as in `*.app.example`"
   }
-  const spelling = canonical(host)
-  if (spelling !== undefined && spelling !== host) {
-    return `write ${spelling}, because client identifiers spell it so`
+  if (isHost(host)) {
+    return undefined
   }
-  return isIP(host) !== 0 || isName(host) ? undefined : "it is neither a host name nor an address"
+  const spelling = canonical(host)
+  return spelling !== undefined && spelling !== host
+    ? `write ${spelling}, because client identifiers spell it so`
+    : "it is neither a host name nor an address"
 }
 
 /** Returns what is wrong with a pattern and what to write instead; `undefined` if it is well formed. */

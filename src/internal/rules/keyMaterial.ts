@@ -22,6 +22,15 @@ const keysOf = (jwks: unknown): ReadonlyArray<unknown> =>
 
 /** Reports private and symmetric key material (DOC-08). */
 export const checkSecrecy = (jwks: unknown, report: Report): void => {
+  const beside = isObject(jwks) ? privateMembers.filter((member) => Object.hasOwn(jwks, member)) : []
+  if (beside.length > 0) {
+    report(
+      "DOC-08",
+      "",
+      `The key set has private members beside its keys (${beside.join(", ")}), and anyone can read this document. ` +
+        "Create a new key pair, and publish only its public members."
+    )
+  }
   for (const [index, key] of keysOf(jwks).entries()) {
     if (!isObject(key)) {
       continue
@@ -52,8 +61,41 @@ export const checkForm = (jwks: unknown, report: Report): void => {
   }
   for (const [index, key] of keys.entries()) {
     if (isObject(key)) {
-      checkKey(key, (member, message) => report("DOC-14", `/keys${pointerStep(index)}${pointerStep(member)}`, message))
+      const path = `/keys${pointerStep(index)}`
+      checkKey(key, (member, message) => report("DOC-14", `${path}${pointerStep(member)}`, message))
+      checkModulus(key, (member, message) => report("DOC-09", `${path}${pointerStep(member)}`, message))
     }
+  }
+}
+
+/** Reports keys with the `kid` of an earlier one: a verifier may try only one of them. */
+export const checkIds = (jwks: unknown, warn: Report): void => {
+  const seen = new Set<string>()
+  for (const [index, key] of keysOf(jwks).entries()) {
+    const kid = isObject(key) ? key["kid"] : undefined
+    if (typeof kid !== "string") continue
+    if (seen.has(kid)) {
+      warn("DOC-09", `/keys${pointerStep(index)}/kid`, `Another key has the kid ${quote(kid)} too. Give each its own.`)
+    }
+    seen.add(kid)
+  }
+}
+
+// RFC 7518, section 3.3, requires 2048 bits. The time of a verification grows with the square of the length.
+const minModulusBits = 2048
+const maxModulusBits = 8192
+
+const checkModulus = (key: Key, report: ReportMember): void => {
+  const modulus = key["n"]
+  if (key["kty"] !== "RSA" || typeof modulus !== "string" || !base64url.test(modulus)) return
+  const octets = Buffer.from(modulus, "base64url")
+  const first = octets.findIndex((octet) => octet !== 0)
+  const bits = first < 0 ? 0 : (octets.length - first) * 8 - (Math.clz32(octets[first] ?? 0) - 24)
+  if (bits < minModulusBits || bits > maxModulusBits) {
+    report(
+      "n",
+      `The RSA key has ${bits} bits, but must have ${minModulusBits} to ${maxModulusBits}. Create another key pair.`
+    )
   }
 }
 

@@ -10,7 +10,7 @@ import { meaningId } from "./memberMeaning.js"
 import { isObject } from "./strictJson.js"
 import { typeName } from "./text.js"
 
-/** Called for each value of the wrong type, and for each string with a meaning. `path` holds the steps to the value. */
+/** Called for each value of the wrong type, and for each string. `path` holds the steps to the value. */
 interface Visitor {
   readonly wrongType: (path: ReadonlyArray<string | number>, wanted: string, actual: string) => void
   readonly meaning: (path: ReadonlyArray<string | number>, meaning: Meaning, text: string) => void
@@ -26,11 +26,11 @@ const compile = (ast: AST.AST): Walk => {
     case "UnknownKeyword":
       return () => undefined
     case "StringKeyword": {
-      const meaning = Option.getOrUndefined(meaningOf(ast))
+      const meaning = Option.getOrElse(meaningOf(ast), (): Meaning => "plain")
       return (value, path, visitor) => {
         if (typeof value !== "string") {
           visitor.wrongType(path, "a string", typeName(value))
-        } else if (meaning !== undefined) {
+        } else {
           visitor.meaning(path, meaning, value)
         }
       }

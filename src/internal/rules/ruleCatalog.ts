@@ -40,10 +40,13 @@ export const sources = {
   "DOC-21": "CIMD-03 6",
   "DOC-22": "CIMD-03 6",
   "DOC-23": "CIMD-03 4.1, CIMD-03 4.3",
+  "DOC-24": "CIMD 4.1",
+  "DOC-25": "effect-cimd",
   "RED-01": "RFC 9700, CIMD 4.2",
   "RED-02": "RFC 8252 7.3",
   "RED-03": "RFC 8252 8.3",
-  "RED-04": "RFC 6749 4.1.2.1"
+  "RED-04": "RFC 6749 4.1.2.1",
+  "RED-05": "RFC 8252 8.4, effect-cimd"
 } as const
 
 export type RuleId = keyof typeof sources

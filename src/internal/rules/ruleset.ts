@@ -2,13 +2,16 @@ import { createHash } from "node:crypto"
 
 // Increment this when a built-in rule changes which documents are accepted. Cached documents that were accepted under
 // the older rules are then no longer served (CAC-11).
-const rulesVersion = 1
+const rulesVersion = 2
 
 /** The members of a profile that decide which documents are accepted. */
 interface Profile {
   readonly required?: ReadonlyArray<string> | undefined
   readonly sameOriginRedirect?: boolean | undefined
   readonly authMethods?: ReadonlyArray<string> | undefined
+  readonly privateUseSchemes?: ReadonlyArray<string> | undefined
+  readonly loopback?: boolean | undefined
+  readonly addressLiterals?: boolean | undefined
   readonly rules?: ReadonlyArray<{ readonly id: string }> | undefined
 }
 
@@ -21,6 +24,9 @@ export const rulesetOf = (profile: Profile): string => {
     [...new Set(profile.required)].sort(),
     profile.sameOriginRedirect ?? false,
     profile.authMethods === undefined ? null : [...new Set(profile.authMethods)].sort(),
+    [...new Set(profile.privateUseSchemes)].sort(),
+    profile.loopback ?? false,
+    profile.addressLiterals ?? false,
     (profile.rules ?? []).map((rule) => rule.id).sort()
   ])
   return `${rulesVersion}-${createHash("sha256").update(requirements).digest("hex").slice(0, 16)}`

@@ -6,7 +6,7 @@ import type { Json, JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
 import type { RuleId } from "./ruleCatalog.js"
 import { error, warning } from "./ruleCatalog.js"
-import { codePoint, pointerStep, quote } from "./text.js"
+import { codePoint, pointerOf, quote } from "./text.js"
 
 /** A parsed text. */
 export interface Parsed {
@@ -338,7 +338,11 @@ class Reader {
       }
     }
     const value = Number(text.slice(start, i))
-    if (!Number.isFinite(value) || (isInteger && !Number.isSafeInteger(value))) {
+    if (
+      !Number.isFinite(value) ||
+      (!Number.isSafeInteger(value) &&
+        (isInteger || (Number.isInteger(value) && !isExact(text.slice(start, i), value))))
+    ) {
       this.report("DOC-02", "A number is too large, so programs read it differently. Write it as a string", start)
     }
     this.position = i
@@ -359,7 +363,7 @@ class Reader {
 
   /** Reports an issue after which the reader continues. */
   private report(rule: RuleId, message: string, position: number): void {
-    this.issues.push(error(rule, this.path.map(pointerStep).join(""), `${message} (${this.place(position)}).`))
+    this.issues.push(error(rule, pointerOf(this.path), `${message} (${this.place(position)}).`))
   }
 
   /** Reports an issue after which the rest of the text cannot be read. */
@@ -368,7 +372,7 @@ class Reader {
     const what = next === undefined ? "the document ends there" : `found ${quote(String.fromCodePoint(next))}`
     this.issues.push(error(
       "DOC-02",
-      this.path.map(pointerStep).join(""),
+      pointerOf(this.path),
       `${message} (${this.place(this.position)}; ${what})${this.hint()}.`
     ))
     return undefined
@@ -403,6 +407,25 @@ class Reader {
       this.lineStart = lineFeed + 1
     }
   }
+}
+
+const maxExactDigits = 32
+
+/** Whether a number with a fraction or an exponent is the integer that it is read as, and not one near it. */
+const isExact = (text: string, value: number): boolean => {
+  const [, integer = "", fraction = "", exponent = "0"] =
+    /^-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(text) ?? []
+  const digits = integer + fraction
+  const significant = digits.slice(0, lastNonZero(digits) + 1)
+  const zeros = digits.length - significant.length + Number(exponent) - fraction.length
+  return significant.length <= maxExactDigits && zeros >= 0 && zeros <= 308 &&
+    BigInt(significant) * 10n ** BigInt(zeros) === BigInt(Math.abs(value))
+}
+
+const lastNonZero = (digits: string): number => {
+  let i = digits.length - 1
+  while (i > 0 && digits.charCodeAt(i) === Char.Zero) i--
+  return i
 }
 
 const isDigit = (code: number): boolean => code >= Char.Zero && code <= Char.Nine

@@ -59,3 +59,13 @@ export const pointerStep = (step: string | number): string =>
   typeof step === "number"
     ? `/${step}`
     : `/${step.replace(/~/g, "~0").replace(/\//g, "~1").replace(unpaired, "\ufffd")}`
+
+const maxPointerLength = 256
+
+/** Returns a JSON pointer, cut at 256 characters because a document's member names have any length. */
+export const pointerOf = (path: ReadonlyArray<string | number>): string => {
+  const pointer = path.map(pointerStep).join("")
+  return pointer.length <= maxPointerLength
+    ? pointer
+    : `${pointer.slice(0, maxPointerLength - 1).replace(/[\ud800-\udbff]$/, "")}…`
+}

@@ -1,6 +1,6 @@
 /**
  * The URI syntax of RFC 3986: components, authority, dot segments, percent-encoding, loopback hosts. The redirect URI
- * rules compare this reading with that of WHATWG's `URL`. Every regular expression here reads each character once,
+ * rules refuse what WHATWG reads otherwise. Every regular expression here reads each character once,
  * because the input is untrusted.
  */
 import * as net from "node:net"
@@ -77,10 +77,17 @@ export const splitAuthority = (
     : { userinfo, host: hostAndPort.slice(0, colon), port: hostAndPort.slice(colon + 1) }
 }
 
-/** Returns the string as WHATWG's `URL` reads it, or `undefined` if `URL` refuses it. */
-export const whatwg = (text: string): URL | undefined => URL.canParse(text) ? new URL(text) : undefined
+/** Returns the origin of an https URI: scheme, host in lower case, and port unless it is 443. */
+export const httpsOrigin = (text: string): string | undefined => {
+  const read = parse(text)
+  if (read?.scheme.toLowerCase() !== "https" || read.host === undefined) return undefined
+  const port = read.port === undefined || read.port === "" ? 443 : Number(read.port)
+  return `https://${read.host.toLowerCase()}${port === 443 ? "" : `:${port}`}`
+}
 
-const plain = /^https:\/\/(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?:\/[A-Za-z0-9\-._~!$&'()+,;=:@/]*)?$/
+const plain =
+  /^https:\/\/(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[A-Za-z0-9\-._~!$&'()+,;=:@/]*)?$/
+const special = /^[^/]*\/\/(?:[^/]{254}|[^/]*\.localhost(?:\/|$))|\/\.\.?(?:\/|$)/
 
 /** Whether a path has a `.` or `..` segment, also percent-encoded and between backslashes (RFC 3986, section 6.2.2.2). */
 export const hasDotSegment = (path: string): boolean =>
@@ -94,10 +101,10 @@ export const malformedPercentEncoding = (text: string): string | undefined => {
 
 /**
  * Whether the string is an https URL so plain that RFC 3986 and WHATWG cannot read it differently: a lower-case host
- * name whose last label starts with a letter, no port, no query, no percent-encoding. Most URLs are plain, so most
- * skip the full check.
+ * name whose last label starts with a letter, no port, no query, no percent-encoding, no dot segment. Most URLs are
+ * plain, so most skip the full check.
  */
-export const isPlainHttps = (text: string): boolean => plain.test(text) && !text.includes("xn--")
+export const isPlainHttps = (text: string): boolean => plain.test(text) && !special.test(text)
 
 const loopbackAddress = /^127(?:\.(?:0|[1-9][0-9]{0,2})){3}$/
 

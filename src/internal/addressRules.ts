@@ -68,7 +68,7 @@ const hexGroup = (high: string | undefined, low: string | undefined): string =>
   ((Number(high) << 8) | Number(low)).toString(16)
 
 /** Returns the eight groups of an IPv6 address, which `net.isIP` has accepted. */
-const groupsOf = (address: string): ReadonlyArray<number> => {
+export const groupsOf = (address: string): ReadonlyArray<number> => {
   const hex = address.replace(
     /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
     (_, a: string, b: string, c: string, d: string) => `${hexGroup(a, b)}:${hexGroup(c, d)}`
