@@ -140,7 +140,7 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
 }
 
 /**
- * The status is not 200 (FET-03). Interim statuses (1xx) are not accepted either.
+ * The status is not 200 (FET-03). Interim responses are skipped, except 101.
  *
  * @since 0.1.0
  * @category errors
@@ -182,7 +182,7 @@ export class UnexpectedRedirect
 }
 
 /**
- * The content type is not JSON, or its charset is not UTF-8 (FET-05).
+ * The content type is not JSON, or is malformed (FET-05).
  *
  * @since 0.1.0
  * @category errors
@@ -195,7 +195,7 @@ export class UnsupportedContentType
 {
   override get message(): string {
     const type = this.contentType === undefined ? "no content type" : `the content type ${this.contentType}`
-    return `${this.clientId} has ${type}; it must be application/json or application/<name>+json, in UTF-8.`
+    return `${this.clientId} has ${type}; it must be application/json or application/<name>+json.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
