@@ -2,14 +2,14 @@
  * The errors of a fetch: one for each class of failure (FET-12).
  *
  * The `_tag` is a stable code. The `message` and the fields are for the operator: they may contain what the origin
- * sent, shortened and escaped. The `oauthError` is for the OAuth client. It is the same for all errors, except for a
- * server that is too busy.
+ * sent, shortened and escaped. The `oauthError` is for the OAuth client. It is `temporarily_unavailable` for all errors,
+ * except for a document that is gone (status 404 or 410), which is `invalid_client`.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { meaningOf } from "./internal/errorMeaning.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient, temporarilyUnavailable } from "./OAuthError.js"
 
 /**
  * The lookup of the host name failed, or returned no address (ADR-01). `code` is that of the resolver, such as
@@ -27,7 +27,7 @@ export class LookupFailed extends Schema.TaggedError<LookupFailed>("effect-cimd/
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -46,7 +46,7 @@ export class AddressBlocked extends Schema.TaggedError<AddressBlocked>("effect-c
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -70,7 +70,7 @@ export class ConnectFailed extends Schema.TaggedError<ConnectFailed>("effect-cim
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -95,7 +95,7 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -135,7 +135,7 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -154,7 +154,7 @@ export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("effe
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -177,7 +177,7 @@ export class UnexpectedRedirect
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -199,7 +199,7 @@ export class UnsupportedContentType
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -220,7 +220,7 @@ export class UnsupportedContentEncoding
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -250,7 +250,7 @@ export class ResponseTooLarge extends Schema.TaggedError<ResponseTooLarge>("effe
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -271,7 +271,7 @@ export class ResponseTruncated
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -292,7 +292,7 @@ export class ResponseMalformed
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -301,8 +301,7 @@ export class ResponseMalformed
  *
  * - `failed`: the last fetch of this client failed, and its back-off is not over.
  * - `rate`: the rate limit of this origin is reached.
- * - `busy`: too many fetches wait for a permit, or too many lookups for the resolver of the system. This server is too
- *   busy, and the OAuth error says so.
+ * - `busy`: too many fetches wait for a permit, or too many lookups for the resolver of the system.
  *
  * @since 0.1.0
  * @category errors
@@ -312,9 +311,9 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   {
     clientId: Schema.String,
     reason: Schema.Literal("failed", "rate", "busy"),
-    /** Whether the failure behind the back-off was one of the origin or of the network to it. */
+    /** Whether the failure behind the back-off permits a stale document: it was not 404 or 410. */
     originFault: Schema.optional(Schema.Boolean),
-    /** Milliseconds after which another attempt may succeed. */
+    /** Milliseconds after which another attempt may succeed. For the operator only. */
     retryAfterMillis: Schema.Number
   }
 ) {
@@ -325,7 +324,7 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return this.reason === "busy" ? temporarilyUnavailable : invalidClient
+    return meaningOf(this).oauthError
   }
 }
 

@@ -13,13 +13,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as ClientId from "./ClientId.js"
+import { meaningOf } from "./internal/errorMeaning.js"
 import * as Address from "./internal/fetch/addressRules.js"
 import * as OptionReader from "./internal/optionReader.js"
 import * as HostPattern from "./internal/rules/hostPattern.js"
 import { isLoopbackHost } from "./internal/rules/uriSyntax.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient } from "./OAuthError.js"
 
 /**
  * The host policy does not permit the client's host.
@@ -36,7 +36,7 @@ export class HostRefused extends Schema.TaggedError<HostRefused>("effect-cimd/Ho
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 

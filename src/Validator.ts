@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetadata.js"
 import { authMethods } from "./ClientMetadata.js"
+import { meaningOf } from "./internal/errorMeaning.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
 import { issuesOf } from "./internal/rules/documentRules.js"
 import { error } from "./internal/rules/ruleCatalog.js"
@@ -20,7 +21,6 @@ import * as Json from "./internal/rules/strictJson.js"
 import { quote, quoteAll, typeName } from "./internal/rules/text.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient, unauthorizedClient } from "./OAuthError.js"
 
 // A small document can have thousands of issues. `issues` holds them all, but the message must fit into a log.
 const shownIssues = 50
@@ -42,7 +42,7 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -66,7 +66,7 @@ export class UnauthorizedClient
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return unauthorizedClient
+    return meaningOf(this).oauthError
   }
 }
 

@@ -621,13 +621,21 @@ const successes: ReadonlyArray<Case> = [
   { name: "FET-07: an empty body is left to the validator", answer: { body: "" }, expected: "" }
 ]
 
+const isGone = (status: unknown) => status === 404 || status === 410
+
 const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expected: Case["expected"]) => {
   if (typeof expected === "string") {
     expect(Exit.map(exit, ({ body }) => Buffer.from(body).toString())).toEqual(Exit.succeed(expected))
   } else {
     expect(Exit.isFailure(exit) && exit.cause).toMatchObject({
       _tag: "Fail",
-      error: { clientId: url, ...expected, oauthError: { error: "invalid_client" } }
+      error: {
+        clientId: url,
+        ...expected,
+        oauthError: {
+          error: "status" in expected && isGone(expected.status) ? "invalid_client" : "temporarily_unavailable"
+        }
+      }
     })
   }
 }
