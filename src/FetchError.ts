@@ -32,7 +32,8 @@ export class LookupFailed extends Schema.TaggedError<LookupFailed>("effect-cimd/
 }
 
 /**
- * The host has an address that must not be dialed (ADR-01 to ADR-06). No connection was attempted.
+ * The host has an address that must not be dialed (ADR-01 to ADR-06), or the port is one of another protocol (ADR-08).
+ * No connection was attempted.
  *
  * @since 0.1.0
  * @category errors
@@ -42,7 +43,7 @@ export class AddressBlocked extends Schema.TaggedError<AddressBlocked>("effect-c
   { clientId: Schema.String, address: Schema.String, reason: Schema.String }
 ) {
   override get message(): string {
-    return `${this.clientId} resolves to the address ${this.address}, which must not be dialed: ${this.reason}.`
+    return `${this.clientId} leads to ${this.address}, which must not be dialed: ${this.reason}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
