@@ -140,6 +140,29 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
   }
 }
 
+/** What of a response tells a bot wall from a wrong path. Each text is shortened and escaped. For the operator only. */
+const diagnosis = {
+  contentType: Schema.optional(Schema.String),
+  /** The header `cf-mitigated`, which Cloudflare adds to the pages of its bot wall. */
+  cfMitigated: Schema.optional(Schema.String),
+  /** The header `server`. */
+  server: Schema.optional(Schema.String)
+}
+
+/** Returns a sentence if a bot wall answered in place of the origin; otherwise `undefined`. */
+const botWall = ({ cfMitigated, clientId, server, status }: {
+  readonly cfMitigated?: string | undefined
+  readonly clientId: string
+  readonly server?: string | undefined
+  readonly status?: number | undefined
+}): string | undefined =>
+  cfMitigated === undefined ? undefined : `A bot wall${server === undefined ? "" : ` of ${server}`} answered for ` +
+    `${clientId}${status === undefined ? "" : ` with status ${status}`} (cf-mitigated: ${cfMitigated}). ` +
+    "The owner of the host has to let this server through to the document."
+
+/** Returns which server sent a response, as the end of a sentence. */
+const sentBy = (server: string | undefined): string => server === undefined ? "" : `, from the server ${server}`
+
 /**
  * The status is not 200 (FET-03). Interim responses are skipped, except 101.
  *
@@ -148,10 +171,13 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
  */
 export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("effect-cimd/FetchError/UnexpectedStatus")(
   "UnexpectedStatus",
-  { clientId: Schema.String, status: Schema.Int }
+  { clientId: Schema.String, status: Schema.Int, ...diagnosis }
 ) {
   override get message(): string {
-    return `The status of ${this.clientId} is ${this.status}; a metadata document must have status 200.`
+    const type = this.contentType === undefined ? "" : `, with the content type ${this.contentType}`
+    return botWall(this) ??
+      `The status of ${this.clientId} is ${this.status}${type}${sentBy(this.server)}; ` +
+        "a metadata document must have status 200."
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -191,12 +217,13 @@ export class UnexpectedRedirect
 export class UnsupportedContentType
   extends Schema.TaggedError<UnsupportedContentType>("effect-cimd/FetchError/UnsupportedContentType")(
     "UnsupportedContentType",
-    { clientId: Schema.String, contentType: Schema.optional(Schema.String) }
+    { clientId: Schema.String, status: Schema.optional(Schema.Int), ...diagnosis }
   )
 {
   override get message(): string {
     const type = this.contentType === undefined ? "no content type" : `the content type ${this.contentType}`
-    return `${this.clientId} has ${type}; it must be application/json or application/<name>+json.`
+    return botWall(this) ??
+      `${this.clientId} has ${type}${sentBy(this.server)}; it must be application/json or application/<name>+json.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {

@@ -100,6 +100,70 @@ const failures: ReadonlyArray<Case> = [
     expected: { _tag: "UnexpectedStatus", status: 404 }
   },
   {
+    name: "FET-03: the error of a bot wall names it",
+    answer: {
+      status: 403,
+      headers: { "content-type": "text/html", "cf-mitigated": "challenge", server: "cloudflare" }
+    },
+    expected: {
+      _tag: "UnexpectedStatus",
+      status: 403,
+      contentType: "text/html",
+      cfMitigated: "challenge",
+      server: "cloudflare",
+      message: `A bot wall of cloudflare answered for ${url} with status 403 (cf-mitigated: challenge). ` +
+        "The owner of the host has to let this server through to the document."
+    }
+  },
+  {
+    name: "FET-03: the error of a wrong path says what answered",
+    answer: { status: 404, headers: { "content-type": "text/html", server: "nginx" } },
+    expected: {
+      _tag: "UnexpectedStatus",
+      status: 404,
+      message: `The status of ${url} is 404, with the content type text/html, from the server nginx; ` +
+        "a metadata document must have status 200."
+    }
+  },
+  {
+    name: "FET-05: the error of a bot wall with status 200 names it",
+    answer: { headers: { "content-type": "text/html", "cf-mitigated": "challenge" }, body: "<p>" },
+    expected: {
+      _tag: "UnsupportedContentType",
+      status: 200,
+      cfMitigated: "challenge",
+      message: `A bot wall answered for ${url} with status 200 (cf-mitigated: challenge). ` +
+        "The owner of the host has to let this server through to the document."
+    }
+  },
+  {
+    name: "FET-05: the error of a page says what answered",
+    answer: { headers: { "content-type": "text/html", server: "Apache" }, body: "<p>" },
+    expected: {
+      _tag: "UnsupportedContentType",
+      status: 200,
+      server: "Apache",
+      message: `${url} has the content type text/html, from the server Apache; ` +
+        "it must be application/json or application/<name>+json."
+    }
+  },
+  {
+    name: "FET-12: what a response says of itself is escaped and bounded in the error",
+    answer: {
+      raw: Buffer.from(
+        `HTTP/1.1 403 \r\nServer: ${"\x85".repeat(500)}\r\nCF-Mitigated: ${"a".repeat(500)}\r\n` +
+          `Content-Type: ${"b".repeat(500)}\r\n\r\n`,
+        "latin1"
+      )
+    },
+    expected: {
+      _tag: "UnexpectedStatus",
+      server: `${"\\u0085".repeat(17).slice(0, 99)}…`,
+      cfMitigated: `${"a".repeat(80)}…`,
+      contentType: `${"b".repeat(80)}…`
+    }
+  },
+  {
     name: "FET-03: an interim response alone",
     answer: { raw: "HTTP/1.1 100 Continue\r\n\r\n" },
     expected: { _tag: "ResponseTruncated", part: "headers" }

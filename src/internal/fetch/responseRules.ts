@@ -34,6 +34,27 @@ const isJson = (contentType: string): boolean => {
 const isIdentity = (contentEncoding: string): boolean =>
   contentEncoding.split(",").every((coding) => ["", "identity"].includes(trimmed(coding).toLowerCase()))
 
+/** Maximum number of characters of a header in an error, escapes included. */
+const maxShown = 100
+
+const shown = (value: string): string => {
+  const text = printable(value)
+  return text.length > maxShown ? `${text.slice(0, maxShown - 1)}…` : text
+}
+
+/** What tells a bot wall from a wrong path, for the operator only. */
+const diagnosisOf = (values: (field: string) => ReadonlyArray<string>) => {
+  const [contentType, cfMitigated, server] = ["content-type", "cf-mitigated", "server"].map((field) => {
+    const all = values(field)
+    return all.length === 0 ? undefined : shown(all.join(", "))
+  })
+  return {
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(cfMitigated === undefined ? {} : { cfMitigated }),
+    ...(server === undefined ? {} : { server })
+  }
+}
+
 /** Checks status, redirect, content encoding and content type (FET-03 to FET-06). Returns the first error. */
 export const headError = (clientId: string, { headers, status }: Head): HeadError | undefined => {
   const values = (field: string) => headers.filter(([name]) => name.toLowerCase() === field).map(([, value]) => value)
@@ -46,7 +67,7 @@ export const headError = (clientId: string, { headers, status }: Head): HeadErro
     })
   }
   if (status !== 200) {
-    return new UnexpectedStatus({ clientId, status })
+    return new UnexpectedStatus({ clientId, status, ...diagnosisOf(values) })
   }
   const encoding = values("content-encoding").join(", ")
   if (!isIdentity(encoding)) {
@@ -56,10 +77,7 @@ export const headError = (clientId: string, { headers, status }: Head): HeadErro
   const types = values("content-type")
   const [type] = types
   if (type === undefined || types.length > 1 || !isJson(type)) {
-    return new UnsupportedContentType({
-      clientId,
-      ...(type === undefined ? {} : { contentType: printable(types.join(", ")) })
-    })
+    return new UnsupportedContentType({ clientId, status, ...diagnosisOf(values) })
   }
   return undefined
 }
