@@ -8,7 +8,7 @@
 import type { OAuthError } from "../OAuthError.js"
 import { invalidClient, temporarilyUnavailable, unauthorizedClient } from "../OAuthError.js"
 
-export interface Meaning {
+interface Meaning {
   /** Whether the error shows that the stored document is no longer the client's. */
   readonly withdraws: boolean
   /** Whether an expired document may be returned in its place (RFC 5861, section 4). */
@@ -52,7 +52,7 @@ export const meanings = {
 export type Line = keyof typeof meanings
 
 /** The members of an error that select its line. */
-export type Selector =
+type Selector =
   | { readonly _tag: "UnexpectedStatus"; readonly status: number }
   | { readonly _tag: "FetchTimeout"; readonly phase: string }
   | { readonly _tag: "Throttled"; readonly reason: string; readonly originFault?: boolean | undefined }
