@@ -17,6 +17,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
+import { meaningOf } from "./internal/errorMeaning.js"
 import * as MemoryCacheOptions from "./internal/memoryOptions.js"
 import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
@@ -25,7 +26,6 @@ import { assertAccepted } from "./internal/rules/acceptedDocument.js"
 import * as Lifetime from "./internal/storedLifetime.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
-import { temporarilyUnavailable } from "./OAuthError.js"
 
 /**
  * An instant by the cache's own clock, in microseconds since the Unix epoch. The clock of a Postgres cache is the
@@ -116,7 +116,7 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return temporarilyUnavailable
+    return meaningOf(this).oauthError
   }
 }
 

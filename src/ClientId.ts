@@ -8,12 +8,12 @@
 import type * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { meaningOf } from "./internal/errorMeaning.js"
 import * as Grammar from "./internal/rules/clientIdGrammar.js"
 import { parts } from "./internal/rules/clientIdParts.js"
 import { quote } from "./internal/rules/text.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient } from "./OAuthError.js"
 
 /**
  * A string that satisfies the grammar of a Client Identifier URL.
@@ -61,7 +61,7 @@ export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 

@@ -2,14 +2,14 @@
  * The errors of a fetch: one for each class of failure (FET-12).
  *
  * The `_tag` is a stable code. The `message` and the fields are for the operator: they may contain what the origin
- * sent, shortened and escaped. The `oauthError` is for the OAuth client. It is the same for all errors, except for a
- * server that is too busy.
+ * sent, shortened and escaped. The `oauthError` is for the OAuth client. It is `temporarily_unavailable` for all errors,
+ * except for a document that is gone (status 404 or 410), which is `invalid_client`.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { meaningOf } from "./internal/errorMeaning.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient, temporarilyUnavailable } from "./OAuthError.js"
 
 /**
  * The lookup of the host name failed, or returned no address (ADR-01). `code` is that of the resolver, such as
@@ -27,12 +27,13 @@ export class LookupFailed extends Schema.TaggedError<LookupFailed>("effect-cimd/
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
 /**
- * The host has an address that must not be dialed (ADR-01 to ADR-06). No connection was attempted.
+ * The host has an address that must not be dialed (ADR-01 to ADR-06), or the port is one of another protocol (ADR-08).
+ * No connection was attempted.
  *
  * @since 0.1.0
  * @category errors
@@ -42,11 +43,11 @@ export class AddressBlocked extends Schema.TaggedError<AddressBlocked>("effect-c
   { clientId: Schema.String, address: Schema.String, reason: Schema.String }
 ) {
   override get message(): string {
-    return `${this.clientId} resolves to the address ${this.address}, which must not be dialed: ${this.reason}.`
+    return `${this.clientId} leads to ${this.address}, which must not be dialed: ${this.reason}.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -70,7 +71,7 @@ export class ConnectFailed extends Schema.TaggedError<ConnectFailed>("effect-cim
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -95,7 +96,7 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -135,26 +136,52 @@ export class FetchTimeout extends Schema.TaggedError<FetchTimeout>("effect-cimd/
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
+/** What of a response tells a bot wall from a wrong path. Each text is shortened and escaped. For the operator only. */
+const diagnosis = {
+  contentType: Schema.optional(Schema.String),
+  /** The header `cf-mitigated`, which Cloudflare adds to the pages of its bot wall. */
+  cfMitigated: Schema.optional(Schema.String),
+  /** The header `server`. */
+  server: Schema.optional(Schema.String)
+}
+
+/** Returns a sentence if a bot wall answered in place of the origin; otherwise `undefined`. */
+const botWall = ({ cfMitigated, clientId, server, status }: {
+  readonly cfMitigated?: string | undefined
+  readonly clientId: string
+  readonly server?: string | undefined
+  readonly status?: number | undefined
+}): string | undefined =>
+  cfMitigated === undefined ? undefined : `A bot wall${server === undefined ? "" : ` of ${server}`} answered for ` +
+    `${clientId}${status === undefined ? "" : ` with status ${status}`} (cf-mitigated: ${cfMitigated}). ` +
+    "The owner of the host has to let this server through to the document."
+
+/** Returns which server sent a response, as the end of a sentence. */
+const sentBy = (server: string | undefined): string => server === undefined ? "" : `, from the server ${server}`
+
 /**
- * The status is not 200 (FET-03). Interim statuses (1xx) are not accepted either.
+ * The status is not 200 (FET-03). Interim responses are skipped, except 101.
  *
  * @since 0.1.0
  * @category errors
  */
 export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("effect-cimd/FetchError/UnexpectedStatus")(
   "UnexpectedStatus",
-  { clientId: Schema.String, status: Schema.Int }
+  { clientId: Schema.String, status: Schema.Int, ...diagnosis }
 ) {
   override get message(): string {
-    return `The status of ${this.clientId} is ${this.status}; a metadata document must have status 200.`
+    const type = this.contentType === undefined ? "" : `, with the content type ${this.contentType}`
+    return botWall(this) ??
+      `The status of ${this.clientId} is ${this.status}${type}${sentBy(this.server)}; ` +
+        "a metadata document must have status 200."
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -177,12 +204,12 @@ export class UnexpectedRedirect
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
 /**
- * The content type is not JSON, or its charset is not UTF-8 (FET-05).
+ * The content type is not JSON, or is malformed (FET-05).
  *
  * @since 0.1.0
  * @category errors
@@ -190,16 +217,17 @@ export class UnexpectedRedirect
 export class UnsupportedContentType
   extends Schema.TaggedError<UnsupportedContentType>("effect-cimd/FetchError/UnsupportedContentType")(
     "UnsupportedContentType",
-    { clientId: Schema.String, contentType: Schema.optional(Schema.String) }
+    { clientId: Schema.String, status: Schema.optional(Schema.Int), ...diagnosis }
   )
 {
   override get message(): string {
     const type = this.contentType === undefined ? "no content type" : `the content type ${this.contentType}`
-    return `${this.clientId} has ${type}; it must be application/json or application/<name>+json, in UTF-8.`
+    return botWall(this) ??
+      `${this.clientId} has ${type}${sentBy(this.server)}; it must be application/json or application/<name>+json.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -220,7 +248,7 @@ export class UnsupportedContentEncoding
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -250,7 +278,7 @@ export class ResponseTooLarge extends Schema.TaggedError<ResponseTooLarge>("effe
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -271,7 +299,7 @@ export class ResponseTruncated
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -292,7 +320,7 @@ export class ResponseMalformed
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -301,8 +329,7 @@ export class ResponseMalformed
  *
  * - `failed`: the last fetch of this client failed, and its back-off is not over.
  * - `rate`: the rate limit of this origin is reached.
- * - `busy`: too many fetches wait for a permit, or too many lookups for the resolver of the system. This server is too
- *   busy, and the OAuth error says so.
+ * - `busy`: too many fetches wait for a permit, or too many lookups for the resolver of the system.
  *
  * @since 0.1.0
  * @category errors
@@ -312,9 +339,9 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   {
     clientId: Schema.String,
     reason: Schema.Literal("failed", "rate", "busy"),
-    /** Whether the failure behind the back-off was one of the origin or of the network to it. */
+    /** Whether the failure behind the back-off permits a stale document: it was not 404 or 410. */
     originFault: Schema.optional(Schema.Boolean),
-    /** Milliseconds after which another attempt may succeed. */
+    /** Milliseconds after which another attempt may succeed. For the operator only. */
     retryAfterMillis: Schema.Number
   }
 ) {
@@ -325,7 +352,7 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return this.reason === "busy" ? temporarilyUnavailable : invalidClient
+    return meaningOf(this).oauthError
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * One guarded GET of a client's metadata document (rules FET-01 to FET-15 and ADR-01 to ADR-06).
+ * One guarded GET of a client's metadata document (rules FET-01 to FET-16, ADR-01 to ADR-06 and ADR-08).
  *
  * The name is looked up once, and each of its addresses is checked. One of the checked addresses is dialed, the TLS
  * certificate must be for the name, and one request is sent. One deadline covers all of this, and the connection is

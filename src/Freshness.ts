@@ -138,6 +138,8 @@ const lifetimeOf = (
  *
  * Never throws, whatever the headers are. Where RFC 9111 leaves a choice, the shorter lifetime wins:
  *
+ * - A malformed member of `Cache-Control`, such as `public; max-age=30`, makes the response stale. Each word in it that
+ *   names a restrictive directive counts as that directive, as in `no-store; max-age=0`.
  * - A repeated or malformed lifetime makes the response stale (section 4.2.1). The first of `s-maxage`, `max-age` and
  *   `Expires` that is present decides, even if it is malformed.
  * - `no-store` applies even beside `must-understand`. `private` and `no-cache` with field names mean the same as without.
@@ -154,12 +156,15 @@ export const read = (
 ): Freshness => {
   const values = (field: string): ReadonlyArray<string> =>
     headers.filter(([name]) => name.toLowerCase() === field).map(([, value]) => CacheControl.trimmed(value))
-  const directives = CacheControl.parse(values("cache-control"))
-  const has = (name: string): boolean => directives.some((directive) => directive.name === name)
+  const { directives, malformed } = CacheControl.parse(values("cache-control"))
+  const has = (name: string): boolean =>
+    directives.some((directive) => directive.name === name) || malformed.includes(name)
 
   const dates = values("date")
   const date = dates.length === 1 ? HttpDate.parse(dates[0] ?? "", times.responseTime) : undefined
-  const lifetime = lifetimeOf(directives, values("expires"), date ?? times.responseTime, times.responseTime)
+  const lifetime = malformed.length > 0
+    ? alreadyStale
+    : lifetimeOf(directives, values("expires"), date ?? times.responseTime, times.responseTime)
 
   const apparentAge = date === undefined ? 0 : Math.max(0, times.responseTime - date) / 1000
   const age = deltaSeconds(CacheControl.trimmed(values("age").join(",").split(",", 1)[0] ?? "")) ?? 0

@@ -1,5 +1,5 @@
 /**
- * Which hosts may have clients (URL-10, ADR-06, ADR-07).
+ * Which hosts may have clients (URL-10, ADR-06 to ADR-08).
  *
  * The policy is checked before the cache and the network, so a refused host costs nothing, and a changed policy applies
  * immediately.
@@ -12,14 +12,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as ClientId from "./ClientId.js"
+import type * as ClientId from "./ClientId.js"
 import * as Address from "./internal/addressRules.js"
+import { meaningOf } from "./internal/errorMeaning.js"
+import { reasonAgainstPort } from "./internal/fetch/badPorts.js"
 import * as OptionReader from "./internal/optionReader.js"
+import { parts } from "./internal/rules/clientIdParts.js"
 import * as HostPattern from "./internal/rules/hostPattern.js"
 import { isLoopbackHost } from "./internal/rules/uriSyntax.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient } from "./OAuthError.js"
 
 /**
  * The host policy does not permit the client's host.
@@ -36,7 +38,7 @@ export class HostRefused extends Schema.TaggedError<HostRefused>("effect-cimd/Ho
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -71,6 +73,11 @@ export interface Options {
   readonly block?: ReadonlyArray<string> | undefined
   /** Whether a client identifier may have a public IP address instead of a host name. Defaults to `false`. */
   readonly addressLiterals?: boolean | undefined
+  /**
+   * The only ports that clients may have. A port of another protocol, such as 25, is never permitted (ADR-08). Defaults
+   * to all other ports.
+   */
+  readonly ports?: ReadonlyArray<number> | undefined
   /**
    * Development mode: permits `localhost` and loopback addresses, but no other host that is not public. `issuer` is the
    * issuer identifier of this authorization server. It must be on a loopback host too, otherwise the layer fails with
@@ -131,13 +138,20 @@ const issuesOf = (options: Options): ReadonlyArray<string> => {
   const ineffective = malformed.length > 0
     ? []
     : (options.allow ?? []).map((pattern) => issueOfAllowed(pattern, options))
+  const ports = (options.ports ?? []).flatMap((port) => {
+    const reason = Number.isInteger(port) && port >= 1 && port <= 65_535
+      ? reasonAgainstPort(port)
+      : "it must be an integer between 1 and 65535"
+    return reason === undefined ? [] : [`\`ports\` contains ${port}, which is never permitted: ${reason}`]
+  })
   const development = options.development && issueOfDevelopment(options.development)
-  return [...malformed, ...[...ineffective, development].filter((issue) => issue !== undefined)]
+  return [...malformed, ...ports, ...[...ineffective, development].filter((issue) => issue !== undefined)]
 }
 
 const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
   const blocked = HostPattern.matcher(options.block ?? [])
   const allowed = options.allow && HostPattern.matcher(options.allow)
+  const ports = options.ports && new Set(options.ports)
   const loopback = options.development !== undefined
   const addressLiterals = options.addressLiterals ?? false
 
@@ -170,8 +184,9 @@ const policyOf = (options: Options): Context.Tag.Service<HostPolicy> => {
     loopback,
     addressLiterals,
     check: (clientId) => {
-      const host = ClientId.host(clientId)
-      const reason = reasonAgainst(host)
+      const { host, port } = parts(clientId)
+      const reason = reasonAgainst(host) ?? reasonAgainstPort(port)
+        ?? (ports === undefined || ports.has(port) ? undefined : `port ${port} is not one of the permitted ports`)
       return reason === undefined ? Effect.void : new HostRefused({ clientId, host, reason })
     }
   }

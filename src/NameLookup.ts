@@ -8,6 +8,7 @@
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -52,7 +53,8 @@ export interface Options {
   readonly servers?: ReadonlyArray<string> | undefined
   /**
    * Time for the response of a server to one query. Each server is queried twice, but the whole lookup ends after three
-   * times this duration, with the addresses received until then. Defaults to `1 second`.
+   * times this duration, with the addresses received until then. After the addresses of one family, those of the other
+   * are waited for no longer than 250 ms. Defaults to `1 second`.
    */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -77,28 +79,43 @@ type Service = Context.Tag.Service<NameLookup>
 /** Whether a name means this machine. Such a name is not looked up in DNS (RFC 6761, section 6.3). */
 const isLocalhost = (host: string): boolean => host === "localhost" || host.endsWith(".localhost")
 
+/**
+ * How long the response of one family is waited for after the other one has returned addresses. RFC 8305, section 3,
+ * recommends 50 ms to prefer IPv6; here a slow server of the other family also has to arrive, to be checked and dialed.
+ */
+const resolutionDelay = "250 millis"
+
 const serviceOf = (makeResolver: () => promises.Resolver, timeoutMillis: number): Service => {
-  const query = (host: string) => (resolver: promises.Resolver) => {
-    const failed = (cause: unknown) => new NameLookupError({ host, cause })
-    return Effect.flatMap(
-      Effect.partition(
+  const query = (host: string) => (resolver: promises.Resolver) =>
+    Effect.flatMap(Deferred.make<void>(), (addressesFound) => {
+      const failed = (cause: unknown) => new NameLookupError({ host, cause })
+      const late = Effect.suspend(() =>
+        failed(Object.assign(new Error("No DNS server responded in time"), { code: TIMEOUT }))
+      )
+      const queryFamily = (family: () => Promise<ReadonlyArray<string>>) =>
+        Effect.tryPromise({ try: family, catch: failed }).pipe(
+          Effect.tap(({ length }) => length > 0 ? Deferred.succeed(addressesFound, undefined) : Effect.void),
+          Effect.raceFirst(Effect.zipRight(
+            Effect.raceFirst(
+              Effect.sleep(timeoutMillis),
+              Effect.zipRight(Deferred.await(addressesFound), Effect.sleep(resolutionDelay))
+            ),
+            late
+          ))
+        )
+      return Effect.flatMap(
         // IPv4 first: without a route for IPv6, as in most containers, IPv6 would cost each fetch a failed attempt.
-        [() => resolver.resolve4(host), () => resolver.resolve6(host)],
-        (family) =>
-          Effect.timeoutFail(Effect.tryPromise({ try: family, catch: failed }), {
-            duration: timeoutMillis,
-            onTimeout: () => failed(Object.assign(new Error("No DNS server responded in time"), { code: TIMEOUT }))
-          }),
-        { concurrency: "unbounded" }
-      ),
-      ([failures, responses]) => {
-        const addresses = responses.flat()
-        // Servers that do not support AAAA fail in many ways, which does not invalidate the A records that they have.
-        const failure = addresses.length > 0 ? undefined : failures.find(({ cause }) => codeOf(cause) !== "ENODATA")
-        return failure ?? Effect.succeed(addresses)
-      }
-    )
-  }
+        Effect.partition([() => resolver.resolve4(host), () => resolver.resolve6(host)], queryFamily, {
+          concurrency: "unbounded"
+        }),
+        ([failures, responses]) => {
+          const addresses = responses.flat()
+          // Servers that do not support AAAA fail in many ways, which does not invalidate the A records that they have.
+          const failure = addresses.length > 0 ? undefined : failures.find(({ cause }) => codeOf(cause) !== "ENODATA")
+          return failure ?? Effect.succeed(addresses)
+        }
+      )
+    })
   return {
     lookup: (host) =>
       isLocalhost(host)

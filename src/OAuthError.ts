@@ -2,8 +2,8 @@
  * The OAuth error responses of this package's errors.
  *
  * Every error of `Resolver` and `RedirectUri` has an `oauthError` for the OAuth client. Its `message` and its other
- * fields are for the operator only. `oauthError` has the same text for every cause that concerns the client, so the
- * server cannot be used to probe its own network (FET-12).
+ * fields are for the operator only. Whatever keeps a document from being fetched has the same `oauthError`, so the server
+ * cannot be used to probe its own network (FET-12).
  *
  * Never send an `oauthError` to a redirect URI, because no redirect URI is trusted before `RedirectUri.match` has
  * succeeded. Show it on a page for the user (RFC 6749, section 4.1.2.1), or return it from the token endpoint.
@@ -25,7 +25,8 @@ export interface OAuthError {
 const error_description = "The client identifier could not be accepted."
 
 /**
- * The client could not be identified.
+ * A verdict on the client: its identifier is malformed or refused by the host policy, or its document is gone (status
+ * 404 or 410) or invalid. OAuth clients drop their credentials at this error, so nothing that may pass has it.
  *
  * @since 0.1.0
  * @category constants
@@ -41,8 +42,11 @@ export const invalidClient: OAuthError = { error: "invalid_client", error_descri
 export const unauthorizedClient: OAuthError = { error: "unauthorized_client", error_description }
 
 /**
- * This server cannot resolve the client at the moment: its cache is unavailable, or a limit was reached. The error says
- * nothing about the client, and the client may try again. Send it with status 503.
+ * This server cannot resolve the client at the moment, for whatever reason: the network, the origin, the cache, or a
+ * limit. The error says nothing about the client, and the client may try again. Send it with status 503.
+ *
+ * It has no time to wait, because a time that depends on the cause would reveal the cause. If you send `Retry-After`, send
+ * the same value each time, such as 60 seconds, and not the `retryAfterMillis` of `Throttled`.
  *
  * @since 0.1.0
  * @category constants

@@ -205,7 +205,7 @@ const make = (
         return { resolution: { document, source: "origin", stale: false }, current } satisfies Fetched
       })
 
-    /** Fetches. A failure of the document itself, not of the network, withdraws the stored document. */
+    /** Fetches. A verdict on the client withdraws the stored document; any other failure does not (FET-16). */
     const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
       Effect.tapError(fetch(clientId, fetchedAt), (error) =>
         fetchedAt !== undefined && SharedFailure.isFailure(error) && StaleIfError.withdraws(error)

@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetadata.js"
 import { authMethods } from "./ClientMetadata.js"
+import { meaningOf } from "./internal/errorMeaning.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
 import { issuesOf } from "./internal/rules/documentRules.js"
 import * as RedirectUriRules from "./internal/rules/redirectUriRules.js"
@@ -22,7 +23,6 @@ import { quote, quoteAll, typeName } from "./internal/rules/text.js"
 import * as Weight from "./internal/rules/weight.js"
 import * as Issue from "./Issue.js"
 import type { OAuthError } from "./OAuthError.js"
-import { invalidClient, unauthorizedClient } from "./OAuthError.js"
 
 // A document can have a hundred issues, but the message must fit into a log.
 const shownIssues = 50
@@ -45,7 +45,7 @@ export class InvalidDocument extends Schema.TaggedError<InvalidDocument>("effect
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return invalidClient
+    return meaningOf(this).oauthError
   }
 }
 
@@ -69,7 +69,7 @@ export class UnauthorizedClient
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
-    return unauthorizedClient
+    return meaningOf(this).oauthError
   }
 }
 

@@ -150,7 +150,13 @@ describe("Dialer through a proxy", () => {
       ["not HTTP", "SSH-2.0\r\n\r\n"],
       ["empty", ""],
       ["a 200 with bytes behind it", "HTTP/1.1 200 OK\r\n\r\nmore"],
-      ["too long", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(20_000)}`]
+      ["too long", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(20_000)}`],
+      ["too long, and complete", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(20_000)}\r\n\r\n`],
+      ["a 101", "HTTP/1.1 101 Switching Protocols\r\n\r\n"],
+      ["a 403 after a 103", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n"],
+      ["an interim response alone", "HTTP/1.1 100 Continue\r\n\r\n"],
+      ["a flood of interim responses", "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)],
+      ["a 200 with bytes behind it, after a 100", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nmore"]
     ] as const
   ) {
     it.scopedLive(`ADR-02: fails when the response of the proxy is ${name}`, () =>
@@ -162,6 +168,21 @@ describe("Dialer through a proxy", () => {
         expect(error).toMatchObject({ _tag: "DialError", cause: { code: "PROXY_REFUSED" } })
       }))
   }
+
+  it.scopedLive("ADR-02: interim responses of the proxy are skipped, in one piece or byte by byte", () =>
+    Effect.gen(function*() {
+      const answer =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
+      for (const pieces of [[answer], [...answer]]) {
+        const { port } = yield* listening((socket) =>
+          socket.once("data", () => pieces.forEach((piece, index) => setTimeout(() => socket.write(piece), index)))
+        )
+        const tunnel = yield* dial("93.184.215.14", 443).pipe(
+          Effect.provide(Dialer.layerHttpProxy({ host: "127.0.0.1", port }))
+        )
+        expect(tunnel.destroyed).toBe(false)
+      }
+    }))
 
   it.scopedLive("FET-08: an interruption closes the connection to a proxy that does not respond", () =>
     Effect.gen(function*() {

@@ -146,6 +146,50 @@ describe("FRS-02: Cache-Control", () => {
     assert.strictEqual(remaining(...control("max-age=100"), expires(1), expires(2)), 100)
   })
 
+  it.each([
+    "public; max-age=30",
+    "public;",
+    "immutable; max-age=31536000",
+    "max-age=100, public;",
+    "max-age=100, ext=",
+    "max-age=100, ext=a b",
+    "max-age=100; foo",
+    "s-maxage=100, public: x",
+    ";",
+    "max-age=100, =",
+    "max-age=100, \"a\"",
+    "max-age=100, foo=\"a\"b",
+    "max-age=100, foo=\"a"
+  ])("FRS-02: %s is malformed, so the response is stale, even beside a valid Expires", (line) => {
+    const freshness = read(...control(line), expires(3600))
+    assert.strictEqual(freshness.remaining, 0)
+    assert.isTrue(freshness.storable)
+    assert.strictEqual(seconds(freshness), 60, "the minimum")
+    assert.strictEqual(remaining(...control("max-age=100", line)), 0, "on a line of its own")
+  })
+
+  it.each([
+    ["must-revalidate; max-age=5", { storable: true, noCache: false, mustRevalidate: true }],
+    ["proxy-revalidate;", { storable: true, noCache: false, mustRevalidate: true }],
+    ["s-maxage; 5", { storable: true, noCache: false, mustRevalidate: true }],
+    ["max-age=5; must-revalidate", { storable: true, noCache: false, mustRevalidate: true }],
+    ["no-cache;", { storable: true, noCache: true, mustRevalidate: true }],
+    ["max-age=0; No-Cache", { storable: true, noCache: true, mustRevalidate: true }],
+    ["no-cache; no-store", { storable: false, noCache: true, mustRevalidate: true }],
+    ["private; max-age=0", { storable: false, noCache: false, mustRevalidate: false }]
+  ])("FRS-02: %s has every restriction that it names", (line, expected) => {
+    assert.deepStrictEqual(read(...control(line)), { ...expected, remaining: 0 })
+  })
+
+  it.each(["foo=\"a,b\"", "stale-while-revalidate=60", "x=\"no-store; private\"", "foo", "a=b", "community=\"UCI\""])(
+    "FRS-02: the well-formed extension %s has no effect",
+    (line) => {
+      const alone = { storable: true, noCache: false, mustRevalidate: false, remaining: undefined }
+      assert.deepStrictEqual(read(...control(line)), alone)
+      assert.deepStrictEqual(read(...control(`${line}, max-age=100`)), { ...alone, remaining: 100 })
+    }
+  )
+
   it("FRS-02: the directive before a missing comma still applies", () => {
     assert.isFalse(read(...control("no-store max-age=100")).storable)
     assert.isFalse(read(...control("no-store =x")).storable)
@@ -172,13 +216,24 @@ describe("FRS-03: no-store and private", () => {
     "private=\"set-cookie\"",
     "private=",
     "public, private",
-    "x=\"unclosed, no-store"
+    "x=\"unclosed, no-store",
+    "no-store; max-age=0",
+    "no-store;",
+    "no-store:",
+    "no-store;private",
+    "private; max-age=0",
+    "max-age=0; private",
+    "max-age=600;no-store",
+    "(no-store)",
+    "\"no-store\"",
+    "\u00a0no-store",
+    "x=\"no-store\"; y"
   ])("FRS-03: %s is not stored", (line) => {
     assert.isFalse(read(...control(line)).storable)
     assert.isUndefined(seconds(read(...control(line))))
   })
 
-  it.each(["x=\"no-store\"", "\"no-store\"", "no-storex", "no-store;", "nostore", "no_store", "public"])(
+  it.each(["x=\"no-store\"", "no-storex", "x-no-store;", "no-storex;", "nostore", "no_store", "public", "'no-store'"])(
     "FRS-03: %s may be stored",
     (line) => {
       assert.isTrue(read(...control(line)).storable)

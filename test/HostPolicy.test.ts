@@ -390,3 +390,70 @@ describe("layers", () => {
       assert.strictEqual((yield* build([["ALLOW", "App.example"], issuer]))._tag, "InvalidOptions")
     }))
 })
+
+/** The ports of the Fetch standard, a second time, so that one that the code loses fails the test. */
+const bad = (
+  "1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137 " +
+  "139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720 " +
+  "1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080"
+).split(" ").map(Number)
+
+describe("ADR-08: ports", () => {
+  const check = (options: HostPolicy.Options, url: string) =>
+    Effect.flatMap(service(options), (policy) =>
+      ClientId.parse(url, { loopback: true, addressLiterals: true }).pipe(
+        Effect.orDie,
+        Effect.flatMap((clientId) => Effect.either(policy.check(clientId))),
+        Effect.map((result) => result._tag === "Left" ? result.left.reason : undefined)
+      ))
+
+  it.effect("ADR-08: refuses the bad ports of the Fetch standard and no other", () =>
+    Effect.gen(function*() {
+      const policy = yield* service({})
+      for (let port = 1; port <= 65_535; port++) {
+        const clientId = `https://app.example:${port}/c`
+        if (!ClientId.is(clientId)) throw new Error(clientId)
+        const refused = policy.check(clientId) !== Effect.void
+        if (refused !== bad.includes(port)) assert.fail(`${port} is ${refused ? "refused" : "permitted"}`)
+      }
+    }))
+
+  it.effect("ADR-08: says why, also for addresses and in development mode", () =>
+    Effect.gen(function*() {
+      for (
+        const [options, url] of [
+          [{}, "https://app.example:25/c"],
+          [{ allow: ["app.example"] }, "https://app.example:25/c"],
+          [{ addressLiterals: true }, "https://93.184.215.14:25/c"],
+          [{ addressLiterals: true }, "https://[2606:2800:21f::1]:25/c"],
+          [{ development }, "https://localhost:25/c"]
+        ] as const
+      ) {
+        assert.strictEqual(yield* check(options, url), "port 25 belongs to another protocol than HTTPS", url)
+      }
+    }))
+
+  it.effect("ADR-08: the option ports narrows the ports", () =>
+    Effect.gen(function*() {
+      const options = { ports: [443, 8443] }
+      for (const suffix of ["", ":443", ":8443"]) {
+        assert.isUndefined(yield* check(options, `https://app.example${suffix}/c`), suffix)
+      }
+      assert.strictEqual(
+        yield* check(options, "https://app.example:8444/c"),
+        "port 8444 is not one of the permitted ports"
+      )
+      assert.isDefined(yield* check({ ports: [] }, "https://app.example/c"))
+      assert.isUndefined(yield* check({}, "https://app.example:8444/c"))
+    }))
+
+  it.effect.each([0, 65_536, 1.5, Number.NaN, 25])(
+    "ADR-08: the option ports must not contain %s",
+    (port) =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(service({ ports: [443, port] }))
+        assert.strictEqual(error.issues.length, 1)
+        assert.include(error.issues[0], `\`ports\` contains ${port}`)
+      })
+  )
+})

@@ -92,6 +92,51 @@ describe("NameLookup in DNS", () => {
       }))
   }
 
+  const v4 = [a(host, "192.0.2.1")]
+  const v6 = [aaaa(host, "2001:db8::1")]
+  for (
+    const [what, a, aaaa, expected] of [
+      ["AAAA is not answered", v4, "silence", ["192.0.2.1"]],
+      ["A is not answered", "silence", v6, ["2001:db8::1"]],
+      ["AAAA is answered too late", v4, { afterMillis: 5000, records: v6 }, ["192.0.2.1"]],
+      ["A is answered too late", { afterMillis: 5000, records: v4 }, v6, ["2001:db8::1"]]
+    ] satisfies ReadonlyArray<readonly [string, Reply, Reply, ReadonlyArray<string>]>
+  ) {
+    it.scopedLive(`FET-08: returns the addresses of one family after a short wait where ${what}`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* dnsServer(({ type }) => type === "A" ? a : aaaa)
+        const [took, addresses] = yield* Effect.timed(lookup(host)).pipe(
+          Effect.provide(NameLookup.layerWith({ servers: [server], timeout: "3 seconds" }))
+        )
+        expect(addresses).toEqual(expected)
+        expect(Duration.toMillis(took)).toBeGreaterThan(200)
+        expect(Duration.toMillis(took)).toBeLessThan(2500)
+      }))
+  }
+
+  for (
+    const [what, a, aaaa] of [
+      ["AAAA", v4, { afterMillis: 60, records: v6 }],
+      ["A", { afterMillis: 60, records: v4 }, v6]
+    ] satisfies ReadonlyArray<readonly [string, Reply, Reply]>
+  ) {
+    it.scopedLive(`ADR-01: returns all addresses, so that all are checked, where ${what} comes a little later`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* dnsServer(({ type }) => type === "A" ? a : aaaa)
+        const addresses = yield* Effect.provide(lookup(host), NameLookup.layerWith({ servers: [server] }))
+        expect(addresses).toEqual(["192.0.2.1", "2001:db8::1"])
+      }))
+  }
+
+  for (const nothing of [[], rcode.nameError, rcode.serverFailure] satisfies ReadonlyArray<Reply>) {
+    it.scopedLive(`ADR-01: waits longer for A where AAAA is ${JSON.stringify(nothing)}`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* dnsServer(({ type }) => type === "A" ? { afterMillis: 600, records: v4 } : nothing)
+        const addresses = yield* Effect.provide(lookup(host), NameLookup.layerWith({ servers: [server] }))
+        expect(addresses).toEqual(["192.0.2.1"])
+      }))
+  }
+
   it.scopedLive("ADR-01: queries exactly the name, whatever the search list of the system", () =>
     Effect.gen(function*() {
       const { questions, server } = yield* dnsServer(() => rcode.nameError)

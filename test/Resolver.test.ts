@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import type { ClientId, InvalidOptions } from "effect-cimd"
-import { Cache, Fetcher, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Cache, Fetcher, HostPolicy, OAuthError, PostgresCache, Resolver, Validator } from "effect-cimd"
 import { DialerTest, FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
@@ -53,7 +53,7 @@ const node = (
 
 /** A real fetcher with little patience, whose name lookups and connections fail from when they are told to. */
 const makeBreakable = () => {
-  const way = { found: true, open: true }
+  const way = { found: true, open: true, isPublic: true }
   const fetcher = Layer.unwrapEffect(
     Effect.map(
       Origin.Origin,
@@ -62,7 +62,9 @@ const makeBreakable = () => {
           Layer.provide(DialerTest.layerWith(() => way.open ? port : undefined)),
           Layer.provide(
             NameLookupTest.layer((host) =>
-              way.found ? Effect.succeed(Origin.publicAddresses) : NameLookupTest.notFound(host)
+              way.found
+                ? Effect.succeed(way.isPublic ? Origin.publicAddresses : ["10.0.0.1"])
+                : NameLookupTest.notFound(host)
             )
           )
         )
@@ -219,15 +221,23 @@ describe("Resolver", () => {
       }).pipe(withNode({ policy }))
     }))
 
-  it.live("FET-12: the OAuth client sees one text for every cause", () =>
+  it.live("FET-12: the OAuth client sees one error for every verdict, and another one for every other cause", () =>
     Effect.gen(function*() {
       yield* serve({ status: 500 }, "https://app.example/500")
       yield* serve({ status: 302, headers: { Location: "http://127.0.0.1/secret" } }, "https://app.example/302")
-      yield* serve({ body: "{" }, "https://app.example/json")
-      const urls = ["500", "302", "json", "404"].map((path) => `https://app.example/${path}`)
-      const errors = yield* Effect.forEach([...urls, "nonsense"], (url) => Effect.flip(resolve(url)))
-      expect(new Set(errors.map((error) => JSON.stringify(error.oauthError))).size).toBe(1)
-      expect(new Set(errors.map((error) => error.message)).size).toBe(5)
+      yield* serve({ headers: { "Content-Type": "text/html" }, body: "<p>Login" }, "https://app.example/html")
+      yield* serve({ status: 410 }, "https://app.example/410")
+      yield* serve({ status: 429 }, "https://app.example/429")
+      yield* serve({ body: "{}" }, "https://app.example/json")
+      const errorsOf = (urls: ReadonlyArray<string>) => Effect.forEach(urls, (url) => Effect.flip(resolve(url)))
+      const at = (path: string) => `https://app.example/${path}`
+      const verdicts = yield* errorsOf([at("json"), at("404"), at("410"), "nonsense"])
+      const others = yield* errorsOf([at("500"), at("302"), at("html"), at("429")])
+      const codes = (errors: ReadonlyArray<Resolver.ResolveError>) =>
+        new Set(errors.map(({ oauthError }) => JSON.stringify(oauthError)))
+      expect(codes(verdicts)).toEqual(new Set([JSON.stringify(OAuthError.invalidClient)]))
+      expect(codes(others)).toEqual(new Set([JSON.stringify(OAuthError.temporarilyUnavailable)]))
+      expect(new Set([...verdicts, ...others].map((error) => error.message)).size).toBe(8)
     }).pipe(withNode()))
 
   it.live("FET-12: spans hold the host of a client and nothing else of its URL", () =>
@@ -383,14 +393,35 @@ for (
         ["a server error", { status: 502 }],
         ["too many requests", { status: 429 }],
         ["a challenge page", { status: 403 }],
+        ["a timeout of the origin", { status: 408 }],
+        ["a misdirected request", { status: 421 }],
+        ["a request that is too early", { status: 425 }],
+        ["a proxy that wants authentication", { status: 407 }],
+        ["a request for authentication", { status: 401 }],
+        ["a bot wall with 202", { status: 202, headers: { "Content-Type": "text/html" }, body: "<p>" }],
+        ["a bot wall with 405", { status: 405 }],
+        ["a garbled head", { raw: "HTTP/1.1 200 OK\r\nno colon\r\n\r\n" }],
+        ["a page instead of a document", { headers: { "Content-Type": "text/html" }, body: "<p>moved" }],
+        ["a page with the content type of a document", { body: "<p>moved" }],
+        ["a document that is cut off", {
+          raw: "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"client_id\": \"ht"
+        }],
+        ["a document that is shorter than its length", {
+          raw: "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{}"
+        }],
+        ["an empty document", { body: "" }],
+        ["a document that is too large", { body: " ".repeat(6000) }],
+        ["a compressed document", { headers: { "Content-Encoding": "gzip" }, body: "{}" }],
         ["a redirect", { status: 302, headers: { Location: "https://login.example/" } }],
         ["a connection that is reset", { raw: "HTTP/1.1 200 OK\r\n", end: "reset" }]
       ] as const
     ) {
-      it.live(`returns the expired document, marked stale, after ${fault}`, () =>
+      it.live(`FET-16: returns the expired document, marked stale, after ${fault}, and does not withdraw it`, () =>
         Effect.gen(function*() {
           yield* expired
           yield* serve(answer)
+          expect(yield* resolve()).toMatchObject({ stale: true, document: { clientId: client } })
+          yield* serve({ status: 502 })
           expect(yield* resolve()).toMatchObject({ stale: true, document: { clientId: client } })
         }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
     }
@@ -406,6 +437,10 @@ for (
         ["a name that is not found", "LookupFailed", ({ way }) =>
           Effect.sync(() => {
             way.found = false
+          })],
+        ["a name that leads to a private address", "AddressBlocked", ({ way }) =>
+          Effect.sync(() => {
+            way.isPublic = false
           })],
         ["a connection that is refused", "ConnectFailed", ({ way }) =>
           Effect.sync(() => {
@@ -435,13 +470,11 @@ for (
       const [withdrawal, answer] of [
         ["404", { status: 404 }],
         ["410", { status: 410 }],
-        ["401", { status: 401 }],
         ["an invalid document", { body: "{}" }],
-        ["a page instead of a document", { headers: { "Content-Type": "text/html" }, body: "<p>moved" }],
-        ["a document that is too large", { body: " ".repeat(6000) }]
+        ["the document of another client", { body: JSON.stringify(documentOf("https://b.example/")) }]
       ] as const
     ) {
-      it.live(`returns no stale document after ${withdrawal}, nor after a later failure of the origin`, () =>
+      it.live(`FET-16: returns no stale document after ${withdrawal}, nor after a later failure of the origin`, () =>
         Effect.gen(function*() {
           yield* expired
           yield* serve(answer)

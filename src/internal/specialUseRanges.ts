@@ -22,6 +22,7 @@ export type Registry =
   | "IANA IPv4 Address Space Registry"
   | "IANA IPv6 Address Space Registry"
   | "none: carries an IPv4 address"
+  | "none: the platform of a cloud"
 
 /** One row. `globallyReachable` is the column of the registry; "N/A" there is `false` here. */
 export interface Range {
@@ -86,6 +87,11 @@ export const ipv4: ReadonlyArray<Range> = [
   ]),
   ...ranges("ipv4", "IANA IPv4 Address Space Registry", [
     ["224.0.0.0/4", "multicast", "RFC 5771"]
+  ]),
+  // A public address that leads from each virtual machine of Azure to the services of its host. Those of other clouds are
+  // in special-use ranges.
+  ...ranges("ipv4", "none: the platform of a cloud", [
+    ["168.63.129.16/32", "Azure platform", "Microsoft Learn: What is IP address 168.63.129.16?"]
   ])
 ]
 

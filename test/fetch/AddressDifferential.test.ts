@@ -25,6 +25,9 @@ const within = (...cidrs: ReadonlyArray<string>) => (number: bigint): boolean =>
 const namedByBoth = within("::/127", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64")
 const namedByBothHigh = within("5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")
 
+/** The one difference in IPv4: the platform of Azure, which is in no registry. */
+const azure = numberOf("168.63.129.16")
+
 const differences: ReadonlyArray<Difference> = [
   {
     why: "::/96 carries an IPv4 address: ipaddr.js classifies all but :: and ::1 as unicast",
@@ -53,7 +56,8 @@ const differences: ReadonlyArray<Difference> = [
   {
     why: "well-known NAT64 of a public IPv4 address is how an IPv6-only network reaches that address",
     holds: (number) =>
-      within("64:ff9b::/96")(number) && ipaddr.parse(textOf(number & 0xffff_ffffn, "ipv4")).range() === "unicast",
+      within("64:ff9b::/96")(number) && (number & 0xffff_ffffn) !== azure &&
+      ipaddr.parse(textOf(number & 0xffff_ffffn, "ipv4")).range() === "unicast",
     example: "64:ff9b::808:808"
   }
 ]
@@ -62,7 +66,7 @@ const differs = (address: string): boolean =>
   (Address.classify(address).kind === "public") !== (ipaddr.parse(address).range() === "unicast")
 
 const explained = (number: bigint, family: Family): boolean =>
-  family === "ipv6" && differences.some(({ holds }) => holds(number))
+  family === "ipv4" ? number === azure : differences.some(({ holds }) => holds(number))
 
 const compare = (number: bigint, family: Family) => {
   const address = textOf(number, family)

@@ -45,6 +45,8 @@ const connections = Effect.flatMap(Origin.Origin, (origin) => Effect.map(origin.
 describe("Addresses of a name", () => {
   const mixtures = [
     ["169.254.169.254"],
+    [publicAddress, "168.63.129.16"],
+    ["64:ff9b::168.63.129.16"],
     [publicAddress, "10.0.0.1"],
     ["10.0.0.1", publicAddress],
     [publicAddress, "::1"],
@@ -61,6 +63,21 @@ describe("Addresses of a name", () => {
         expect(yield* connections).toBe(0)
       }).pipe(Effect.provide(world({ "app.example": answer }))))
   }
+
+  it.live("ADR-08: a port of another protocol fails the fetch before the lookup, whatever the host policy says", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* Fetcher.Fetcher
+      for (const port of [1, 22, 25, 6667, 10_080]) {
+        expect(yield* Effect.flip(fetch(clientId(`https://app.example:${port}/client.json`)))).toMatchObject({
+          _tag: "AddressBlocked",
+          address: `app.example:${port}`,
+          reason: `port ${port} belongs to another protocol than HTTPS`
+        })
+      }
+      expect(yield* dialed).toEqual([])
+      // The name does not exist, so a port that passes fails at the lookup.
+      expect((yield* Effect.flip(fetch(clientId("https://app.example:8443/client.json"))))._tag).toBe("LookupFailed")
+    }).pipe(Effect.provide(world({}))))
 
   it.live("ADR-01: fails for a name without addresses", () =>
     Effect.gen(function*() {

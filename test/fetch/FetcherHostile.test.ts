@@ -82,24 +82,106 @@ const failures: ReadonlyArray<Case> = [
     expected: { _tag: "UnexpectedRedirect", status: 302, location: `/\\u0085${"a".repeat(78)}…` }
   },
   {
-    name: "FET-03: 100 Continue before the response",
-    answer: { raw: `HTTP/1.1 100 Continue\r\n\r\n${head(jsonType)}${json}` },
-    expected: { _tag: "UnexpectedStatus", status: 100 }
-  },
-  {
-    name: "FET-03: 103 Early Hints before the response",
-    answer: { raw: `HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n${head(jsonType)}${json}` },
-    expected: { _tag: "UnexpectedStatus", status: 103 }
-  },
-  {
     name: "FET-03: 101 Switching Protocols",
     answer: { raw: "HTTP/1.1 101 \r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", end: "hang" },
     expected: { _tag: "UnexpectedStatus", status: 101 }
   },
   {
-    name: "FET-03: a flood of interim responses ends with the first",
+    name: "FET-03: 101 after 100 and 103",
+    answer: {
+      raw: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\n\r\nHTTP/1.1 101 \r\nUpgrade: h2c\r\n\r\n",
+      end: "hang"
+    },
+    expected: { _tag: "UnexpectedStatus", status: 101 }
+  },
+  {
+    name: "FET-03: 404 after 103",
+    answer: { raw: "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 \r\n\r\n", end: "hang" },
+    expected: { _tag: "UnexpectedStatus", status: 404 }
+  },
+  {
+    name: "FET-03: the error of a bot wall names it",
+    answer: {
+      status: 403,
+      headers: { "content-type": "text/html", "cf-mitigated": "challenge", server: "cloudflare" }
+    },
+    expected: {
+      _tag: "UnexpectedStatus",
+      status: 403,
+      contentType: "text/html",
+      cfMitigated: "challenge",
+      server: "cloudflare",
+      message: `A bot wall of cloudflare answered for ${url} with status 403 (cf-mitigated: challenge). ` +
+        "The owner of the host has to let this server through to the document."
+    }
+  },
+  {
+    name: "FET-03: the error of a wrong path says what answered",
+    answer: { status: 404, headers: { "content-type": "text/html", server: "nginx" } },
+    expected: {
+      _tag: "UnexpectedStatus",
+      status: 404,
+      message: `The status of ${url} is 404, with the content type text/html, from the server nginx; ` +
+        "a metadata document must have status 200."
+    }
+  },
+  {
+    name: "FET-05: the error of a bot wall with status 200 names it",
+    answer: { headers: { "content-type": "text/html", "cf-mitigated": "challenge" }, body: "<p>" },
+    expected: {
+      _tag: "UnsupportedContentType",
+      status: 200,
+      cfMitigated: "challenge",
+      message: `A bot wall answered for ${url} with status 200 (cf-mitigated: challenge). ` +
+        "The owner of the host has to let this server through to the document."
+    }
+  },
+  {
+    name: "FET-05: the error of a page says what answered",
+    answer: { headers: { "content-type": "text/html", server: "Apache" }, body: "<p>" },
+    expected: {
+      _tag: "UnsupportedContentType",
+      status: 200,
+      server: "Apache",
+      message: `${url} has the content type text/html, from the server Apache; ` +
+        "it must be application/json or application/<name>+json."
+    }
+  },
+  {
+    name: "FET-12: what a response says of itself is escaped and bounded in the error",
+    answer: {
+      raw: Buffer.from(
+        `HTTP/1.1 403 \r\nServer: ${"\x85".repeat(500)}\r\nCF-Mitigated: ${"a".repeat(500)}\r\n` +
+          `Content-Type: ${"b".repeat(500)}\r\n\r\n`,
+        "latin1"
+      )
+    },
+    expected: {
+      _tag: "UnexpectedStatus",
+      server: `${"\\u0085".repeat(17).slice(0, 99)}…`,
+      cfMitigated: `${"a".repeat(80)}…`,
+      contentType: `${"b".repeat(80)}…`
+    }
+  },
+  {
+    name: "FET-03: an interim response alone",
+    answer: { raw: "HTTP/1.1 100 Continue\r\n\r\n" },
+    expected: { _tag: "ResponseTruncated", part: "headers" }
+  },
+  {
+    name: "FET-03: the content type of an interim response does not count",
+    answer: { raw: `HTTP/1.1 103 Early Hints\r\n${jsonType}\r\n\r\n${head("Content-Type: text/html")}${json}` },
+    expected: { _tag: "UnsupportedContentType", contentType: "text/html" }
+  },
+  {
+    name: "FET-07: a flood of interim responses without header lines",
     answer: { raw: "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000), end: "hang" },
-    expected: { _tag: "UnexpectedStatus", status: 100 }
+    expected: { _tag: "ResponseTooLarge", part: "fields", limit: 100 }
+  },
+  {
+    name: "FET-07: a flood of interim responses with long header lines",
+    answer: { raw: `HTTP/1.1 103 Early Hints\r\nLink: <${"x".repeat(1000)}>\r\n\r\n`.repeat(30), end: "hang" },
+    expected: { _tag: "ResponseTooLarge", part: "headers", limit: 16_384 }
   },
   {
     name: "FET-03: a status beyond 599",
@@ -119,12 +201,17 @@ const failures: ReadonlyArray<Case> = [
     "application/jsonx",
     "application/+json",
     "json",
-    "application/json; charset=iso-8859-1",
-    "application/json; charset=utf-16",
     "application/json, text/html",
+    "application/json; charset=utf-8, text/html",
+    "application/json, application/json",
+    "application/json; charset=",
+    "application/json; charset =utf-8",
+    "application/json; charset: utf-8",
+    "application/json; =utf-8",
+    "text/html; a=application/json",
+    "text/json; charset=utf-8",
     "application/json; charset",
     "application/json charset=utf-8",
-    "application/json; charset=utf-8; charset=latin1",
     "application/json; charset=\"utf-8",
     "applicationx/json",
     "*/*",
@@ -478,6 +565,13 @@ const successes: ReadonlyArray<Case> = [
     "Application/JSON",
     "application/json;charset=utf-8",
     "application/json; Charset=\"UTF-8\"",
+    "application/json;charset=utf8",
+    "application/json; charset=iso-8859-1",
+    "application/json; charset=utf-16",
+    "application/json; charset=\"\"",
+    "application/json; charset=utf-8; charset=latin1",
+    "application/json; charset=\"utf-8, text/html\"",
+    "application/ld+json; profile=\"https://app.example/p\"; charset=x",
     "application/json;",
     "application/json ; a=b;c=\"d;\\\"\"",
     "application/ld+json",
@@ -574,10 +668,24 @@ const successes: ReadonlyArray<Case> = [
     answer: { raw: `HTTP/1.1 200\r\n${jsonType}\r\n\r\n${json}` },
     expected: json
   },
+  ...[
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.0 100\r\n\r\n",
+    "HTTP/1.1 102 Processing\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nContent-Type: text/html\r\nContent-Encoding: br\r\n\r\n",
+    "HTTP/1.1 199 \r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(20)
+  ].map((interim): Case => ({
+    name: `FET-03: the document after ${JSON.stringify(interim.slice(0, 60))}`,
+    answer: { raw: `${interim}${head(jsonType)}${json}` },
+    expected: json
+  })),
   { name: "FET-08: a drip that ends in time", answer: { body: json, drip: { bytes: 10, every: 5 } }, expected: json },
   { name: "FET-08: a delay that ends in time", answer: { body: json, delay: 50 }, expected: json },
   { name: "FET-07: an empty body is left to the validator", answer: { body: "" }, expected: "" }
 ]
+
+const isGone = (status: unknown) => status === 404 || status === 410
 
 const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expected: Case["expected"]) => {
   if (typeof expected === "string") {
@@ -585,7 +693,13 @@ const expectExit = (exit: Exit.Exit<Fetcher.Response, Fetcher.FetchError>, expec
   } else {
     expect(Exit.isFailure(exit) && exit.cause).toMatchObject({
       _tag: "Fail",
-      error: { clientId: url, ...expected, oauthError: { error: "invalid_client" } }
+      error: {
+        clientId: url,
+        ...expected,
+        oauthError: {
+          error: "status" in expected && isGone(expected.status) ? "invalid_client" : "temporarily_unavailable"
+        }
+      }
     })
   }
 }
@@ -625,7 +739,13 @@ describe("Hostile origin", () => {
           expect(exit).toMatchObject({ _tag: "Right" })
         } else {
           const redirect = status >= 300 && status < 400 && status !== 304
-          expect(exit).toMatchObject({ left: { _tag: redirect ? "UnexpectedRedirect" : "UnexpectedStatus", status } })
+          // The body is where the final response must begin.
+          const interim = status < 200 && status !== 101
+          expect(exit).toMatchObject({
+            left: interim
+              ? { _tag: "ResponseMalformed" }
+              : { _tag: redirect ? "UnexpectedRedirect" : "UnexpectedStatus", status }
+          })
         }
       }
       expect((yield* origin.requests).length).toBe(500)

@@ -1,5 +1,5 @@
 import { it } from "@effect/vitest"
-import { Dialer, Fetcher, FetchError, HostPolicy } from "effect-cimd"
+import { Dialer, Fetcher, FetchError, HostPolicy, OAuthError } from "effect-cimd"
 import { FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
@@ -237,14 +237,20 @@ describe("Limits of a fetcher", () => {
 })
 
 describe("Telemetry and errors", () => {
-  it.live("FET-12: a span has only the host of the client's URL, a log line nothing, and no error has what the origin sent", () =>
+  it.live("FET-12: a span has only the host of the client's URL, a log line nothing, and no error has what the origin sent but its name", () =>
     Effect.gen(function*() {
       const { events, exits, spans, tracer } = recording()
       const lines: Array<unknown> = []
       const logger = Logger.make(({ annotations, cause, message }) => void lines.push([message, annotations, cause]))
       const origin = yield* Origin.Origin
       const secret = "s3cret"
-      const headers = { "set-cookie": secret, "x-token": secret, etag: `"${secret}"`, server: secret }
+      const headers = {
+        "set-cookie": secret,
+        "x-token": secret,
+        etag: `"${secret}"`,
+        server: "s3rv3r",
+        "cf-mitigated": "w4ll"
+      }
       const answers: ReadonlyArray<Origin.Answer> = [
         { headers, body: secret },
         { headers, body: secret, status: 500 },
@@ -271,11 +277,16 @@ describe("Telemetry and errors", () => {
       const attributes = spans.flatMap(({ attributes, name }) => [name, ...attributes.entries()].flat())
       const text = (failures: ReadonlyArray<Exit.Exit<unknown, unknown>>) =>
         failures.filter(Exit.isFailure).map(({ cause }) => inspect(cause, { depth: 9 }) + Cause.pretty(cause)).join()
-      expect(JSON.stringify([attributes, events, lines]) + text(exits)).not.toMatch(/s3cret|qu3ry|p4th/)
+      expect(JSON.stringify([attributes, events, lines]) + text(exits)).not.toMatch(/s3cret|s3rv3r|w4ll|qu3ry|p4th/)
       expect(text(exits)).toContain("ResponseMalformed")
-      // The error is for the operator, so it names the client.
+      // The error is for the operator, so it names the client, and the server that answered.
       expect(text(results)).toContain(`https://app.example/p4th1?code=qu3ry`)
+      expect(text(results)).toContain("A bot wall of s3rv3r")
       expect(text(results)).not.toContain(secret)
+      const oauthErrors = results.flatMap((exit) =>
+        Exit.isFailure(exit) && exit.cause._tag === "Fail" ? [exit.cause.error.oauthError] : []
+      )
+      expect(oauthErrors).toEqual(oauthErrors.map(() => OAuthError.temporarilyUnavailable))
     }).pipe(Effect.provide(world())))
 
   it.live("FET-12: a span and a counter have the outcome, and nothing that the origin sent", () =>
@@ -320,20 +331,21 @@ describe("Telemetry and errors", () => {
   ]
   const busy = new FetchError.Throttled({ clientId: url, reason: "busy", retryAfterMillis: 1000 })
 
-  it("FET-12: every error has a code and a text for operators, and all have one OAuth error", () => {
+  it("FET-12: every error has a code and a text for operators, and all but 404 and 410 have one OAuth error", () => {
     expect(new Set(samples.map(({ _tag }) => _tag)).size).toBe(FetchError.FetchError.members.length)
-    for (const error of samples) {
+    for (const error of [...samples, busy]) {
       expect(error.message).toContain(url)
       expect(error.message).toMatch(/^[\x20-\x7e]+$/)
-      expect(error.oauthError).toEqual({
-        error: "invalid_client",
-        error_description: "The client identifier could not be accepted."
-      })
+      const gone = error._tag === "UnexpectedStatus" && error.status === 404
+      expect(error.oauthError).toEqual(
+        gone
+          ? { error: "invalid_client", error_description: "The client identifier could not be accepted." }
+          : {
+            error: "temporarily_unavailable",
+            error_description: "The client identifier cannot be looked up at the moment. Try again later."
+          }
+      )
     }
-  })
-
-  it("FET-12: the OAuth error of a busy server says nothing about the client", () => {
-    expect(busy.oauthError.error).toBe("temporarily_unavailable")
   })
 
   it("FET-12: every error can be sent to another node as JSON", () => {

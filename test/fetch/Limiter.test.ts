@@ -203,7 +203,7 @@ describe("Limiter", () => {
       expect(errorOf(yield* fail)).toMatchObject({ _tag: "Throttled", retryAfterMillis: 1000 })
     }))
 
-  it.effect("FET-15: the error of a pause has whether the failure was one of the origin", () =>
+  it.effect("FET-15: the error of a pause has whether the failure permits a stale document", () =>
     Effect.gen(function*() {
       const limiter = Limiter.make(limits)
       const client = id("a")
@@ -214,7 +214,8 @@ describe("Limiter", () => {
         [status(429), true],
         [status(410), false],
         [new FetchError.FetchTimeout({ clientId: client, phase: "headers", millis: 1 }), true],
-        [new FetchError.AddressBlocked({ clientId: client, address: "10.0.0.1", reason: "private" }), false]
+        [new FetchError.AddressBlocked({ clientId: client, address: "10.0.0.1", reason: "private" }), true],
+        [status(405), true]
       ] as const
       for (const [failure, originFault] of failures) {
         const fetch = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, Effect.fail(failure))))

@@ -98,16 +98,25 @@ const response = fc.record({
   body
 }).map(({ body, end, lines, status }) => Buffer.from([status, ...lines, "", ""].join(end) + body, "latin1"))
 
+/** Interim responses, which a parser of requests sent without `Expect` need not accept, so undici is not given them. */
+const interims = fc.array(
+  fc.constantFrom("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.0 103\r\na: b\r\nContent-Length: 5\r\n\r\n"),
+  { maxLength: 3 }
+).map((all) => Buffer.from(all.join("")))
+
 const runs = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 
 describe("ResponseParser", () => {
   it("FET-07: returns the same result however the bytes are split", () => {
     fc.assert(
       fc.property(
+        interims,
         response,
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
-        (bytes, sizes) => {
-          expect(parse(split(bytes, sizes))).toEqual(parse([bytes]))
+        (before, bytes, sizes) => {
+          const whole = Buffer.concat([before, bytes])
+          expect(parse(split(whole, sizes))).toEqual(parse([whole]))
+          expect(parse([whole]), "interim responses change nothing").toEqual(parse([bytes]))
         }
       ),
       { numRuns: runs }
@@ -117,16 +126,19 @@ describe("ResponseParser", () => {
   it("FET-07: never throws, and never returns more than the limits, whatever the bytes", () => {
     let completed = 0
     fc.assert(
-      fc.property(fc.array(fc.oneof(response, fc.uint8Array({ maxLength: 300 })), { maxLength: 3 }), (pieces) => {
-        const { head, progress } = parse(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
-        expect(progress).toBeDefined()
-        expect(head?.headers.length ?? 0).toBeLessThanOrEqual(2)
-        expect((head?.headers ?? []).flat().join("").length).toBeLessThanOrEqual(60)
-        if (progress?._tag === "Complete") {
-          completed++
-          expect(progress.response.body.length).toBeLessThanOrEqual(6)
+      fc.property(
+        fc.array(fc.oneof(response, interims, fc.uint8Array({ maxLength: 300 })), { maxLength: 3 }),
+        (pieces) => {
+          const { head, progress } = parse(pieces, { maxHeaderBytes: 60, maxHeaderCount: 2, maxBodyBytes: 6 })
+          expect(progress).toBeDefined()
+          expect(head?.headers.length ?? 0).toBeLessThanOrEqual(2)
+          expect((head?.headers ?? []).flat().join("").length).toBeLessThanOrEqual(60)
+          if (progress?._tag === "Complete") {
+            completed++
+            expect(progress.response.body.length).toBeLessThanOrEqual(6)
+          }
         }
-      }),
+      ),
       { numRuns: runs }
     )
     expect(completed).toBeGreaterThan(0)
@@ -143,6 +155,9 @@ describe("ResponseParser", () => {
       ["header line", "HTTP/1.1 200\r\na: ", "y", { maxHeaderBytes: 60 }, headers, 61],
       ["series of header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderBytes: 60 }, headers, 61],
       ["number of header lines", "HTTP/1.1 200\r\n", "a: b\r\n", { maxHeaderCount: 5 }, fields, 14 + 6 * 6],
+      ["series of interim responses", "", "HTTP/1.1 100\r\n\r\n", { maxHeaderBytes: 60 }, headers, 61],
+      ["number of interim responses", "", "HTTP/1.1 100\r\n\r\n", { maxHeaderCount: 5 }, fields, 6 * 16],
+      ["interim header line", "HTTP/1.1 103\r\na: ", "y", { maxHeaderBytes: 60 }, headers, 61],
       ["trailer line", `${chunked}0\r\na: `, "y", { maxHeaderBytes: 60 }, headers, chunked.length + 3 + 61],
       [
         "series of trailer lines",

@@ -1,8 +1,8 @@
 import * as Exit from "effect/Exit"
 import type { FetchError } from "../../FetchError.js"
 import { Throttled } from "../../FetchError.js"
+import { meaningOf } from "../errorMeaning.js"
 import { BoundedTable } from "./boundedTable.js"
-import { isOriginFault, isOwnLimit } from "./transientErrors.js"
 
 export interface BackoffLimits {
   /** The pause after the first failure. It doubles with each further failure; zero turns the back-off off. */
@@ -25,6 +25,10 @@ interface Failure {
   readonly originFault: boolean
 }
 
+/** A limit of this node stopped the request before it was sent, so it is not a failure of the client. */
+const isOwnLimit = (error: FetchError): boolean =>
+  error._tag === "Throttled" || (error._tag === "FetchTimeout" && error.phase === "budget")
+
 export const make = ({ initialMillis, maximumMillis }: BackoffLimits, maxTrackedKeys: number): Backoff => {
   // A failure counts for some time after its pause, because otherwise no pause would ever follow another.
   const countsUntil = (failure: Failure): number => failure.until + maximumMillis
@@ -36,7 +40,7 @@ export const make = ({ initialMillis, maximumMillis }: BackoffLimits, maxTracked
       ? Math.min(before.pauseMillis * 2, maximumMillis)
       : initialMillis
     if (pauseMillis > 0) {
-      failures.set(clientId, { pauseMillis, until: now + pauseMillis, originFault: isOriginFault(error) }, now)
+      failures.set(clientId, { pauseMillis, until: now + pauseMillis, originFault: meaningOf(error).permitsStale }, now)
     }
   }
 

@@ -12,6 +12,13 @@ export interface Directive {
   readonly argument: string | undefined
 }
 
+/** The directives of a response, and what cannot be read as one. */
+export interface CacheControl {
+  readonly directives: ReadonlyArray<Directive>
+  /** The words of every malformed member, in lower case. Empty if the field follows the grammar. */
+  readonly malformed: ReadonlyArray<string>
+}
+
 /** Splits at the commas that are not inside a quoted string. */
 const members = (line: string): ReadonlyArray<string> => {
   const found: Array<string> = []
@@ -60,27 +67,48 @@ export const trimmed = (text: string): string => {
 
 const isBlank = (text: string, at: number): boolean => text[at] === " " || text[at] === "\t"
 
-const unquoted = (argument: string): string =>
-  argument.length > 1 && argument.startsWith("\"") && endOfQuotedString(argument, 0) === argument.length - 1
-    ? argument.slice(1, -1).replace(/\\(.)/gs, "$1")
-    : argument
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const fieldContent = /^[\t\x20-\x7e\x80-\xff]*$/
 
-/**
- * The name ends at the first blank or equals sign. A malformed rest, as in `max-age =1` or `no-store max-age=1`, is
- * kept as an argument that no directive has. So the name counts, but the value does not.
- */
-const directive = (member: string): Directive => {
-  const end = member.search(/[ \t=]/)
-  if (end === -1) {
-    return { name: member.toLowerCase(), argument: undefined }
+/** Returns the value of a token or of a quoted string; `undefined` for any other text. */
+const valueOf = (argument: string): string | undefined => {
+  if (token.test(argument)) {
+    return argument
   }
-  const argument = member[end] === "=" ? unquoted(member.slice(end + 1)) : member.slice(end)
-  return { name: member.slice(0, end).toLowerCase(), argument }
+  return argument.length > 1 && argument.startsWith("\"") && fieldContent.test(argument)
+      && endOfQuotedString(argument, 0) === argument.length - 1
+    ? argument.slice(1, -1).replace(/\\(.)/gs, "$1")
+    : undefined
+}
+
+/** Returns the directive of a member; `undefined` if the member does not follow the grammar. */
+const directiveOf = (member: string): Directive | undefined => {
+  const end = member.indexOf("=")
+  const name = end === -1 ? member : member.slice(0, end)
+  const argument = end === -1 ? undefined : valueOf(member.slice(end + 1))
+  return token.test(name) && (end === -1 || argument !== undefined)
+    ? { name: name.toLowerCase(), argument }
+    : undefined
 }
 
 /**
- * Returns the directives of all field lines, in order. A malformed directive is kept with the name and argument that
- * can be recognized, so that the name still counts.
+ * Returns the directives of all field lines, in order, and the words of the members that are malformed, such as
+ * `no-store; max-age=0`. Nobody knows what the author of such a member meant, so the caller takes the strictest meaning.
  */
-export const parse = (lines: ReadonlyArray<string>): ReadonlyArray<Directive> =>
-  lines.flatMap((line) => members(line).map((member) => directive(trimmed(member)))).filter(({ name }) => name !== "")
+export const parse = (lines: ReadonlyArray<string>): CacheControl => {
+  const directives: Array<Directive> = []
+  const malformed: Array<string> = []
+  for (const line of lines) {
+    for (const member of members(line).map(trimmed)) {
+      // A recipient ignores empty members (RFC 9110, section 5.6.1.2).
+      if (member === "") continue
+      const directive = directiveOf(member)
+      if (directive === undefined) {
+        for (const word of member.toLowerCase().split(/[^0-9a-z_-]+/)) malformed.push(word)
+      } else {
+        directives.push(directive)
+      }
+    }
+  }
+  return { directives, malformed }
+}

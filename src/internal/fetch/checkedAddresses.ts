@@ -5,6 +5,7 @@ import type { HostPolicy } from "../../HostPolicy.js"
 import type { NameLookup } from "../../NameLookup.js"
 import * as Address from "../addressRules.js"
 import { printable } from "../rules/text.js"
+import { reasonAgainstPort } from "./badPorts.js"
 import type { FetchTarget } from "./fetchTarget.js"
 import { codeOf } from "./sockets.js"
 
@@ -43,7 +44,8 @@ const reasonNotToDial = (target: FetchTarget, address: string, policy: HostPolic
 }
 
 /**
- * Returns the addresses to dial for a target, in the order to try them. There is one lookup, and a single address that
+ * Returns the addresses to dial for a target, in the order to try them. A port of another protocol fails before the
+ * lookup (ADR-08). There is one lookup, and a single address that
  * must not be dialed fails the fetch (ADR-01).
  */
 export const find = (
@@ -52,6 +54,10 @@ export const find = (
   policy: HostPolicy["Type"]
 ): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked | Throttled> => {
   const { clientId, host } = target
+  const portReason = reasonAgainstPort(target.port)
+  if (portReason !== undefined) {
+    return new AddressBlocked({ clientId, address: target.hostField, reason: portReason })
+  }
   const failed = (code: string) => new LookupFailed({ clientId, host, code })
   const answers = target.isAddress
     ? Effect.succeed([host])

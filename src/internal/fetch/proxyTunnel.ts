@@ -1,8 +1,11 @@
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 
-/** A proxy has no reason to send a longer response to `CONNECT`. */
+/** A proxy has no reason to send longer responses to `CONNECT`, interim responses included. */
 const maxHeadBytes = 16_384
+
+/** Any 1xx status but 101: the final response follows (RFC 9110, section 15.2). */
+const interim = /^HTTP\/1\.[01] 1(?!01)[0-9]{2}(?: [^\r\n]*)?\r\n/
 
 const success = /^HTTP\/1\.[01] 2[0-9]{2}(?: [^\r\n]*)?\r\n/
 
@@ -10,6 +13,7 @@ const success = /^HTTP\/1\.[01] 2[0-9]{2}(?: [^\r\n]*)?\r\n/
 export const open = (socket: Duplex, request: string): Effect.Effect<void, Error> =>
   Effect.async((resume) => {
     let head = Buffer.alloc(0)
+    let skippedBytes = 0
     const detach = () => {
       socket.pause()
       socket.off("data", onData).off("error", onError).off("close", onClose)
@@ -20,11 +24,14 @@ export const open = (socket: Duplex, request: string): Effect.Effect<void, Error
     }
     const onData = (chunk: Uint8Array) => {
       head = Buffer.concat([head, chunk])
-      const end = head.indexOf("\r\n\r\n")
-      if (end < 0) {
-        if (head.length > maxHeadBytes) settle(refused("a response that is too long"))
-        return
+      let end = head.indexOf("\r\n\r\n")
+      while (end >= 0 && interim.test(head.toString("latin1", 0, end + 4))) {
+        skippedBytes += end + 4
+        head = head.subarray(end + 4)
+        end = head.indexOf("\r\n\r\n")
       }
+      if (skippedBytes + head.length > maxHeadBytes) return settle(refused("a response that is too long"))
+      if (end < 0) return
       const text = head.toString("latin1")
       // In TLS the client sends first, so bytes that follow already were not sent by the origin.
       settle(

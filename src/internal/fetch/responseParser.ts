@@ -20,9 +20,12 @@ import * as Either from "effect/Either"
 import { trimmed } from "./cacheControl.js"
 
 export interface Limits {
-  /** Maximum bytes of the status line and the header lines together. The trailer lines have the same limit. */
+  /**
+   * Maximum bytes of the status lines and the header lines together, those of interim responses included. The trailer
+   * lines have the same limit.
+   */
   readonly maxHeaderBytes: number
-  /** Maximum number of header and trailer lines together. */
+  /** Maximum number of header and trailer lines together. Each interim response counts as one more line. */
   readonly maxHeaderCount: number
   readonly maxBodyBytes: number
 }
@@ -88,6 +91,9 @@ interface StatusLine {
   readonly _tag: "StatusLine"
 }
 
+/** Whether a final response follows (RFC 9110, section 15.2). After 101 the connection has another protocol. */
+const isInterim = (status: number): boolean => status < 200 && status !== 101
+
 interface HeaderLines {
   readonly _tag: "HeaderLines"
   readonly version: string
@@ -112,7 +118,7 @@ const beginning = "HTTP/1."
  */
 export const make = <A, E>(limits: Limits, acceptHead: (head: Head) => Either.Either<A, E>): Parser<A, E> => {
   let state: State<A> = { _tag: "StatusLine" }
-  const headers: Array<readonly [string, string]> = []
+  let headers: Array<readonly [string, string]> = []
   /** The pieces of the current line. */
   let line: Array<Uint8Array> = []
   let lineBytes = 0
@@ -174,10 +180,27 @@ export const make = <A, E>(limits: Limits, acceptHead: (head: Head) => Either.Ei
     return undefined
   }
 
+  const countLine = (): Progress<A, E> => {
+    fieldCount++
+    return fieldCount > limits.maxHeaderCount
+      ? failed({ _tag: "TooLarge", part: "fields", limit: limits.maxHeaderCount })
+      : undefined
+  }
+
+  /** Drops an interim response, which has no body. Its bytes and lines still count, so that a flood of them ends. */
+  const skipInterim = (): Progress<A, E> => {
+    headers = []
+    state = { _tag: "StatusLine" }
+    return countLine()
+  }
+
   const onFieldLine = (current: HeaderLines | Trailers<A>, text: string): Progress<A, E> => {
     if (text === "") {
       if (current._tag === "Trailers") {
         return complete(current.head)
+      }
+      if (isInterim(current.status)) {
+        return skipInterim()
       }
       const accepted = acceptHead({ status: current.status, headers })
       return Either.isLeft(accepted) ? failed(accepted.left) : beginBody(current.version, accepted.right)
@@ -186,9 +209,9 @@ export const make = <A, E>(limits: Limits, acceptHead: (head: Head) => Either.Ei
     if (field === undefined) {
       return failed(malformed("a malformed header line"))
     }
-    fieldCount++
-    if (fieldCount > limits.maxHeaderCount) {
-      return failed({ _tag: "TooLarge", part: "fields", limit: limits.maxHeaderCount })
+    const error = countLine()
+    if (error !== undefined) {
+      return error
     }
     // Trailers are read to their end and dropped, because they must not change what the head said.
     if (current._tag === "HeaderLines") {

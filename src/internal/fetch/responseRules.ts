@@ -14,26 +14,13 @@ export type HeadError = UnexpectedStatus | UnexpectedRedirect | UnsupportedConte
 const tokenCharacters = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
 const mediaType = new RegExp(`^(${tokenCharacters})/(${tokenCharacters})[\\t ]*(;.*)?$`)
 const quoted = "\"(?:[\\t\\x20\\x21\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t\\x20-\\x7e\\x80-\\xff])*\""
-const parameter = new RegExp(`;[\\t ]*(?:(${tokenCharacters})=(${tokenCharacters}|${quoted})[\\t ]*)?`, "y")
+const parameters = new RegExp(`^(?:;[\\t ]*(?:${tokenCharacters}=(?:${tokenCharacters}|${quoted})[\\t ]*)?)*$`)
 
-const unquoted = (value: string): string => value.startsWith("\"") ? value.slice(1, -1).replace(/\\(.)/g, "$1") : value
-
-/** Whether every parameter is well formed and each charset is UTF-8. Each duplicate is checked too. */
-const hasValidParameters = (text: string): boolean => {
-  parameter.lastIndex = 0
-  while (parameter.lastIndex < text.length) {
-    const match = parameter.exec(text)
-    if (match === null) {
-      return false
-    }
-    if (match[1]?.toLowerCase() === "charset" && unquoted(match[2] ?? "").toLowerCase() !== "utf-8") {
-      return false
-    }
-  }
-  return true
-}
-
-/** `application/json`, or `application/<name>+json` (RFC 6839, section 3.1). */
+/**
+ * `application/json`, or `application/<name>+json` (RFC 6839, section 3.1). The parameters have no meaning, `charset`
+ * included (RFC 8259, section 11), because the validator checks that the bytes are UTF-8. They must be well formed, since
+ * a malformed value may be two values that an intermediary joined, and another recipient may follow the other one.
+ */
 const isJson = (contentType: string): boolean => {
   const match = mediaType.exec(contentType)
   if (match?.[1]?.toLowerCase() !== "application") {
@@ -41,11 +28,32 @@ const isJson = (contentType: string): boolean => {
   }
   const subtype = match[2]?.toLowerCase() ?? ""
   return (subtype === "json" || (subtype.endsWith("+json") && subtype !== "+json")) &&
-    hasValidParameters(match[3] ?? "")
+    parameters.test(match[3] ?? "")
 }
 
 const isIdentity = (contentEncoding: string): boolean =>
   contentEncoding.split(",").every((coding) => ["", "identity"].includes(trimmed(coding).toLowerCase()))
+
+/** Maximum number of characters of a header in an error, escapes included. */
+const maxShown = 100
+
+const shown = (value: string): string => {
+  const text = printable(value)
+  return text.length > maxShown ? `${text.slice(0, maxShown - 1)}…` : text
+}
+
+/** What tells a bot wall from a wrong path, for the operator only. */
+const diagnosisOf = (values: (field: string) => ReadonlyArray<string>) => {
+  const [contentType, cfMitigated, server] = ["content-type", "cf-mitigated", "server"].map((field) => {
+    const all = values(field)
+    return all.length === 0 ? undefined : shown(all.join(", "))
+  })
+  return {
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(cfMitigated === undefined ? {} : { cfMitigated }),
+    ...(server === undefined ? {} : { server })
+  }
+}
 
 /** Checks status, redirect, content encoding and content type (FET-03 to FET-06). Returns the first error. */
 export const headError = (clientId: string, { headers, status }: Head): HeadError | undefined => {
@@ -59,7 +67,7 @@ export const headError = (clientId: string, { headers, status }: Head): HeadErro
     })
   }
   if (status !== 200) {
-    return new UnexpectedStatus({ clientId, status })
+    return new UnexpectedStatus({ clientId, status, ...diagnosisOf(values) })
   }
   const encoding = values("content-encoding").join(", ")
   if (!isIdentity(encoding)) {
@@ -69,10 +77,7 @@ export const headError = (clientId: string, { headers, status }: Head): HeadErro
   const types = values("content-type")
   const [type] = types
   if (type === undefined || types.length > 1 || !isJson(type)) {
-    return new UnsupportedContentType({
-      clientId,
-      ...(type === undefined ? {} : { contentType: printable(types.join(", ")) })
-    })
+    return new UnsupportedContentType({ clientId, status, ...diagnosisOf(values) })
   }
   return undefined
 }
