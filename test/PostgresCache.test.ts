@@ -659,11 +659,13 @@ describe("PostgresCache.layerClient", () => {
       const queued: Array<unknown> = []
       query.mockImplementation(function(this: pg.Client, ...args: Array<unknown>) {
         // The name of the queue differs between versions of node-postgres.
-        const { _queryQueue, queryQueue = _queryQueue } = this as {
+        // pg 8.23 deprecates the name without the underscore, and earlier versions know no other.
+        const client = this as {
           readonly _queryQueue?: ReadonlyArray<unknown>
           readonly queryQueue?: ReadonlyArray<unknown>
         }
-        const isBusy = queryQueue === undefined || queryQueue.length > 0
+        const queue = client._queryQueue ?? client.queryQueue
+        const isBusy = queue === undefined || queue.length > 0
         if (isBusy) queued.push(args[0])
         return Reflect.apply(original, this, args)
       } as never)
