@@ -14,7 +14,12 @@ const timed = [
 ]
 
 const all = ["test/**/*.test.ts"]
-const shared = { silent: "passed-only" as const, testTimeout: 30_000, hookTimeout: 60_000 }
+const shared = {
+  silent: "passed-only" as const,
+  testTimeout: 30_000,
+  hookTimeout: 60_000,
+  setupFiles: ["test/support/yieldBetweenTests.ts"]
+}
 
 export default defineConfig({
   resolve: {
