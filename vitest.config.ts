@@ -14,12 +14,7 @@ const timed = [
 ]
 
 const all = ["test/**/*.test.ts"]
-const shared = {
-  silent: "passed-only" as const,
-  testTimeout: 30_000,
-  hookTimeout: 60_000,
-  setupFiles: ["test/support/yieldBetweenTests.ts"]
-}
+const shared = { silent: "passed-only" as const, testTimeout: 30_000, hookTimeout: 60_000 }
 
 export default defineConfig({
   resolve: {

@@ -12,6 +12,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { isAccepted } from "../src/internal/rules/acceptedDocument.js"
+import { assertInSlices } from "./support/properties.js"
 import { accepted, brief, bytes, clientId, issuesOf, minimal, outcome, url } from "./support/validate.js"
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
@@ -947,8 +948,8 @@ describe("properties", () => {
   )
   const validator = Validator.make(Validator.combine(Validator.sameOriginRedirect, { authMethods: ["none"] }))
 
-  it("DOC-19: validation never throws for any bytes, and every failure has a message", () => {
-    fc.assert(
+  it("DOC-19: validation never throws for any bytes, and every failure has a message", async () => {
+    await assertInSlices(
       fc.property(body, (body) => {
         const exit = Effect.runSyncExit(validator.validate(clientId(), body))
         if (Exit.isFailure(exit)) {
@@ -960,13 +961,13 @@ describe("properties", () => {
           }
         }
       }),
-      { numRuns }
+      numRuns
     )
   })
 
-  it("CAC-06: an accepted document is equal after a round trip through JSON text", () => {
+  it("CAC-06: an accepted document is equal after a round trip through JSON text", async () => {
     let seen = 0
-    fc.assert(
+    await assertInSlices(
       fc.property(members, (members) => {
         const exit = Effect.runSyncExit(Validator.make().validate(clientId(), bytes({ ...members, ...minimal })))
         if (Exit.isSuccess(exit)) {
@@ -974,13 +975,13 @@ describe("properties", () => {
           expect(JSON.parse(JSON.stringify(exit.value.json))).toEqual(exit.value.json)
         }
       }),
-      { numRuns }
+      numRuns
     )
     expect(seen).toBeGreaterThan(numRuns / 20)
   })
 
-  it("DOC-11, DOC-20: no accepted redirect URI is forbidden, or has another origin if the profile requires the same", () => {
-    fc.assert(
+  it("DOC-11, DOC-20: no accepted redirect URI is forbidden, or has another origin if the profile requires the same", async () => {
+    await assertInSlices(
       fc.property(
         fc.array(fc.oneof(fc.webUrl(), fc.string(), fc.constant("https://app.example.com/x"))),
         (redirect_uris) => {
@@ -994,7 +995,7 @@ describe("properties", () => {
           }
         }
       ),
-      { numRuns }
+      numRuns
     )
   })
 })
