@@ -1,5 +1,5 @@
 import type { ClientMetadata } from "effect-cimd"
-import { ClientId, Issue, RedirectUri, Validator } from "effect-cimd"
+import { ClientId, HostPolicy, Issue, RedirectUri, Validator } from "effect-cimd"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -12,6 +12,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { isAccepted } from "../src/internal/rules/acceptedDocument.js"
+import { policyOf } from "./support/hostPolicy.js"
 import { accepted, brief, bytes, clientId, issuesOf, minimal, outcome, url } from "./support/validate.js"
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
@@ -30,11 +31,12 @@ type Members = { readonly [name: string]: unknown }
 const cases = (
   rule: string,
   table: ReadonlyArray<readonly [members: Members, issues: ReadonlyArray<string>]>,
-  profile?: Validator.Profile
+  profile?: Validator.Profile,
+  hostPolicy?: Partial<HostPolicy.HostPolicy["Type"]>
 ) => {
   for (const [members, expected] of table) {
     it(`${rule}: ${JSON.stringify(members).slice(0, 110)} has ${expected.join(", ") || "no issues"}`, () => {
-      expect(brief(members, profile)).toEqual(expected)
+      expect(brief(members, profile, hostPolicy)).toEqual(expected)
     })
   }
 }
@@ -447,7 +449,7 @@ describe("DOC-13: URI members", () => {
   ])
 })
 
-describe("DOC-13: hosts that the profile permits", () => {
+describe("DOC-13: hosts that the host policy permits", () => {
   const at = ["error DOC-13 /jwks_uri"]
   const table = (...uris: ReadonlyArray<readonly [uri: string, issues: ReadonlyArray<string>]>) =>
     uris.map(([jwks_uri, issues]) => [{ jwks_uri }, issues] as const)
@@ -463,6 +465,7 @@ describe("DOC-13: hosts that the profile permits", () => {
       ["https://intranet/jwks", at],
       ["http://localhost/jwks", at]
     ),
+    {},
     { loopback: true }
   )
   cases(
@@ -477,6 +480,7 @@ describe("DOC-13: hosts that the profile permits", () => {
       ["https://localhost/jwks", at],
       ["https://134744072/jwks", at]
     ),
+    {},
     { addressLiterals: true }
   )
 })
@@ -742,15 +746,13 @@ describe("DOC-20: profiles", () => {
       Validator.sameOriginRedirect,
       { required: ["logo_uri"], authMethods: ["none", "private_key_jwt"], rules: [rule] },
       { authMethods: ["private_key_jwt"], rules: [rule], privateUseSchemes: ["acme"] },
-      { privateUseSchemes: ["acme", "other"], loopback: true }
+      { privateUseSchemes: ["acme", "other"] }
     )
     expect(combined).toEqual({
       required: ["client_name", "redirect_uris", "logo_uri"],
       sameOriginRedirect: true,
       authMethods: ["private_key_jwt"],
       privateUseSchemes: ["acme", "other"],
-      loopback: true,
-      addressLiterals: false,
       rules: [rule]
     })
     expect(Validator.make(Validator.combine()).ruleset).toBe(Validator.make().ruleset)
@@ -763,6 +765,7 @@ describe("DOC-20: profiles", () => {
     const provider = ConfigProvider.fromMap(new Map([["REQUIRED", "client_name"], ["SAME_ORIGIN", "true"]]))
     const ruleset = Effect.map(Validator.Validator, (validator) => validator.ruleset).pipe(
       Effect.provide(layer),
+      Effect.provide(HostPolicy.layerPublic),
       Effect.provide(Layer.setConfigProvider(provider)),
       Effect.runSync
     )
@@ -804,8 +807,11 @@ describe("DOC-20: custom rules", () => {
     const exit = Effect.runSyncExit(Validator.make(rule(() => Effect.die("bug"))).validate(clientId(), bytes(minimal)))
     expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
   })
-  it("CAC-11: the ruleset names the profile, in at most 32 characters", () => {
-    const ruleset = (profile?: Validator.Profile) => Validator.make(profile).ruleset
+  it("CAC-11: the ruleset names the profile and the host policy, in at most 32 characters", () => {
+    const ruleset = (profile?: Validator.Profile, options: HostPolicy.Options = {}) =>
+      Validator.make(profile, policyOf(options)).ruleset
+    const development = { issuer: "http://localhost" }
+    const range = "93.184.0.0/16"
     const check = () => Effect.succeed([])
     const all = [
       ruleset(),
@@ -814,14 +820,30 @@ describe("DOC-20: custom rules", () => {
       ruleset({ authMethods: [] }),
       ruleset({ authMethods: ["none"] }),
       ruleset({ privateUseSchemes: ["acme"] }),
-      ruleset({ loopback: true }),
-      ruleset({ addressLiterals: true }),
+      ruleset({}, { development }),
+      ruleset({}, { development, blockAddresses: [range] }),
+      ruleset({}, { addressLiterals: true }),
+      ruleset({}, { addressLiterals: true, blockAddresses: [range] }),
+      ruleset({}, { ports: [] }),
+      ruleset({}, { ports: [443] }),
+      ruleset({}, { issuer: "https://as.example" }),
       ruleset(rule(check)),
       ruleset(rule(check, "acme-2"))
     ]
     expect(new Set(all).size).toBe(all.length)
     expect(Math.max(...all.map((name) => name.length))).toBeLessThanOrEqual(32)
     expect(ruleset({})).toBe(ruleset())
+    expect(ruleset({})).toBe(Validator.make().ruleset)
+    // What says nothing of the URLs in documents evicts nothing.
+    for (
+      const options of [
+        { allow: ["app.example"], block: ["other.example"] },
+        { blockAddresses: [range] },
+        { permitAddresses: { "clients.corp.example": ["10.1.0.0/16"] } },
+        { issuer: [] }
+      ]
+    ) expect(ruleset({}, options)).toBe(ruleset())
+    expect(ruleset({}, { ports: [8443, 443, 443] })).toBe(ruleset({}, { ports: [443, 8443] }))
     expect(ruleset({ required: ["b", "a", "b"] })).toBe(ruleset({ required: ["a", "b"] }))
     expect(ruleset({ privateUseSchemes: ["b", "A", "a"] })).toBe(ruleset({ privateUseSchemes: ["a", "b"] }))
     expect(ruleset({ authMethods: ["b", "a"] })).toBe(ruleset({ authMethods: ["a", "b"] }))
@@ -898,8 +920,9 @@ describe("an accepted document", () => {
     expect(isAccepted(null)).toBe(false)
   })
   it("is returned by the layer's validator", () => {
+    const layer = Layer.provide(Validator.layer(Validator.sameOriginRedirect), HostPolicy.layerPublic)
     const program = Effect.flatMap(Validator.Validator, (validator) => validator.validate(clientId(), bytes(minimal)))
-    expect(Effect.runSync(Effect.provide(program, Validator.layer(Validator.sameOriginRedirect))).json).toEqual(minimal)
+    expect(Effect.runSync(Effect.provide(program, layer)).json).toEqual(minimal)
   })
 })
 
