@@ -449,6 +449,58 @@ describe("DOC-13: URI members", () => {
   ])
 })
 
+describe("DOC-13: hosts and ports that the server must not fetch from", () => {
+  const fetched = ["jwks_uri", "logo_uri", "sector_identifier_uri", "backchannel_logout_uri"]
+  const shown = ["client_uri", "policy_uri", "tos_uri"]
+  const table = (names: ReadonlyArray<string>, uri: string, severity?: string) =>
+    names.map((name) => [{ [name]: uri }, severity === undefined ? [] : [`${severity} DOC-13 /${name}`]] as const)
+
+  for (const port of [1, 22, 25, 6667, 10_080]) {
+    cases("DOC-13, ADR-08", table(fetched, `https://app.example.com:${port}/x`, "error"))
+    cases("DOC-13, ADR-08", table(shown, `https://app.example.com:${port}/x`))
+  }
+  cases("DOC-13, ADR-08", [
+    [{ request_uris: ["https://app.example.com/r", "https://app.example.com:25/r#h"] }, ["error DOC-13 /request_uris/1"]],
+    [keys({ ...ecPublic, x5u: "https://app.example.com:25/x" }), ["error DOC-13 /jwks/keys/0/x5u"]],
+    [{ jwks_uri: "https://app.example.com:026/x" }, ["error DOC-13 /jwks_uri"]],
+    [{ jwks_uri: "https://localhost:25/x" }, ["error DOC-13 /jwks_uri"]]
+  ])
+  cases("DOC-13, ADR-08", table(fetched, "https://app.example.com:8443/x"), {}, policyOf({}))
+
+  const ports = policyOf({ ports: [8443] })
+  cases("DOC-13, ADR-08", table(fetched, "https://app.example.com/x", "error"), {}, ports)
+  cases("DOC-13, ADR-08", table(fetched, "https://app.example.com:/x", "error"), {}, ports)
+  cases("DOC-13, ADR-08", table(fetched, "https://app.example.com:8443/x"), {}, ports)
+  cases("DOC-13, ADR-08", table(shown, "https://app.example.com/x"), {}, ports)
+
+  const issuer = policyOf({ issuer: "https://as.example" })
+  for (const uri of ["https://as.example/x", "https://as.example", "https://AS.example/x", "https://as.example:8443/x"]) {
+    cases("DOC-13, ADR-11", table(fetched, uri, "error"), {}, issuer)
+    cases("DOC-13, ADR-11", table(shown, uri), {}, issuer)
+  }
+  cases("DOC-13, ADR-11", table(fetched, "https://a.as.example/x"), {}, issuer)
+  cases("DOC-13, ADR-11", [[{ redirect_uris: ["https://as.example/cb"] }, []]], {}, issuer)
+
+  const own = policyOf({ development: { issuer: "https://localhost:8443" } })
+  cases("DOC-13, ADR-11", table(fetched, "https://localhost:8443/x", "error"), {}, own)
+  cases("DOC-13, ADR-11", table(fetched, "https://localhost:8444/x"), {}, own)
+
+  const blocked = policyOf({ addressLiterals: true, blockAddresses: ["93.184.216.0/24", "2606:4700::/32"] })
+  for (const host of ["93.184.216.34", "[2606:4700::1]", "[64:ff9b::5db8:d822]", "[::ffff:5db8:d822]"]) {
+    cases("DOC-13, ADR-09", table(fetched, `https://${host}/x`, "error"), {}, blocked)
+  }
+  for (const host of ["93.184.217.34", "[2606:4701::1]", "app.example.com"]) {
+    cases("DOC-13, ADR-09", table(fetched, `https://${host}/x`), {}, blocked)
+  }
+
+  const permitted = policyOf({ addressLiterals: true, permitAddresses: { "clients.corp.example": ["10.1.0.0/16"] } })
+  cases("DOC-13, ADR-10", table(fetched, "https://clients.corp.example/x"), {}, permitted)
+  cases("DOC-13, ADR-10", table(fetched, "https://10.1.0.5/x", "error"), {}, permitted)
+
+  const lists = policyOf({ allow: ["app.example.com"], block: ["other.example"] })
+  cases("DOC-13, ADR-07", table(fetched, "https://other.example/x"), {}, lists)
+})
+
 describe("DOC-13: hosts that the host policy permits", () => {
   const at = ["error DOC-13 /jwks_uri"]
   const table = (...uris: ReadonlyArray<readonly [uri: string, issues: ReadonlyArray<string>]>) =>
