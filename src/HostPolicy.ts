@@ -112,7 +112,7 @@ export interface Options {
    * `100.64.0.0/10` or `fc00::/7`. Metadata services of clouds in these ranges stay closed. The layer logs a warning that
    * lists the hosts and ranges. Defaults to `{}` (ADR-10).
    */
-  readonly permitAddresses?: { readonly [host: string]: ReadonlyArray<string> } | undefined
+  readonly permitAddresses?: Readonly<Record<string, ReadonlyArray<string>>> | undefined
   /**
    * The issuer identifiers of this authorization server, https URLs. Their hosts cannot have clients, because the server
    * would send requests to itself. In development mode only the origins of `issuer` and of `development.issuer` are
@@ -151,7 +151,9 @@ const issueOfIssuer = (issuer: string, { development }: Options): string | undef
   const url = readIssuer(issuer)
   const isIssuer = url !== undefined && (url.protocol === "https:" || development !== undefined) &&
     [url.username, url.password, url.search, url.hash].every((part) => part === "")
-  return isIssuer ? undefined : "`issuer` must be the https URL of this authorization server, without user name, query " +
+  return isIssuer ?
+    undefined :
+    "`issuer` must be the https URL of this authorization server, without user name, query " +
     `and fragment, but is ${JSON.stringify(issuer)}`
 }
 
@@ -189,7 +191,8 @@ const issueOfPermittedHost = (host: string): string | undefined =>
     ? "write the name of a host, because a client identifier cannot have a private address as its host"
     : host === "localhost" || host.endsWith(".localhost")
     ? "only `development` permits it"
-    : HostPattern.issueOf(host) ?? (host.includes(".") ? undefined : "client identifiers have hosts of two labels or more")
+    : HostPattern.issueOf(host) ??
+      (host.includes(".") ? undefined : "client identifiers have hosts of two labels or more")
 
 const issuesOfPermitted = ({ permitAddresses = {} }: Options): ReadonlyArray<string> =>
   Object.entries(permitAddresses).flatMap(([host, entries]) => {
@@ -369,14 +372,18 @@ const make = Effect.fnUntraced(function*(options: Options) {
 })
 
 /**
- * A layer with a policy from options. Fails with `InvalidOptions`, which names every invalid option. In development mode
- * it logs one warning when it builds.
+ * A layer with a policy from options. Fails with `InvalidOptions`, which names every invalid option. When it builds, it
+ * logs one warning in development mode, and one if `permitAddresses` opens addresses.
  *
  * @example
  * ```ts
  * import { HostPolicy } from "effect-cimd"
  *
- * const Policy = HostPolicy.layer({ block: ["tracker.example", "*.tracker.example"] })
+ * const Policy = HostPolicy.layer({
+ *   issuer: "https://as.example",
+ *   block: ["tracker.example", "*.tracker.example"],
+ *   blockAddresses: ["203.0.113.0/24"]
+ * })
  * ```
  *
  * @since 0.1.0
@@ -394,7 +401,9 @@ export const layer = (options: Options): Layer.Layer<HostPolicy, InvalidOptions>
  * import * as Config from "effect/Config"
  *
  * const Policy = HostPolicy.layerConfig({
- *   block: Config.array(Config.string(), "CIMD_BLOCKED_HOSTS").pipe(Config.withDefault([]))
+ *   issuer: Config.string("ISSUER"),
+ *   block: Config.array(Config.string(), "CIMD_BLOCKED_HOSTS").pipe(Config.withDefault([])),
+ *   permitAddresses: { "clients.corp.example": Config.array(Config.string(), "CIMD_CORP_NETWORKS") }
  * })
  * ```
  *

@@ -486,7 +486,10 @@ describe("ADR-09: blocked addresses", () => {
     Effect.gen(function*() {
       const issues = yield* issuesOf({ blockAddresses: ["10.0.0.1/8", "203.0.113.7", "app.example", "::ffff:9.9.9.9"] })
       assert.strictEqual(issues.length, 3)
-      assert.include(issues[0], "`blockAddresses` contains \"10.0.0.1/8\": the network of this prefix length is 10.0.0.0/8")
+      assert.include(
+        issues[0],
+        "`blockAddresses` contains \"10.0.0.1/8\": the network of this prefix length is 10.0.0.0/8"
+      )
       assert.include(issues[1], "\"app.example\"")
       assert.include(issues[2], "9.9.9.9")
       // A cast, because a JavaScript caller may pass anything.

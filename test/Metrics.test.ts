@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricState from "effect/MetricState"
-import { policyWith } from "./support/hostPolicy.js"
 import { accepted, ruleset } from "./support/documents.js"
+import { policyWith } from "./support/hostPolicy.js"
 import * as Postgres from "./support/postgres.js"
 
 /** The count of a counter with this name, and with this tag as its only one. */

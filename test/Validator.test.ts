@@ -460,7 +460,9 @@ describe("DOC-13: hosts and ports that the server must not fetch from", () => {
     cases("DOC-13, ADR-08", table(shown, `https://app.example.com:${port}/x`))
   }
   cases("DOC-13, ADR-08", [
-    [{ request_uris: ["https://app.example.com/r", "https://app.example.com:25/r#h"] }, ["error DOC-13 /request_uris/1"]],
+    [{ request_uris: ["https://app.example.com/r", "https://app.example.com:25/r#h"] }, [
+      "error DOC-13 /request_uris/1"
+    ]],
     [keys({ ...ecPublic, x5u: "https://app.example.com:25/x" }), ["error DOC-13 /jwks/keys/0/x5u"]],
     [{ jwks_uri: "https://app.example.com:026/x" }, ["error DOC-13 /jwks_uri"]],
     [{ jwks_uri: "https://localhost:25/x" }, ["error DOC-13 /jwks_uri"]]
@@ -474,7 +476,9 @@ describe("DOC-13: hosts and ports that the server must not fetch from", () => {
   cases("DOC-13, ADR-08", table(shown, "https://app.example.com/x"), {}, ports)
 
   const issuer = policyOf({ issuer: "https://as.example" })
-  for (const uri of ["https://as.example/x", "https://as.example", "https://AS.example/x", "https://as.example:8443/x"]) {
+  for (
+    const uri of ["https://as.example/x", "https://as.example", "https://AS.example/x", "https://as.example:8443/x"]
+  ) {
     cases("DOC-13, ADR-11", table(fetched, uri, "error"), {}, issuer)
     cases("DOC-13, ADR-11", table(shown, uri), {}, issuer)
   }

@@ -90,18 +90,21 @@ describe("ADR-09: the ranges of an operator", () => {
         fc.oneof(near(first, 1n << BigInt(bits[family] - prefix), bits[family]), numbers(family))
       )
     )
-    fc.assert(fc.property(cases, ([{ family, first, prefix }, number]) => {
-      const network = textOf(first, family)
-      const [low, high] = endsOf(network, prefix, family)
-      const list = new BlockList()
-      list.addSubnet(network, prefix, family)
-      const find = Ranges.matcher([parsed(`${network}/${prefix}`)])
-      for (const spelling of spellingsOf(number, family)) {
-        const inside = find(spelling) !== undefined
-        assert.strictEqual(inside, low <= number && number <= high, spelling)
-        assert.strictEqual(inside, list.check(spelling, family), spelling)
-      }
-    }), { numRuns: 2000 })
+    fc.assert(
+      fc.property(cases, ([{ family, first, prefix }, number]) => {
+        const network = textOf(first, family)
+        const [low, high] = endsOf(network, prefix, family)
+        const list = new BlockList()
+        list.addSubnet(network, prefix, family)
+        const find = Ranges.matcher([parsed(`${network}/${prefix}`)])
+        for (const spelling of spellingsOf(number, family)) {
+          const inside = find(spelling) !== undefined
+          assert.strictEqual(inside, low <= number && number <= high, spelling)
+          assert.strictEqual(inside, list.check(spelling, family), spelling)
+        }
+      }),
+      { numRuns: 2000 }
+    )
   })
 
   it("ADR-09: an address in a range of IPv4 is refused in every form that carries it", () => {

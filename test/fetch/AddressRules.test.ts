@@ -71,7 +71,13 @@ const kinds: Record<Address.Classification["kind"], ReadonlyArray<string>> = {
   ]
 }
 
-const rule = { "public": "ADR-03", "private": "ADR-10", "loopback": "ADR-06", "special-use": "ADR-03", "not-an-address": "ADR-05" }
+const rule = {
+  "public": "ADR-03",
+  "private": "ADR-10",
+  "loopback": "ADR-06",
+  "special-use": "ADR-03",
+  "not-an-address": "ADR-05"
+}
 
 describe("Address.classify", () => {
   for (const kind of ["public", "loopback", "private", "special-use", "not-an-address"] as const) {

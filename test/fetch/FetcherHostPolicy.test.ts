@@ -99,17 +99,22 @@ describe("ADR-09: blocked addresses", () => {
       })
       const through = (addresses: ReadonlyArray<string>, policy: HostPolicy.Options) =>
         Effect.flatMap(Fetcher.Fetcher, ({ fetch }) => Effect.flip(fetch(clientId(url)))).pipe(
-          Effect.provide(Fetcher.layerWithoutDependencies().pipe(Layer.provide([
-            NameLookupTest.layer({ [host]: addresses }),
-            Dialer.layerHttpProxy({ host: "127.0.0.1", port }),
-            Layer.provide(HostPolicy.layer(policy), quiet)
-          ])))
+          Effect.provide(
+            Fetcher.layerWithoutDependencies().pipe(Layer.provide([
+              NameLookupTest.layer({ [host]: addresses }),
+              Dialer.layerHttpProxy({ host: "127.0.0.1", port }),
+              Layer.provide(HostPolicy.layer(policy), quiet)
+            ]))
+          )
         )
       expect((yield* through(["93.184.215.14"], options))._tag).toBe("AddressBlocked")
       expect((yield* through(["10.1.0.5"], {}))._tag).toBe("AddressBlocked")
       expect(reached()).toBe(0)
       const opened = yield* through(["10.1.0.5"], { permitAddresses: { [host]: ["10.1.0.0/16"] } })
-      expect(opened).toMatchObject({ _tag: "ConnectFailed", attempts: [{ address: "10.1.0.5", code: "PROXY_REFUSED" }] })
+      expect(opened).toMatchObject({
+        _tag: "ConnectFailed",
+        attempts: [{ address: "10.1.0.5", code: "PROXY_REFUSED" }]
+      })
       expect(reached()).toBe(1)
     }))
 })

@@ -40,7 +40,9 @@ export const brief = (
   profile?: Validator.Profile,
   hostPolicy?: Partial<HostPolicy.HostPolicy["Type"]>
 ): ReadonlyArray<string> =>
-  issuesOf({ ...minimal, ...members }, profile, hostPolicy).map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
+  issuesOf({ ...minimal, ...members }, profile, hostPolicy).map((issue) =>
+    `${issue.severity} ${issue.rule} ${issue.path}`
+  )
 
 /** Validates a document and returns it. Throws if it is not accepted. */
 export const accepted = (document: unknown, profile?: Validator.Profile): ClientMetadata.AcceptedDocument => {

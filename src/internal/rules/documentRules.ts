@@ -189,7 +189,9 @@ const checkUri = (text: string, meaning: Meaning, path: string, options: Options
 
 /** Reports a host and port that the server must not fetch from. */
 const checkTarget = (host: string, port: number, path: string, options: Options, issues: Array<Issue>): void => {
-  const reason = options.reasonAgainstFetch === undefined ? reasonAgainstPort(port) : options.reasonAgainstFetch(host, port)
+  const reason = options.reasonAgainstFetch === undefined
+    ? reasonAgainstPort(port)
+    : options.reasonAgainstFetch(host, port)
   if (reason !== undefined) {
     issues.push(error(
       "DOC-13",
