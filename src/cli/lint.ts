@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as ClientId from "../ClientId.js"
 import type { AcceptedDocument } from "../ClientMetadata.js"
+import * as RawFileHost from "../internal/rules/rawFileHost.js"
 import { error } from "../internal/rules/ruleCatalog.js"
 import type { Issue } from "../Issue.js"
 import { isError } from "../Issue.js"
@@ -73,13 +74,23 @@ export const lint = Command.make("lint", {
       clientId as ClientId.ClientId,
       body
     ).pipe(
-      Effect.provide(Validator.layer(Validator.combine(
-        { loopback: allowLoopback },
-        ...(mcp ? [Validator.mcp] : []),
-        ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
-      )))
+      Effect.provideService(
+        Validator.Validator,
+        Validator.make(
+          Validator.combine(
+            ...(mcp ? [Validator.mcp] : []),
+            ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
+          ),
+          { loopback: allowLoopback }
+        )
+      )
     )
-    const issues = [...ClientId.issues(clientId, { loopback: allowLoopback }), ...sizeIssues(body), ...inDocument]
+    const issues = [
+      ...ClientId.issues(clientId, { loopback: allowLoopback }),
+      ...(ClientId.is(clientId) ? RawFileHost.issuesOf(clientId) : []),
+      ...sizeIssues(body),
+      ...inDocument
+    ]
     const ok = !issues.some(isError)
     yield* Output.print({
       json: { ok, issues: issues.map(Issues.toJson) },

@@ -39,8 +39,9 @@ const toResult = ({ document, source, stale }: Resolver.Resolution, millis: numb
 
 const hostPolicy = (allowLoopback: boolean) =>
   allowLoopback
-    // The command has no issuer of its own. This one states that it runs on the developer's machine.
-    ? Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost" } }))
+    // The command has no issuer of its own. This one states that it runs on the developer's machine. No client can be at
+    // its port (ADR-08), so its origin refuses none (ADR-11).
+    ? Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost:9" } }))
     : HostPolicy.layerPublic
 
 /** The client to resolve, and how. */

@@ -68,6 +68,15 @@ describe("cimd lint", () => {
     expect(exitCode).toBe(1)
   })
 
+  it("URL-13: warns of a client id on a host that serves JSON as text/plain", async () => {
+    const raw = "https://raw.githubusercontent.com/o/r/main/client.json"
+    const { exitCode, stdout } = await cimd(
+      ["lint", file({ ...valid, client_id: raw }), "--client-id", raw, "--json"]
+    )
+    expect(rulesOf(stdout)).toEqual(["warning URL-13"])
+    expect(exitCode).toBe(0)
+  })
+
   it("URL-04: the issues of the client id are reported beside those of the document", async () => {
     const broken = `${clientId}#`
     const { exitCode, stdout } = await cimd(
