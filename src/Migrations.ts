@@ -113,7 +113,8 @@ export const sql = (names?: TableNames): Effect.Effect<ReadonlyArray<string>, In
 
 // PostgreSQL reads PUBLIC as every role, and NONE as no role, even in quotes.
 const isRole = (role: string): boolean =>
-  role !== "" && new TextEncoder().encode(role).length <= 63 && !["public", "none"].includes(role) && visible(role) === role
+  role !== "" && new TextEncoder().encode(role).length <= 63 && !["public", "none"].includes(role) &&
+  visible(role) === role
 
 /**
  * Returns the statements that grant a role what the cache needs at run time: nothing on the table of the migrations, and
@@ -133,7 +134,9 @@ export const grants = (role: string, names?: TableNames): Effect.Effect<Readonly
     const to = `TO "${role.replaceAll("\"", "\"\"")}"`
     return [
       ...(tables.schema === undefined ? [] : [`GRANT USAGE ON SCHEMA ${Tables.quoted(tables.schema)} ${to}`]),
-      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${Tables.quoted(tables.documents)}, ${Tables.quoted(tables.leases)} ${to}`,
+      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${Tables.quoted(tables.documents)}, ${
+        Tables.quoted(tables.leases)
+      } ${to}`,
       `GRANT SELECT, UPDATE ON ${Tables.quoted(tables.state)} ${to}`
     ]
   })
@@ -147,8 +150,7 @@ export const grants = (role: string, names?: TableNames): Effect.Effect<Readonly
  */
 export const status = (
   names?: TableNames
-): Effect.Effect<Status, InvalidOptions | SqlError, SqlClient.SqlClient> =>
-  Effect.flatMap(settle(names), statusOf)
+): Effect.Effect<Status, InvalidOptions | SqlError, SqlClient.SqlClient> => Effect.flatMap(settle(names), statusOf)
 
 const statusOf = (tables: Tables.Tables): Effect.Effect<Status, SqlError, SqlClient.SqlClient> =>
   Effect.gen(function*() {
@@ -156,7 +158,9 @@ const statusOf = (tables: Tables.Tables): Effect.Effect<Status, SqlError, SqlCli
     // A statement that fails would abort a transaction of the caller.
     const columns = yield* sql`
       SELECT FROM pg_attribute WHERE attrelid = to_regclass(${tables.state}) AND attname = 'version'`
-    const [state] = columns.length === 0 ? [] : yield* sql<{ version: number }>`SELECT version FROM ${sql(tables.state)}`
+    const [state] = columns.length === 0
+      ? []
+      : yield* sql<{ version: number }>`SELECT version FROM ${sql(tables.state)}`
     const version = state?.version ?? 0
     return {
       version,
