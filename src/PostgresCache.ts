@@ -48,21 +48,24 @@ export class CacheUnavailable
     "CacheUnavailable",
     {
       reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused"),
-      cause: Schema.optional(Schema.Defect)
+      cause: Schema.optional(Schema.Defect),
+      /** The command that creates or updates the tables. Defaults to the command for tables of the default names. */
+      migrateCommand: Schema.optional(Schema.String)
     }
   )
 {
   override get message(): string {
+    const { migrateCommand = TableNames.migrateCommand(TableNames.defaults) } = this
     switch (this.reason) {
       case "Unreachable":
         return "The client metadata cache cannot connect to its Postgres server; see the cause. " +
           "Check the server and the URL with: psql \"$DATABASE_URL\" -c 'SELECT 1'"
       case "MissingTables":
         return "The tables of the client metadata cache are missing in this database. " +
-          "Create them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
+          `Create them with: ${migrateCommand} (with DATABASE_URL in the environment, or --database-url)`
       case "OlderTables":
         return "The tables of the client metadata cache belong to an older version of effect-cimd. " +
-          "Update them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
+          `Update them with: ${migrateCommand} (with DATABASE_URL in the environment, or --database-url)`
       case "NewerTables":
         return "The tables of the client metadata cache belong to a newer version of effect-cimd. " +
           "Update this program with: npm install effect-cimd@latest"
@@ -115,7 +118,10 @@ const verify = (
         return new CacheUnavailable({ reason: "Refused", cause: new Error(`missing privileges: ${row.missing}`) })
       }
       return Effect.void
-    })
+    }),
+    Effect.mapError(({ cause, reason }) =>
+      new CacheUnavailable({ reason, cause, migrateCommand: TableNames.migrateCommand(tables) })
+    )
   )
 
 // 3F000 and 42P01: no such schema, no such table. 42703: a table of that name, with other columns.
