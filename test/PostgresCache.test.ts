@@ -814,7 +814,7 @@ describe("PostgresCache.layerClient", () => {
       )
   }
   for (const [name, client] of Object.entries(shared)) {
-    it.scopedLive(`CAC-14: leaves nothing on a session that a pooler shares: ${name}`, () =>
+    it.scopedLive(`CAC-16: leaves nothing on a session that a pooler shares: ${name}`, () =>
       Effect.gen(function*() {
         const url = yield* Postgres.migratedUrl
         const settings = (sql: PgClient.PgClient) =>

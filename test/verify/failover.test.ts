@@ -147,7 +147,7 @@ const sessionsOf = (nodes: ReadonlyArray<Node>, server: Replication.Server) =>
   ).pipe(Effect.map((rows) => rows.length))
 
 describe.sequential("a standby that takes over under load", () => {
-  it.live("CAC-15: the primary is killed: nodes go on by themselves, and nothing acknowledged is lost", () =>
+  it.live("CAC-17: the primary is killed: nodes go on by themselves, and nothing acknowledged is lost", () =>
     failover(({ primary, proxy, standby }) =>
       Effect.gen(function*() {
         yield* primary.kill
@@ -159,7 +159,7 @@ describe.sequential("a standby that takes over under load", () => {
       })
     ).pipe(Effect.scoped, Effect.provide(Origin.layer)))
 
-  it.live("CAC-15: the primary turns read-only with its sessions open: nodes leave it while traffic goes on", () =>
+  it.live("CAC-17: the primary turns read-only with its sessions open: nodes leave it while traffic goes on", () =>
     Effect.gen(function*() {
       const { nodes, primary } = yield* failover(({ primary, proxy, standby }) =>
         Effect.gen(function*() {

@@ -20,7 +20,7 @@ export const leftOut: ReadonlyArray<readonly [test: string, reason: string]> = [
   ["queues no statement behind another on a connection", refused],
   ["layerTiered closes every connection when its scope closes", notifications],
   ["prepares the reads once on each connection", sessions],
-  ["CAC-14: leaves nothing on a session that a pooler shares", sessions],
+  ["CAC-16: leaves nothing on a session that a pooler shares", sessions],
   ["and writes reach nodes that connect directly", refused],
   ["CAC-09: with a pooler, a write that timed out keeps its connection", sessions],
   ["a caller that timed out waiting for a connection no longer counts as waiting", refused],

@@ -49,7 +49,7 @@ const clients: Record<string, (url: Redacted.Redacted) => Layer.Layer<Cache.Cach
 
 describe("PgBouncer in transaction mode", () => {
   for (const [name, client] of Object.entries(clients)) {
-    it.scopedLive(`CAC-14: another application finds its session as it was: ${name}`, () =>
+    it.scopedLive(`CAC-16: another application finds its session as it was: ${name}`, () =>
       Effect.gen(function*() {
         const { session, url } = yield* shared
         const before = yield* session
