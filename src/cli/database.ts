@@ -119,8 +119,9 @@ export const layerClient = (
       return Layer.fail(new UsageError({ message: "--data-dir is the folder of --embedded, which is not given." }))
     }
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
-      // A migration of large tables has no time limit.
-      PostgresCache.layerClient({ url, socketTimeout: Duration.infinity })))
+      // A migration of large tables has no time limit. A command runs once, so it prepares nothing, and a pooler may be in
+      // between.
+      PostgresCache.layerClient({ url, pooler: "transaction", socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
     ? Layer.fail(new UsageError({ message: "Choose one of --database-url and --embedded." }))
