@@ -23,12 +23,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import pg from "pg"
 import * as metrics from "../src/internal/metrics.js"
+import * as Seal from "../src/internal/postgres/notificationSeal.js"
 import * as PostgresOptions from "../src/internal/postgres/options.js"
 import * as Statements from "../src/internal/postgres/sqlFragments.js"
 import * as Timeout from "../src/internal/postgres/statementTimeout.js"
 import * as Sweep from "../src/internal/postgres/sweep.js"
 import { cacheSuite } from "./support/cacheSuite.js"
-import { accepted, ruleset } from "./support/documents.js"
+import { accepted, reader, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 cacheSuite("PostgresCache.layer", Layer.provide(PostgresCache.layer(), Postgres.migrated))
@@ -220,7 +221,6 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       "not an object": `document = '[]'`,
       "a member of another type": `document = jsonb_set(document, '{redirect_uris}', '5')`,
       "another client": `document = jsonb_set(document, '{client_id}', '"https://other.example/"')`,
-      "a judgement of another shape": `judgement = '{}'`,
       "an infinite start of its fetch": `fetched_at = 'infinity'`,
       "an infinite expiry": `expires_at = 'infinity'`
     }
@@ -235,10 +235,10 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
           yield* put
           yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [document.clientId])
           const before = yield* damaged
-          expect(yield* cache.get(document.clientId, ruleset)).toEqual(Option.none())
+          expect(yield* cache.get(document.clientId, reader)).toEqual(Option.none())
           expect(yield* damaged).toBe(before + 1)
           yield* put
-          expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+          expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
         }))
     }
 
@@ -253,7 +253,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
             Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
         )
         yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = ${documents[7]!.clientId}`
-        const found = yield* Effect.forEach(documents, ({ clientId }) => cache.get(clientId, ruleset), {
+        const found = yield* Effect.forEach(documents, ({ clientId }) => cache.get(clientId, reader), {
           concurrency: "unbounded"
         })
         expect(found.map(Option.isSome)).toEqual(documents.map((_, i) => i !== 7))
@@ -272,7 +272,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(row!.left).toBeLessThanOrEqual(3600)
         expect(row!.age).toBeGreaterThanOrEqual(0)
         yield* sql`UPDATE cimd_documents SET expires_at = now() WHERE client_id = ${document.clientId}`
-        expect(yield* cache.get(document.clientId, ruleset)).toEqual(Option.none())
+        expect(yield* cache.get(document.clientId, reader)).toEqual(Option.none())
       }))
 
     it.effect("a put in a caller's transaction is kept when the transaction rolls back", () =>
@@ -284,7 +284,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
           yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
           return yield* Effect.fail("roll back")
         })))
-        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       }))
 
     it.scoped("SWP-01: keeps a row that expires exactly at the boundary", () =>
@@ -292,15 +292,16 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const sql = yield* PgClient.PgClient
         const settings = yield* PostgresOptions.settle({})
         const timeout = yield* Timeout.make(settings.timeoutMillis)
-        const batches = Sweep.makeBatches(Statements.make(sql, settings, "test"), settings, timeout, timeout)
+        const batches = Sweep.makeBatches(Statements.make(sql, settings, { nodeId: "test", seal: Seal.make("") }), settings, timeout, timeout)
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* batches.boundary
         const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`
-        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-          VALUES ('https://app.example/before', '', '', '{}', '{}', now(), ${at} - interval '1 microsecond'),
-            ('https://app.example/exactly', '', '', '{}', '{}', now(), ${at})`
+        yield* sql`INSERT INTO cimd_documents
+            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+          SELECT 'https://app.example/' || name, '', '', '{}', '{}', now(), until, until
+          FROM (VALUES ('before', ${at} - interval '1 microsecond'), ('exactly', ${at})) AS rows (name, until)`
         yield* batches.documentsBefore(boundary)(10)
-        const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${at}`
+        const left = yield* sql`SELECT client_id FROM cimd_documents WHERE kept_until <= ${at}`
         expect(left).toEqual([{ client_id: "https://app.example/exactly" }])
         yield* sql`DELETE FROM cimd_documents`
       }))
@@ -310,9 +311,10 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
         yield* cache.sweep()
-        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-          SELECT 'https://app.example/locked-' || i, '', '', '{}', '{}', now(), now() - interval '1 second'
-          FROM generate_series(1, 5) i`
+        yield* sql`INSERT INTO cimd_documents
+            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+          SELECT 'https://app.example/locked-' || i, '', '', '{}', '{}', now(), until, until
+          FROM generate_series(1, 5) i, (SELECT now() - interval '1 second' AS until) AS earlier`
         yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/locked-3' FOR UPDATE`
           expect(yield* cache.sweep()).toMatchObject({ documents: 4 })
@@ -328,7 +330,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         )
         const document = accepted(`https://app.example/${noise}`.padEnd(2048, "z"))
         expect(yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })).toBe(true)
-        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       }))
   }
 )
@@ -345,7 +347,7 @@ describe("CAC-10: a database clock that was set back after evictAll", () => {
       (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
     )
   const found = ({ clientId }: ClientMetadata.AcceptedDocument) =>
-    Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, ruleset), Option.isSome))
+    Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, reader), Option.isSome))
   const [before, after] = [accepted("https://app.example/before"), accepted("https://app.example/after")]
 
   it.effect("does not stop fetches for that long, and brings no document back", () =>
@@ -378,9 +380,13 @@ describe("caps", () => {
     Effect.flatMap(
       PgClient.PgClient,
       (sql) =>
-        sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+        sql`INSERT INTO cimd_documents
+            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
         SELECT 'https://app.example/' || i, 'https://app.example', ${ruleset}, '{}', '{}', now() - interval '1 hour',
-          now() + interval '1 hour' + i * interval '1 millisecond' FROM generate_series(1, ${count}) i ORDER BY md5(i::text)`
+          until, until
+        FROM generate_series(1, ${count}) i,
+          LATERAL (SELECT now() + interval '1 hour' + i * interval '1 millisecond' AS until) AS later
+        ORDER BY md5(i::text)`
     )
   const count = Effect.flatMap(
     PgClient.PgClient,
@@ -457,8 +463,9 @@ describe("caps", () => {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { maxDocuments: 5 })
       yield* fill(5)
-      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-        SELECT 'https://evicted.example/' || i, '', '', now(), now() + interval '1 minute' FROM generate_series(1, 20) i`
+      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at, kept_until)
+        SELECT 'https://evicted.example/' || i, '', '', now(), until, until
+        FROM generate_series(1, 20) i, (SELECT now() + interval '1 minute' AS until) AS later`
       expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
       yield* cache!.put(accepted("https://app.example/new"), { fetchedAt: yield* cache!.now, timeToLive: "1 day" })
       expect(yield* cache!.sweep()).toEqual({ documents: 1, leases: 0 })
@@ -476,10 +483,10 @@ describe("caps", () => {
       yield* cache!.evict(evicted.clientId)
       yield* cache!.supersede(superseded.clientId, yield* cache!.now)
       expect(
-        yield* sql`SELECT round(extract(epoch FROM expires_at - now()) / 60)::integer AS minutes FROM cimd_documents`
+        yield* sql`SELECT round(extract(epoch FROM kept_until - now()) / 60)::integer AS minutes FROM cimd_documents`
       ).toEqual([{ minutes: 10 }, { minutes: 10 }])
       expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
-      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second'`
+      yield* sql`UPDATE cimd_documents SET kept_until = now() - interval '1 second'`
       expect(yield* cache!.sweep()).toEqual({ documents: 2, leases: 0 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
@@ -500,7 +507,7 @@ describe("caps", () => {
       for (const name of ["a", "b", "c"]) yield* put(name)
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT"])
       // A damaged row does not fail it.
-      yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = 'https://app.example/a'`
+      yield* sql`UPDATE cimd_documents SET kept_until = 'infinity' WHERE client_id = 'https://app.example/a'`
       yield* put("d")
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT", "INSERT", "DELETE"])
       expect(yield* sql`SELECT DISTINCT by FROM written`).toHaveLength(5)
@@ -516,7 +523,7 @@ describe("caps", () => {
       yield* sql`CREATE TRIGGER refuse BEFORE DELETE ON cimd_documents EXECUTE FUNCTION refuse()`
       const document = accepted("https://app.example/new")
       expect(yield* cache!.put(document, { fetchedAt: yield* cache!.now, timeToLive: "1 hour" })).toBe(true)
-      expect(Option.isSome(yield* cache!.get(document.clientId, ruleset))).toBe(true)
+      expect(Option.isSome(yield* cache!.get(document.clientId, reader))).toBe(true)
     }).pipe(Effect.provide(Postgres.migrated)))
 
   it.scopedLive("CAC-13: a document that is not stored evicts nothing", () =>
@@ -556,7 +563,7 @@ describe("settings of the database", () => {
           yield* put("expired", 1)
           yield* Effect.sleep("20 millis")
           expect(yield* cache.sweep()).toMatchObject({ documents: 1 })
-          expect(Option.isSome(yield* cache.get(accepted("https://app.example/fresh").clientId, ruleset))).toBe(true)
+          expect(Option.isSome(yield* cache.get(accepted("https://app.example/fresh").clientId, reader))).toBe(true)
         }).pipe(Effect.provide(Layer.provide(PostgresCache.layer(), PgClient.layer({ url }))))
       }))
   }
@@ -641,13 +648,13 @@ describe("PostgresCache.layerClient", () => {
       const found = yield* Effect.forEach(
         clients,
         ([client]) =>
-          Effect.flatMap(build(client), (cache) => Effect.map(cache.get(document.clientId, ruleset), Option.isSome))
+          Effect.flatMap(build(client), (cache) => Effect.map(cache.get(document.clientId, reader), Option.isSome))
       )
       expect(found).toEqual(clients.map(([, isFirst]) => isFirst))
       // A client that a nested layer replaces.
       const nested = Layer.provide(PostgresCache.layer(), plain(second)).pipe(Layer.fresh, Layer.build)
       const cache = Context.get(yield* Effect.provide(nested, own(first)), Cache.Cache)
-      expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
+      expect(Option.isNone(yield* cache.get(document.clientId, reader))).toBe(true)
     }))
 
   it.scopedLive("queues no statement behind another on a connection", () =>
@@ -678,7 +685,7 @@ describe("PostgresCache.layerClient", () => {
       yield* Effect.forEach(documents, (document) =>
         Effect.zipRight(
           Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" })),
-          cache.get(document.clientId, ruleset)
+          cache.get(document.clientId, reader)
         ), { concurrency: "unbounded" })
       yield* Effect.sleep("600 millis")
       expect(query.mock.calls.length).toBeGreaterThan(80)
@@ -728,7 +735,7 @@ describe("PostgresCache.layerClient", () => {
           const document = accepted("https://app.example/prepared")
           yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
           for (let i = 0; i < 3; i++) {
-            expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+            expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
           }
           const [row] = yield* sql<{ count: number }>`SELECT count(*)::integer AS count FROM pg_prepared_statements`
           return row!.count
@@ -763,7 +770,7 @@ describe("metrics of reads", () => {
   for (
     const [kind, assignment, counter] of [
       ["damaged", `expires_at = 'infinity'`, metrics.damagedRows],
-      ["of another rule set", `ruleset = 'other'`, metrics.otherRulesetRows]
+      ["refused", `ruleset = 'other'`, metrics.refusedRows]
     ] as const
   ) {
     it.scopedLive(`CAC-11: a row that is ${kind} is counted once per read, and not in the election after it`, () =>
@@ -774,8 +781,8 @@ describe("metrics of reads", () => {
         yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
         yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment}`)
         const before = (yield* Metric.value(counter)).count
-        expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
-        expect((yield* Effect.scoped(cache.elect(document.clientId, ruleset)))._tag).toBe("Elected")
+        expect(Option.isNone(yield* cache.get(document.clientId, reader))).toBe(true)
+        expect((yield* Effect.scoped(cache.elect(document.clientId, reader)))._tag).toBe("Elected")
         expect((yield* Metric.value(counter)).count - before).toBe(1)
       }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
   }
@@ -928,7 +935,7 @@ describe("CAC-09: a database that stops at run time", () => {
 
         const began = Date.now()
         const failures = yield* Effect.all([
-          Effect.flip(cache.get(document.clientId, ruleset)),
+          Effect.flip(cache.get(document.clientId, reader)),
           Effect.flip(cache.put(document, { fetchedAt: 0n, timeToLive: "1 hour" })),
           Effect.flip(cache.evict(document.clientId)),
           Effect.flip(cache.evictAll),
@@ -941,7 +948,7 @@ describe("CAC-09: a database that stops at run time", () => {
         expect(Date.now() - began).toBeLessThan(6 * 1000 + 500)
 
         yield* Effect.acquireRelease(start(Number(new URL(Redacted.value(first.url)).port)), ({ stop }) => stop)
-        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       }).pipe(Effect.scoped)
   )
 })

@@ -499,10 +499,11 @@ for (
       Effect.gen(function*() {
         const store = yield* Cache.Cache
         yield* expired
+        const reader = yield* Validator.Validator
         const { clientId, ruleset } = Option.getOrThrow(
-          yield* store.stale(client as ClientId.ClientId, (yield* Validator.Validator).ruleset)
+          yield* store.stale(client as ClientId.ClientId, reader)
         ).document
-        const stale = Effect.map(store.stale(clientId, ruleset), Option.isSome)
+        const stale = Effect.map(store.stale(clientId, reader), Option.isSome)
         yield* store.withdraw(clientId, { fetchedAt: 1n })
         expect(yield* stale).toBe(true)
         yield* store.withdraw(clientId, { fetchedAt: yield* store.now, ruleset: "another" })
@@ -568,7 +569,8 @@ describe("stale if error", () => {
         Effect.provide(
           Effect.flatMap(
             PgClient.PgClient,
-            (sql) => sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute'`
+            (sql) => sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute',
+              kept_until = kept_until - expires_at + now() - ${minutes}::float8 * interval '1 minute'`
           ),
           database
         )

@@ -184,9 +184,9 @@ const commands: { readonly [C in Command]: (input: Input<C>) => Effect.Effect<Ou
 
   get: ({ clientId }) =>
     Effect.gen(function*() {
-      const { ruleset } = yield* Validator.Validator
+      const reader = yield* Validator.Validator
       const cache = yield* Cache.Cache
-      const found = yield* Effect.either(cache.get(yield* parse(clientId), ruleset))
+      const found = yield* Effect.either(cache.get(yield* parse(clientId), reader))
       return Either.match(found, {
         onLeft: ({ _tag }) => ({ version: null, error: _tag }),
         onRight: (entry) => ({ version: versionOf(Option.getOrUndefined(entry)), error: null })
