@@ -10,6 +10,7 @@ const timed = [
   "test/fetch/FetcherLifecycle.test.ts",
   "test/fetch/FetcherDialing.test.ts",
   "test/postgres/Coherence.test.ts",
+  "test/postgres/FullQueue.test.ts",
   "test/postgres/PreparedQuery.test.ts"
 ]
 

@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer, vi } from "@effect/vitest"
 import type { ClientMetadata } from "effect-cimd"
-import { Cache, Migrations, PostgresCache } from "effect-cimd"
+import { Cache, Migrations, PostgresCache, RedirectUri, Validator } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -29,7 +29,7 @@ import * as Statements from "../src/internal/postgres/sqlFragments.js"
 import * as Timeout from "../src/internal/postgres/statementTimeout.js"
 import * as Sweep from "../src/internal/postgres/sweep.js"
 import { cacheSuite } from "./support/cacheSuite.js"
-import { accepted, reader, ruleset } from "./support/documents.js"
+import { accepted, reader, readerUnder, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 cacheSuite("PostgresCache.layer", Layer.provide(PostgresCache.layer(), Postgres.migrated))
@@ -257,6 +257,73 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
           concurrency: "unbounded"
         })
         expect(found.map(Option.isSome)).toEqual(documents.map((_, i) => i !== 7))
+      }))
+
+    const stored = (document: ClientMetadata.AcceptedDocument, assignment: string) =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const sql = yield* PgClient.PgClient
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+        yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [document.clientId])
+      })
+    const validated = (clientId: string, members: object) =>
+      Validator.make().validate(
+        accepted(clientId).clientId,
+        new TextEncoder().encode(JSON.stringify({ client_id: clientId, ...members }))
+      )
+
+    it.effect("CAC-11: a row whose judgement is damaged is validated again", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted("https://app.example/judgement")
+        const again = readerUnder(ruleset)
+        yield* stored(document, `judgement = '{}'`)
+        for (let i = 0; i < 2; i++) {
+          const entry = Option.getOrThrow(yield* cache.get(document.clientId, again))
+          expect(entry.document.json).toEqual(document.json)
+        }
+        expect(again.validated).toHaveLength(1)
+      }))
+
+    it.effect("CAC-11: a document that an older version accepted and today's rules refuse is never served", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = yield* validated("https://app.example/older", { redirect_uris: ["https://app.example/cb"] })
+        yield* stored(document, `ruleset = '0-older', document = document || '{"client_secret": "s"}'`)
+        for (let i = 0; i < 2; i++) {
+          expect(yield* cache.get(document.clientId, Validator.make())).toEqual(Option.none())
+        }
+        const election = yield* Effect.scoped(cache.elect(document.clientId, Validator.make()))
+        expect(election._tag).toBe("Elected")
+      }))
+
+    it.effect("CAC-11: a row that is nested more deeply than any document can be is a miss", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted("https://app.example/deep")
+        yield* stored(
+          document,
+          `ruleset = 'other', document = document || ('{"x":' || repeat('[', 5000) || repeat(']', 5000) || '}')::jsonb`
+        )
+        expect(yield* cache.get(document.clientId, Validator.make())).toEqual(Option.none())
+      }))
+
+    it.effect("RED-05: a redirect URI that is never matched is not matched either after it was read from a row", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const [web, app] = ["https://app.example/cb", "acme:/cb"]
+        const document = yield* validated("https://app.example/unmatched", { redirect_uris: [app, web] })
+        expect(document.redirectUris).toEqual([web])
+        yield* stored(document, "withdrawn = false")
+        const read = (profile?: Validator.Profile) =>
+          Effect.map(cache.get(document.clientId, Validator.make(profile)), (entry) => Option.getOrThrow(entry).document)
+        const same = yield* read()
+        expect([same.redirectUris, same.metadata.redirect_uris]).toEqual([[web], [app, web]])
+        expect((yield* Effect.flip(RedirectUri.match(same, app)))._tag).toBe("RedirectUriMismatch")
+        expect(yield* RedirectUri.match(same, web)).toBe(web)
+        // Another profile decides for itself.
+        expect((yield* read({ privateUseSchemes: ["acme"] })).redirectUris).toEqual([app, web])
+        expect((yield* read(Validator.sameOriginRedirect)).redirectUris).toEqual([web])
       }))
 
     it.effect("CAC-07: lifetimes are counted by the database's clock, not the node's", () =>
@@ -536,6 +603,76 @@ describe("caps", () => {
         false
       )
       expect(yield* count).toBe(6)
+    }).pipe(Effect.provide(Postgres.migrated)))
+})
+
+describe("SWP-08: the row says until when it is kept", () => {
+  const nodes = (...options: ReadonlyArray<PostgresCache.Options>) =>
+    Effect.forEach(options, (options) =>
+      Effect.map(Layer.build(Layer.fresh(PostgresCache.layer(options))), Context.get(Cache.Cache)))
+  const kept = Effect.flatMap(PgClient.PgClient, (sql) =>
+    sql<{ path: string; minutes: number }>`SELECT substring(client_id FROM '[a-z]+$') AS path,
+      round(extract(epoch FROM kept_until - expires_at) / 60)::integer AS minutes FROM cimd_documents ORDER BY 1`)
+
+  it.scopedLive("so a node that keeps nothing itself does not sweep what another one may serve stale", () =>
+    Effect.gen(function*() {
+      const [keeper, sweeper, shorter] = yield* nodes({ staleIfError: "1 hour" }, {}, { staleIfError: "1 milli" })
+      const put = (cache: Cache.Cache["Type"], path: string, mustRevalidate = false) =>
+        Effect.gen(function*() {
+          const document = accepted(`https://app.example/${path}`)
+          yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: 1, mustRevalidate })
+          return document.clientId
+        })
+      const client = yield* put(keeper!, "kept")
+      yield* put(keeper!, "revalidated", true)
+      const gone = yield* put(keeper!, "gone")
+      const refused = yield* put(keeper!, "refused")
+      yield* put(sweeper!, "expired")
+      yield* Effect.sleep("20 millis")
+      // A node that keeps nothing withdraws for the others all the same.
+      yield* sweeper!.withdraw(gone, { fetchedAt: yield* sweeper!.now })
+      yield* sweeper!.withdraw(refused, { fetchedAt: yield* sweeper!.now, ruleset: "other" })
+      expect(yield* kept).toEqual([
+        { path: "expired", minutes: 0 },
+        { path: "gone", minutes: 0 },
+        { path: "kept", minutes: 60 },
+        { path: "refused", minutes: 60 },
+        { path: "revalidated", minutes: 0 }
+      ])
+      expect(yield* sweeper!.sweep()).toEqual({ documents: 3, leases: 0 })
+      const stale = (cache: Cache.Cache["Type"], clientId = client, by = reader) =>
+        Effect.map(cache.stale(clientId, by), Option.isSome)
+      expect([yield* stale(keeper!), yield* stale(sweeper!), yield* stale(shorter!)]).toEqual([true, false, false])
+      expect(yield* stale(keeper!, refused)).toBe(true)
+      expect(yield* stale(keeper!, refused, readerUnder("other"))).toBe(false)
+      expect(yield* stale(keeper!, client, readerUnder("other"))).toBe(true)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("also for a node that would keep it for longer, whether or not it was swept", () =>
+    Effect.gen(function*() {
+      const [short, long] = yield* nodes({ staleIfError: "200 millis" }, { staleIfError: "1 hour" })
+      const document = accepted("https://app.example/short")
+      yield* short!.put(document, { fetchedAt: yield* short!.now, timeToLive: 1 })
+      yield* Effect.sleep("20 millis")
+      expect(Option.isSome(yield* long!.stale(document.clientId, reader))).toBe(true)
+      yield* Effect.sleep("250 millis")
+      expect(Option.isNone(yield* long!.stale(document.clientId, reader))).toBe(true)
+      expect((yield* long!.sweep()).documents).toBe(1)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("and a later fetch starts over", () =>
+    Effect.gen(function*() {
+      const [keeper, other] = yield* nodes({ staleIfError: "1 hour" }, {})
+      const document = accepted("https://app.example/over")
+      const put = (cache: Cache.Cache["Type"]) =>
+        Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: 1 }))
+      yield* put(keeper!)
+      yield* keeper!.withdraw(document.clientId, { fetchedAt: yield* keeper!.now, ruleset })
+      yield* put(other!)
+      expect(yield* kept).toEqual([{ path: "over", minutes: 0 }])
+      yield* put(keeper!)
+      yield* Effect.sleep("20 millis")
+      expect(Option.isSome(yield* keeper!.stale(document.clientId, reader))).toBe(true)
     }).pipe(Effect.provide(Postgres.migrated)))
 })
 

@@ -4,7 +4,7 @@ import * as Seal from "../../src/internal/postgres/notificationSeal.js"
 const seal = Seal.make("0b".repeat(32))
 const text = "changed node https://app.example/client.json"
 
-describe("CAC-14: a sealed notification", () => {
+describe("CAC-15: a sealed notification", () => {
   it("is opened with the same key on the same channel only", () => {
     const payload = seal.close("channel", text)
     expect(seal.open("channel", payload)).toBe(text)
