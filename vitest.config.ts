@@ -11,6 +11,7 @@ const timed = [
   "test/fetch/FetcherDialing.test.ts",
   "test/postgres/Coherence.test.ts",
   "test/postgres/FullQueue.test.ts",
+  "test/postgres/Strangers.test.ts",
   "test/postgres/PreparedQuery.test.ts"
 ]
 

@@ -66,6 +66,13 @@ const Fetching = Layer.unwrapEffect(
   )
 )
 
+const Validating = Layer.unwrapEffect(
+  Effect.map(
+    Config.option(Config.literal("mcp")("PROFILE")),
+    (profile) => Validator.layer(Option.isSome(profile) ? Validator.mcp : undefined)
+  )
+)
+
 const Node = Layer.unwrapEffect(
   Effect.map(
     Config.all({
@@ -75,7 +82,7 @@ const Node = Layer.unwrapEffect(
     ({ minimum, onCacheError }) => Resolver.layer({ freshness: { minimum }, onCacheError })
   )
 ).pipe(
-  Layer.provideMerge(Layer.mergeAll(Fetching, Validator.layer(), Caching)),
+  Layer.provideMerge(Layer.mergeAll(Fetching, Validating, Caching)),
   Layer.provideMerge(Database),
   Layer.provide(HostPolicy.layerPublic)
 )
