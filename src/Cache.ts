@@ -294,8 +294,12 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
       elect: () =>
         Effect.sync(() => ({ _tag: "Elected" as const, fetchedAt: nanos() / 1000n, fail: () => Effect.void })),
       stale: (clientId, reader) =>
-        read(clientId, reader, ({ expiresAt, keptUntil, withdrawn, withdrawnFor }, now) =>
-          expiresAt <= now && keptUntil > now && !withdrawn && !withdrawnFor.includes(reader.ruleset)),
+        read(
+          clientId,
+          reader,
+          ({ expiresAt, keptUntil, withdrawn, withdrawnFor }, now) =>
+            expiresAt <= now && keptUntil > now && !withdrawn && !withdrawnFor.includes(reader.ruleset)
+        ),
       withdraw: (clientId, { fetchedAt, ruleset }) =>
         Effect.sync(() => {
           const remembered = store.get(clientId)

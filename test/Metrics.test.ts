@@ -175,7 +175,9 @@ describe("metrics", () => {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       const clientId = yield* put("row")
-      expect(yield* raised(unservable("ruleset"), cache.get(clientId, readerUnder("another", () => false)))).toEqual([1])
+      expect(yield* raised(unservable("ruleset"), cache.get(clientId, readerUnder("another", () => false)))).toEqual([
+        1
+      ])
       expect(yield* raised(unservable("ruleset"), cache.get(clientId, reader))).toEqual([0])
       yield* sql`UPDATE cimd_documents SET document = '[]'`
       expect(yield* raised(unservable("damaged"), cache.get(clientId, reader))).toEqual([1])

@@ -316,7 +316,10 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(document.redirectUris).toEqual([web])
         yield* stored(document, "withdrawn = false")
         const read = (profile?: Validator.Profile) =>
-          Effect.map(cache.get(document.clientId, Validator.make(profile)), (entry) => Option.getOrThrow(entry).document)
+          Effect.map(
+            cache.get(document.clientId, Validator.make(profile)),
+            (entry) => Option.getOrThrow(entry).document
+          )
         const same = yield* read()
         expect([same.redirectUris, same.metadata.redirect_uris]).toEqual([[web], [app, web]])
         expect((yield* Effect.flip(RedirectUri.match(same, app)))._tag).toBe("RedirectUriMismatch")
@@ -359,7 +362,12 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const sql = yield* PgClient.PgClient
         const settings = yield* PostgresOptions.settle({})
         const timeout = yield* Timeout.make(settings.timeoutMillis)
-        const batches = Sweep.makeBatches(Statements.make(sql, settings, { nodeId: "test", seal: Seal.make("") }), settings, timeout, timeout)
+        const batches = Sweep.makeBatches(
+          Statements.make(sql, settings, { nodeId: "test", seal: Seal.make("") }),
+          settings,
+          timeout,
+          timeout
+        )
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* batches.boundary
         const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`
@@ -608,11 +616,16 @@ describe("caps", () => {
 
 describe("SWP-08: the row says until when it is kept", () => {
   const nodes = (...options: ReadonlyArray<PostgresCache.Options>) =>
-    Effect.forEach(options, (options) =>
-      Effect.map(Layer.build(Layer.fresh(PostgresCache.layer(options))), Context.get(Cache.Cache)))
-  const kept = Effect.flatMap(PgClient.PgClient, (sql) =>
-    sql<{ path: string; minutes: number }>`SELECT substring(client_id FROM '[a-z]+$') AS path,
-      round(extract(epoch FROM kept_until - expires_at) / 60)::integer AS minutes FROM cimd_documents ORDER BY 1`)
+    Effect.forEach(
+      options,
+      (options) => Effect.map(Layer.build(Layer.fresh(PostgresCache.layer(options))), Context.get(Cache.Cache))
+    )
+  const kept = Effect.flatMap(
+    PgClient.PgClient,
+    (sql) =>
+      sql<{ path: string; minutes: number }>`SELECT substring(client_id FROM '[a-z]+$') AS path,
+      round(extract(epoch FROM kept_until - expires_at) / 60)::integer AS minutes FROM cimd_documents ORDER BY 1`
+  )
 
   it.scopedLive("so a node that keeps nothing itself does not sweep what another one may serve stale", () =>
     Effect.gen(function*() {

@@ -650,7 +650,8 @@ describe("stale if error", () => {
         Effect.provide(
           Effect.flatMap(
             PgClient.PgClient,
-            (sql) => sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute',
+            (sql) =>
+              sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute',
               kept_until = kept_until - expires_at + now() - ${minutes}::float8 * interval '1 minute'`
           ),
           database

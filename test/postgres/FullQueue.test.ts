@@ -20,10 +20,19 @@ const document = (name: string) => accepted("https://app.example/client.json", {
 const writes: ReadonlyArray<
   readonly [string, (cache: Cache.Cache["Type"]) => Effect.Effect<unknown, Cache.CacheError>, string | undefined]
 > = [
-  ["put", (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.put(document("new"), { fetchedAt, timeToLive: "1 hour" })), "new"],
+  [
+    "put",
+    (cache) =>
+      Effect.flatMap(cache.now, (fetchedAt) => cache.put(document("new"), { fetchedAt, timeToLive: "1 hour" })),
+    "new"
+  ],
   ["evict", (cache) => cache.evict(document("old").clientId), undefined],
   ["evictAll", (cache) => cache.evictAll, undefined],
-  ["supersede", (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.supersede(document("old").clientId, fetchedAt)), undefined]
+  [
+    "supersede",
+    (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.supersede(document("old").clientId, fetchedAt)),
+    undefined
+  ]
 ]
 
 describe.sequential("a NOTIFY queue that is full", () => {
@@ -43,7 +52,9 @@ describe.sequential("a NOTIFY queue that is full", () => {
   const tiered = (options?: PostgresCache.TieredOptions) =>
     Effect.map(
       Layer.build(
-        Layer.fresh(Layer.provide(PostgresCache.layerTiered(options), PgClient.layer({ url: database, maxConnections: 3 })))
+        Layer.fresh(
+          Layer.provide(PostgresCache.layerTiered(options), PgClient.layer({ url: database, maxConnections: 3 }))
+        )
       ),
       Context.get(Cache.Cache)
     )
@@ -138,9 +149,12 @@ describe.sequential("a NOTIFY queue that is full", () => {
         yield* held([cache])
         const backend = Effect.map(
           Effect.provide(
-            Effect.flatMap(PgClient.PgClient, (sql) =>
-              sql`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^(LISTEN|SELECT pg_notif)'
-                AND pid <> pg_backend_pid() ORDER BY pid`),
+            Effect.flatMap(
+              PgClient.PgClient,
+              (sql) =>
+                sql`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^(LISTEN|SELECT pg_notif)'
+                AND pid <> pg_backend_pid() ORDER BY pid`
+            ),
             PgClient.layer({ url: database, maxConnections: 1 })
           ),
           (rows) => rows.map(({ pid }) => pid)

@@ -159,7 +159,10 @@ describe("CAC-15: a role without rights to the tables", () => {
           const replaying = yield* Effect.fork(Effect.forever(Effect.delay(
             Effect.suspend(() =>
               Effect.forEach(
-                [...heard.map(({ payload }) => payload), ...Array.from({ length: 20 }, (_, i) => `heartbeat ${nodeId} ${i}`)],
+                [
+                  ...heard.map(({ payload }) => payload),
+                  ...Array.from({ length: 20 }, (_, i) => `heartbeat ${nodeId} ${i}`)
+                ],
                 (payload) => notify(ownChannel, payload)
               )
             ),
@@ -180,9 +183,11 @@ describe("the key of the notifications", () => {
       const keyOf = (url: Redacted.Redacted) =>
         Effect.flatMap(PgClient.PgClient, (sql) =>
           sql<{ key: string }>`SELECT encode(notification_key, 'hex') AS key FROM cimd_state`).pipe(
-          Effect.map(([row]) => row!.key),
-          Effect.provide(PgClient.layer({ url }))
-        )
+            Effect.map(([row]) =>
+              row!.key
+            ),
+            Effect.provide(PgClient.layer({ url }))
+          )
       const migrated = Effect.gen(function*() {
         const url = yield* Postgres.emptyUrl
         yield* Effect.provide(Migrations.run(), PgClient.layer({ url }))
@@ -199,9 +204,10 @@ describe("the key of the notifications", () => {
       const cache = yield* tiered(url)
       yield* until(true)
       yield* put(cache)
-      yield* Effect.flatMap(PgClient.PgClient, (sql) => sql`UPDATE cimd_state SET notification_key = sha256('other')`).pipe(
-        Effect.provide(PgClient.layer({ url }))
-      )
+      yield* Effect.flatMap(PgClient.PgClient, (sql) => sql`UPDATE cimd_state SET notification_key = sha256('other')`)
+        .pipe(
+          Effect.provide(PgClient.layer({ url }))
+        )
       const start = performance.now()
       yield* until(false)
       expect(performance.now() - start).toBeLessThan(1500)

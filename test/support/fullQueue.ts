@@ -1,6 +1,6 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Migrations } from "effect-cimd"
 import { Postgres } from "effect-cimd/testing"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import pg from "pg"

@@ -133,8 +133,9 @@ export const make = (
     put: (document, options) =>
       tracked(document.clientId, behind.put(document, options), (isStored, startedAt) => {
         const lifetime = Lifetime.toMillis(options.timeToLive)
-        if (isStored) remember(StoredDocument.of(document), options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
-        // The database has a later document, so what memory has, or is about to have, may be as old as this one.
+        if (isStored) {
+          remember(StoredDocument.of(document), options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
+        } // The database has a later document, so what memory has, or is about to have, may be as old as this one.
         else changed(document.clientId)
       }, () => {
         changed(document.clientId)

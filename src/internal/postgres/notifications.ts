@@ -93,7 +93,8 @@ export const make = (
     let generation: string | undefined
 
     // A node with the key of other tables can read no notification.
-    const ofState = sql`generation::text AS generation FROM ${state} WHERE notification_key = decode(${seal.key}, 'hex')`
+    const ofState =
+      sql`generation::text AS generation FROM ${state} WHERE notification_key = decode(${seal.key}, 'hex')`
     const [heartbeatText] = sql`SELECT pg_notify(${ownChannel}, ${""}), ${ofState}`.compile()
     // The queue of a server on which no notification can be sent is shortened only by this function.
     const [generationText] = sql`SELECT pg_notification_queue_usage() AS usage, ${ofState}`.compile()

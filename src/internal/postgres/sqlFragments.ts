@@ -46,15 +46,17 @@ export const make = (
    * statement with a notification commits. The write is run again without one, and raises the generation if it must be
    * noticed: each heartbeat of the other nodes reads it.
    */
-  const announcing =
-    (kind: "changed" | "released", withoutNotification: Announcement) =>
-    <A>(clientId: string, write: (announcement: Announcement) => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-      notifications
-        ? Effect.catchIf(Effect.suspend(() => write(notify(kind, clientId))), isQueueFull, () => {
-          metrics.unsentNotifications.unsafeUpdate(1, [])
-          return write(withoutNotification)
-        })
-        : write(silent)
+  const announcing = (kind: "changed" | "released", withoutNotification: Announcement) =>
+  <A>(
+    clientId: string,
+    write: (announcement: Announcement) => Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> =>
+    notifications
+      ? Effect.catchIf(Effect.suspend(() => write(notify(kind, clientId))), isQueueFull, () => {
+        metrics.unsentNotifications.unsafeUpdate(1, [])
+        return write(withoutNotification)
+      })
+      : write(silent)
 
   return {
     sql,

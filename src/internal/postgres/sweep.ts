@@ -153,7 +153,8 @@ export const makeBatches = (
     tombstonesBefore: (boundary: Instant): SweepBatch =>
       skipping(documents, "kept_until", sql`document IS NULL AND kept_until < ${timestamp(boundary)}`),
 
-    leasesBefore: (boundary: Instant): SweepBatch => skipping(leases, "expires_at", sql`expires_at < ${timestamp(boundary)}`),
+    leasesBefore: (boundary: Instant): SweepBatch =>
+      skipping(leases, "expires_at", sql`expires_at < ${timestamp(boundary)}`),
 
     /**
      * Until when the last document within the limit of the table is kept, if there are more: those that are kept for a
