@@ -10,6 +10,8 @@ const timed = [
   "test/fetch/FetcherLifecycle.test.ts",
   "test/fetch/FetcherDialing.test.ts",
   "test/postgres/Coherence.test.ts",
+  "test/postgres/FullQueue.test.ts",
+  "test/postgres/Strangers.test.ts",
   "test/postgres/PreparedQuery.test.ts"
 ]
 

@@ -110,12 +110,12 @@ const fill = (prefix: string, count: number) =>
     const table = sql(`${prefix}documents`)
     yield* sql`TRUNCATE ${table}`
     yield* sql`INSERT INTO ${table}
-        (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+        (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
       SELECT url, 'https://app' || i % 1000 || '.example', ${document.ruleset},
         jsonb_set(${JSON.stringify(document.json)}::jsonb, '{client_id}', to_jsonb(url)),
         ${
       JSON.stringify({ authMethods: document.authMethods, neverMatched: [], warnings: [] })
-    }::jsonb, now(), now() + interval '1 hour'
+    }::jsonb, now(), now() + interval '1 hour', now() + interval '1 hour'
       FROM generate_series(0, ${count - 1}) i, LATERAL (
         SELECT 'https://app' || i % 1000 || '.example/client-' || i || '.json' AS url
       ) AS urls`
@@ -140,11 +140,11 @@ const reads = (url: Redacted.Redacted) =>
     const sql = yield* PgClient.PgClient
     const pool = (yield* Pool.ofClient(sql))?.pool
     if (pool === undefined) return yield* Effect.dieMessage("layerClient did not make this client")
-    const { ruleset } = yield* Validator.Validator
+    const validator = yield* Validator.Validator
     const cache = yield* filled("cimd_", 1000)
     let next = 0
     const id = () => idOf((next += 7919) % 1000)
-    const ours = Effect.suspend(() => cache.get(id(), ruleset))
+    const ours = Effect.suspend(() => cache.get(id(), validator))
     const theirs = Effect.suspend(() => Effect.promise(() => pool.query(bareQuery, [id()])))
     const prepared = Effect.suspend(() =>
       Effect.promise(() => pool.query({ name: "read", text: bareQuery, values: [id()] }))
@@ -180,7 +180,7 @@ const reads = (url: Redacted.Redacted) =>
 const sizes = (url: Redacted.Redacted) =>
   Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
-    const { ruleset } = yield* Validator.Validator
+    const validator = yield* Validator.Validator
     const small = yield* filled("small_", 1000)
     const large = yield* filled("large_", 1_000_000)
     // A server is up for long: what it reads is in its buffers, and its process has touched each of them before.
@@ -194,8 +194,8 @@ const sizes = (url: Redacted.Redacted) =>
     let far = 0
     const { ours, theirs } = yield* sideBySide(
       31,
-      serially(Effect.suspend(() => large.get(idOf((far += 104_729) % 1_000_000), ruleset))),
-      serially(Effect.suspend(() => small.get(idOf((near += 7919) % 1000), ruleset)))
+      serially(Effect.suspend(() => large.get(idOf((far += 104_729) % 1_000_000), validator))),
+      serially(Effect.suspend(() => small.get(idOf((near += 7919) % 1000), validator)))
     )
     const [disk] = yield* sql<{ bytes: number }>`
       SELECT (pg_total_relation_size('large_documents') / 1000000.0)::float8 AS bytes`
@@ -219,14 +219,14 @@ const sweeps = (url: Redacted.Redacted) =>
   Effect.gen(function*() {
     const cache = yield* Cache.Cache
     const sql = yield* PgClient.PgClient
-    const { ruleset } = yield* Validator.Validator
+    const validator = yield* Validator.Validator
     // Some readers at a time, each over many of the rows that stay.
     const latencies = (until: Effect.Effect<unknown, unknown>) =>
       Effect.gen(function*() {
         const times: Array<number> = []
         let next = 0
         const reading = Effect.forever(Effect.tap(
-          timed(Effect.suspend(() => cache.get(idOf((next += 10) % 1_000_000), ruleset))),
+          timed(Effect.suspend(() => cache.get(idOf((next += 10) % 1_000_000), validator))),
           (time) => Effect.sync(() => times.push(time))
         ))
         yield* Effect.raceFirst(until, Effect.all([reading, reading, reading, reading], { concurrency: "unbounded" }))
@@ -234,7 +234,7 @@ const sweeps = (url: Redacted.Redacted) =>
       })
     const half = Effect.gen(function*() {
       yield* fill("cimd_", 2_000_000)
-      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second' WHERE substr(reverse(client_id), 6, 1) >= '5'`
+      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second', kept_until = now() - interval '1 second' WHERE substr(reverse(client_id), 6, 1) >= '5'`
       const [left] = yield* sql<{ count: number }>`SELECT count(*)::int FROM cimd_documents WHERE expires_at < now()`
       yield* sql.unsafe("VACUUM ANALYZE cimd_documents")
       yield* sql.unsafe("CHECKPOINT")
@@ -252,7 +252,7 @@ const sweeps = (url: Redacted.Redacted) =>
       }))
     for (let round = 0; round < 3; round++) {
       count = yield* half
-      yield* beside(sql`DELETE FROM cimd_documents WHERE expires_at < now()`, plain)
+      yield* beside(sql`DELETE FROM cimd_documents WHERE kept_until < now()`, plain)
       yield* half
       idle.push(yield* latencies(Effect.sleep("3 seconds")))
       busy.push(yield* beside(cache.sweep(), swept))

@@ -23,6 +23,7 @@ import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
 import * as metrics from "./internal/metrics.js"
 import { assertAccepted } from "./internal/rules/acceptedDocument.js"
+import * as StoredDocument from "./internal/storedDocument.js"
 import * as Lifetime from "./internal/storedLifetime.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { OAuthError } from "./OAuthError.js"
@@ -52,6 +53,22 @@ export interface Entry {
   readonly lifetimeMillis: number
   /** When its fetch started. */
   readonly fetchedAt: Instant
+}
+
+/**
+ * The rules under which a caller reads documents. A `Validator` is one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Reader {
+  /** The name of the rules. */
+  readonly ruleset: string
+  /**
+   * Validates the JSON text of a document that was stored under other rules, and fails if it is not accepted. The cache
+   * remembers the outcome as long as it has the document (CAC-11).
+   */
+  readonly validate: (clientId: ClientId, body: Uint8Array) => Effect.Effect<AcceptedDocument, unknown>
 }
 
 /**
@@ -147,10 +164,11 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    */
   readonly peek: (clientId: string, ruleset: string) => Entry | undefined
   /**
-   * Returns the document of a client that was accepted under this rule set and has not expired. Reading does not consume
-   * it, and an expired row is a miss whether or not it was swept (CAC-03, CAC-04, CAC-11).
+   * Returns the document of a client that has not expired, if the reader accepts it. Reading does not consume it, and an
+   * expired row is a miss whether or not it was swept (CAC-03, CAC-04). A document that the reader refuses is a miss to
+   * this reader, and stays for the others (CAC-11).
    */
-  readonly get: (clientId: ClientId, ruleset: string) => Effect.Effect<Option.Option<Entry>, CacheError>
+  readonly get: (clientId: ClientId, reader: Reader) => Effect.Effect<Option.Option<Entry>, CacheError>
   /**
    * Stores a document. Returns `false` if a document that was fetched later is already there, or if the client was
    * evicted since the fetch started: the latest fetch wins (CAC-05).
@@ -176,17 +194,17 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    */
   readonly elect: (
     clientId: ClientId,
-    ruleset: string,
+    reader: Reader,
     options?: { readonly minRemaining?: Duration.DurationInput | undefined }
   ) => Effect.Effect<Election, CacheError, Scope.Scope>
   /**
    * Returns the expired document of a client, which may be served while the client's origin has a fault. It is kept for
-   * `staleIfError` after its expiry, and not returned if it was withdrawn.
+   * `staleIfError` after its expiry, and not returned if it was withdrawn, or if the reader refuses it.
    */
-  readonly stale: (clientId: ClientId, ruleset: string) => Effect.Effect<Option.Option<Entry>, CacheError>
+  readonly stale: (clientId: ClientId, reader: Reader) => Effect.Effect<Option.Option<Entry>, CacheError>
   /**
    * Records a fetch that found the document gone or invalid: `stale` must not return what was fetched before. With a
-   * `ruleset`, it concerns only a document that was accepted under that rule set.
+   * `ruleset`, only readers of that rule set found it invalid, and `stale` goes on returning it to the others.
    */
   readonly withdraw: (
     clientId: ClientId,
@@ -197,7 +215,7 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   /** Forgets every client, and the result of every fetch that has started (CAC-10). */
   readonly evictAll: Effect.Effect<void, CacheError>
   /**
-   * Deletes what expired before this moment and is not kept for `stale`, in batches of `batchSize` rows. An interruption
+   * Deletes what expired before this moment and is not kept for `stale`, by whatever cache stored it, in batches of `batchSize` rows. An interruption
    * stops it between two batches (SWP-01, SWP-04). `batchSize` is limited to 1 to 1,000,000, and defaults to `10_000`.
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
@@ -220,65 +238,84 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
     const nanos = () => clock.unsafeCurrentTimeNanos()
     let evictedAllAt = -1n
 
-    const entryOf = (remembered: Remembered | undefined, ruleset: string, now: bigint): Entry | undefined =>
-      remembered?.document?.ruleset === ruleset
-        ? {
-          document: remembered.document,
-          tier: "memory",
-          remainingMillis: Number((remembered.expiresAt - now) / 1_000_000n),
-          lifetimeMillis: remembered.lifetimeMillis,
-          fetchedAt: remembered.fetchedAt
-        }
-        : undefined
+    const entryOf = (remembered: Remembered, document: AcceptedDocument, now: bigint): Entry => ({
+      document,
+      tier: "memory",
+      remainingMillis: Number((remembered.expiresAt - now) / 1_000_000n),
+      lifetimeMillis: remembered.lifetimeMillis,
+      fetchedAt: remembered.fetchedAt
+    })
 
     const peek = (clientId: string, ruleset: string): Entry | undefined => {
       const remembered = store.get(clientId)
+      const document = remembered?.stored?.under(ruleset)
+      if (remembered === undefined || document === undefined) return undefined
       const now = nanos()
-      return remembered === undefined || remembered.expiresAt <= now ? undefined : entryOf(remembered, ruleset, now)
+      return remembered.expiresAt <= now ? undefined : entryOf(remembered, document, now)
     }
+
+    /** The entry of a client for a reader, if it is one that may be served at this instant. */
+    const read = (
+      clientId: ClientId,
+      reader: Reader,
+      mayServe: (remembered: Remembered, now: bigint) => boolean
+    ): Effect.Effect<Option.Option<Entry>> =>
+      Effect.suspend(() => {
+        const remembered = store.get(clientId)
+        const now = nanos()
+        if (remembered?.stored === undefined || !mayServe(remembered, now)) return Effect.succeedNone
+        return Effect.map(remembered.stored.readBy(reader), (document) => {
+          if (document !== undefined) return Option.some(entryOf(remembered, document, now))
+          metrics.refusedRows.unsafeUpdate(1, [])
+          return Option.none()
+        })
+      })
 
     /** Leaves a tombstone in place of a document, which stops the fetches that started before. */
     const forget = (clientId: string, fetchedAt: Instant): void => {
       const expiresAt = nanos() + Lifetime.toNanos(Lifetime.tombstoneMillis)
       store.set(clientId, {
-        document: undefined,
+        stored: undefined,
         fetchedAt,
         expiresAt,
+        keptUntil: expiresAt,
         trustedUntil: expiresAt,
         lifetimeMillis: Lifetime.tombstoneMillis,
-        withdrawn: true
+        withdrawn: true,
+        withdrawnFor: []
       })
     }
 
     return Cache.of({
       now: Effect.sync(() => nanos() / 1000n),
       peek,
-      get: (clientId, ruleset) => Effect.sync(() => Option.fromNullable(peek(clientId, ruleset))),
+      get: (clientId, reader) => read(clientId, reader, ({ expiresAt }, now) => expiresAt > now),
       // The resolver already limits a process to one fetch per client.
       elect: () =>
         Effect.sync(() => ({ _tag: "Elected" as const, fetchedAt: nanos() / 1000n, fail: () => Effect.void })),
-      stale: (clientId, ruleset) =>
-        Effect.sync(() => {
-          const remembered = store.get(clientId)
-          const now = nanos()
-          return remembered === undefined || remembered.withdrawn || remembered.expiresAt > now ||
-              remembered.expiresAt + staleIfError <= now
-            ? Option.none()
-            : Option.fromNullable(entryOf(remembered, ruleset, now))
-        }),
+      stale: (clientId, reader) =>
+        read(
+          clientId,
+          reader,
+          ({ expiresAt, keptUntil, withdrawn, withdrawnFor }, now) =>
+            expiresAt <= now && keptUntil > now && !withdrawn && !withdrawnFor.includes(reader.ruleset)
+        ),
       withdraw: (clientId, { fetchedAt, ruleset }) =>
         Effect.sync(() => {
           const remembered = store.get(clientId)
-          if (remembered?.document === undefined || remembered.fetchedAt > fetchedAt) return
-          if (ruleset === undefined || remembered.document.ruleset === ruleset) {
-            store.set(clientId, { ...remembered, withdrawn: true })
-          }
+          if (remembered?.stored === undefined || remembered.fetchedAt > fetchedAt) return
+          store.set(
+            clientId,
+            ruleset === undefined
+              ? { ...remembered, withdrawn: true, keptUntil: remembered.expiresAt }
+              : { ...remembered, withdrawnFor: [...new Set([...remembered.withdrawnFor, ruleset])] }
+          )
         }),
       supersede: (clientId, fetchedAt) =>
         Effect.sync(() => {
           const remembered = store.get(clientId)
           if (fetchedAt <= evictedAllAt || (remembered !== undefined && remembered.fetchedAt > fetchedAt)) return false
-          if (remembered?.document !== undefined) forget(clientId, fetchedAt)
+          if (remembered?.stored !== undefined) forget(clientId, fetchedAt)
           return true
         }),
       put: (document, { fetchedAt, mustRevalidate = false, timeToLive }) =>
@@ -288,12 +325,14 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
           const lifetimeMillis = Lifetime.toMillis(timeToLive)
           const expiresAt = nanos() + Lifetime.toNanos(timeToLive)
           return store.set(document.clientId, {
-            document,
+            stored: StoredDocument.of(document),
             fetchedAt,
             expiresAt,
+            keptUntil: mustRevalidate ? expiresAt : expiresAt + staleIfError,
             trustedUntil: expiresAt,
             lifetimeMillis,
-            withdrawn: mustRevalidate
+            withdrawn: mustRevalidate,
+            withdrawnFor: []
           })
         }),
       evict: (clientId) =>
@@ -308,7 +347,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
       }),
       sweep: () =>
         Effect.sync(() => {
-          const documents = store.deleteExpired(nanos() - staleIfError)
+          const documents = store.deleteExpired(nanos())
           metrics.sweptRows.unsafeUpdate(documents, [])
           return { documents, leases: 0 }
         })

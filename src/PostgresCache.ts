@@ -24,6 +24,7 @@ import * as Documents from "./internal/postgres/documentWrites.js"
 import * as Leases from "./internal/postgres/leases.js"
 import * as MemoryTier from "./internal/postgres/memoryTier.js"
 import * as Notifications from "./internal/postgres/notifications.js"
+import * as Seal from "./internal/postgres/notificationSeal.js"
 import * as PostgresOptions from "./internal/postgres/options.js"
 import * as Pool from "./internal/postgres/pool.js"
 import * as Reads from "./internal/postgres/reads.js"
@@ -96,18 +97,23 @@ export interface Options extends PostgresOptions.PostgresOptions {}
  */
 export interface TieredOptions extends Options, PostgresOptions.TieredOptions {}
 
-/** Fails unless the tables are there, are of this version, and grant this user every privilege that the cache needs. */
+/**
+ * Fails unless the tables are there, are of this version, and grant this user every privilege that the cache needs.
+ * Returns the key of the notifications.
+ */
 const verify = (
-  { sql, state }: Statements.Statements,
+  client: PgClient.PgClient,
   { tables }: PostgresOptions.Settings,
   timeout: Duration.DurationInput
-): Effect.Effect<void, CacheUnavailable> =>
-  sql<{ version: number; missing: string | null }>`SELECT version, (
+): Effect.Effect<string, CacheUnavailable> => {
+  const sql = client.withoutTransforms()
+  return sql<{ version: number; key: string; missing: string | null }>`SELECT version,
+    encode(notification_key, 'hex') AS key, (
       SELECT string_agg(privilege || ' ON ' || name, ', ' ORDER BY name, privilege)
       FROM unnest(ARRAY[${tables.state}, ${tables.documents}, ${tables.leases}]::text[]) AS name,
         unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
       WHERE NOT has_table_privilege(name, privilege) AND (name <> ${tables.state} OR privilege = 'UPDATE')
-    ) AS missing FROM ${state}`.pipe(
+    ) AS missing FROM ${sql(tables.state)}`.pipe(
     Effect.disconnect,
     Effect.timeoutFail({
       duration: timeout,
@@ -121,12 +127,13 @@ const verify = (
       if (row.missing !== null) {
         return new CacheUnavailable({ reason: "Refused", cause: new Error(`missing privileges: ${row.missing}`) })
       }
-      return Effect.void
+      return Effect.succeed(row.key)
     }),
     Effect.mapError(({ cause, reason }) =>
       new CacheUnavailable({ reason, cause, migrateCommand: TableNames.migrateCommand(tables) })
     )
   )
+}
 
 // 3F000 and 42P01: no such schema, no such table. 42703: a table of that name, with other columns.
 const missing = new Set(["3F000", "42P01", "42703"])
@@ -149,7 +156,8 @@ interface Untiered {
   readonly cache: Cache["Type"]
   readonly find: Reads.Find
   readonly settings: PostgresOptions.Settings
-  readonly nodeId: string
+  readonly statements: Statements.Statements
+  readonly seal: Seal.Seal
   /** The settings of a connection that can LISTEN; `undefined` if a pooler shares the sessions. */
   readonly listen: PgClient.PgClientConfig | undefined
 }
@@ -167,20 +175,20 @@ const makeUntiered = (
     const timedOut = pool?.pooler === undefined ? "cancel" : "abandon"
     const timeout = yield* Timeout.make(settings.timeoutMillis, timedOut)
     const sweepTimeout = yield* Timeout.make(settings.sweepTimeoutMillis, timedOut)
-    const statements = Statements.make(client, settings, nodeId)
     // Connecting can take longer than a statement does.
-    yield* verify(statements, settings, Duration.max(settings.timeoutMillis, "5 seconds"))
+    const seal = Seal.make(yield* verify(client, settings, Duration.max(settings.timeoutMillis, "5 seconds")))
+    const statements = Statements.make(client, settings, { nodeId, seal })
     const { find, stale } = Reads.make(statements, pool, settings, timeout)
     const cache = Cache.of({
       ...Documents.make(statements, settings, timeout),
       peek: () => undefined,
-      get: (clientId, ruleset) => Effect.map(find(clientId), Reads.entryUnder(ruleset)),
-      stale: (clientId, ruleset) => Effect.map(stale(clientId), Reads.entryUnder(ruleset)),
+      get: (clientId, reader) => Effect.flatMap(find(clientId), Reads.entryFor(reader)),
+      stale: (clientId, reader) => Effect.flatMap(stale(clientId, reader.ruleset), Reads.entryFor(reader)),
       elect: Leases.make(statements, timeout, find, wait),
       sweep: Sweep.make(statements, settings, timeout, sweepTimeout)
     })
     const listen = pool === undefined ? client.config : pool.pooler === undefined ? pool.config : undefined
-    return { cache, find, settings, nodeId, listen }
+    return { cache, find, settings, statements, seal, listen }
   })
 
 const make = (
@@ -214,7 +222,7 @@ const makeTiered = (
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const releases = Leases.makeReleaseNotifications()
-    const { cache, find, listen, nodeId, settings } = yield* makeUntiered(options, releases.wait)
+    const { cache, find, listen, seal, settings, statements } = yield* makeUntiered(options, releases.wait)
 
     let connectedUntil = () => 0n
     const tier = MemoryTier.make(cache, find, {
@@ -224,9 +232,10 @@ const makeTiered = (
       connectedUntil: () => connectedUntil()
     })
     if (settings.notifications && listen !== undefined) {
-      const notifications = yield* Notifications.make(listen, {
+      const notifications = yield* Notifications.make(listen, statements, {
         channel: settings.tables.channel,
-        nodeId,
+        nodeId: statements.nodeId,
+        seal,
         handlers: {
           ...tier.handlers,
           changed: (clientId) => {

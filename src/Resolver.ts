@@ -205,7 +205,10 @@ const make = (
         return { resolution: { document, source: "origin", stale: false }, current } satisfies Fetched
       })
 
-    /** Fetches. A verdict on the client withdraws the stored document; any other failure does not (FET-16). */
+    /**
+     * Fetches. A verdict on the client withdraws the stored document; any other failure does not (FET-16). A document
+     * that these rules refuse may be accepted by those of other nodes, so it withdraws nothing for them (CAC-11).
+     */
     const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
       Effect.tapError(fetch(clientId, fetchedAt), (error) =>
         fetchedAt !== undefined && SharedFailure.isFailure(error) && StaleIfError.withdraws(error)
@@ -229,7 +232,7 @@ const make = (
     ): Effect.Effect<Fetched | undefined, ResolveError, Scope.Scope> =>
       Effect.gen(function*() {
         const election = yield* withoutCache<Election | undefined>(undefined)(
-          cache.elect(clientId, validator.ruleset, { minRemaining })
+          cache.elect(clientId, validator, { minRemaining })
         )
         switch (election?._tag) {
           case undefined:
@@ -275,7 +278,7 @@ const make = (
     const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
       SharedFailure.isFailure(error) && StaleIfError.permitsStale(error)
         ? Effect.flatMap(
-          withoutCache<Option.Option<Entry>>(Option.none())(cache.stale(clientId, validator.ruleset)),
+          withoutCache<Option.Option<Entry>>(Option.none())(cache.stale(clientId, validator)),
           Option.match({
             onNone: () =>
               Effect.fail(error),
@@ -307,7 +310,7 @@ const make = (
     const resolveShared = (clientId: ClientId.ClientId) =>
       resolving.join(
         clientId,
-        withoutCache<Option.Option<Entry>>(Option.none())(cache.get(clientId, validator.ruleset)).pipe(
+        withoutCache<Option.Option<Entry>>(Option.none())(cache.get(clientId, validator)).pipe(
           Effect.flatMap(Option.match({
             onNone: () => {
               metrics.misses.unsafeUpdate(1, [])

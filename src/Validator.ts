@@ -160,7 +160,8 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
 export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
   /**
    * The name of the rules in use: the version of the built-in rules, the profile, and what the host policy says of URLs in
-   * documents. Cached documents that were accepted under another ruleset are not served (CAC-11). At most 32 characters.
+   * documents. Cached documents that were accepted under another ruleset are validated again (CAC-11). At most 32
+   * characters.
    */
   readonly ruleset: string
   /**

@@ -434,7 +434,7 @@ describe("any headers", () => {
         const fiber = yield* Effect.fork(resolve(client))
         yield* TestClock.adjust("40 seconds")
         yield* Fiber.join(fiber)
-        const entry = yield* Effect.flatten((yield* Cache.Cache).get(client, (yield* Validator.Validator).ruleset))
+        const entry = yield* Effect.flatten((yield* Cache.Cache).get(client, yield* Validator.Validator))
         assert.strictEqual(entry.remainingMillis, 260_000)
       }).pipe(Effect.provide(
         Resolver.layer().pipe(

@@ -1,14 +1,17 @@
 import { describe, expect, it } from "vitest"
 import { MemoryStore } from "../src/internal/memoryStore.js"
+import * as StoredDocument from "../src/internal/storedDocument.js"
 import { accepted } from "./support/documents.js"
 
 const remembered = (fetchedAt: bigint, expiresAt = 100n) => ({
-  document: accepted("https://app.example/client.json"),
+  stored: StoredDocument.of(accepted("https://app.example/client.json")),
   fetchedAt,
   expiresAt,
+  keptUntil: expiresAt,
   lifetimeMillis: 1,
   trustedUntil: expiresAt,
-  withdrawn: false
+  withdrawn: false,
+  withdrawnFor: []
 })
 
 describe("MemoryStore", () => {

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricState from "effect/MetricState"
-import { accepted, ruleset } from "./support/documents.js"
+import { accepted, reader, readerUnder } from "./support/documents.js"
 import { policyWith } from "./support/hostPolicy.js"
 import * as Postgres from "./support/postgres.js"
 
@@ -159,9 +159,10 @@ describe("metrics", () => {
       yield* put("1")
       expect(yield* raised(evictions("origin_full"), put("2"))).toEqual([0])
       expect(yield* raised(evictions("origin_full"), put("3"))).toEqual([1])
-      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(),
-          now() + interval '1 hour' + i * interval '1 second' FROM generate_series(1, 5) i`
+      yield* sql`INSERT INTO cimd_documents
+        (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(), until, until
+        FROM generate_series(1, 5) i, LATERAL (SELECT now() + interval '1 hour' + i * interval '1 second' AS until) AS later`
       expect(yield* raised(evictions("table_full"), cache.sweep({ batchSize: 2 }))).toEqual([4])
     }).pipe(Effect.provide(
       Layer.provideMerge(PostgresCache.layer({ maxPerOrigin: 2, maxDocuments: 3 }), Postgres.migrated)
@@ -172,10 +173,12 @@ describe("metrics", () => {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       const clientId = yield* put("row")
-      expect(yield* raised(unservable("ruleset"), cache.get(clientId, "another"))).toEqual([1])
-      expect(yield* raised(unservable("ruleset"), cache.get(clientId, ruleset))).toEqual([0])
+      expect(yield* raised(unservable("ruleset"), cache.get(clientId, readerUnder("another", () => false)))).toEqual([
+        1
+      ])
+      expect(yield* raised(unservable("ruleset"), cache.get(clientId, reader))).toEqual([0])
       yield* sql`UPDATE cimd_documents SET document = '[]'`
-      expect(yield* raised(unservable("damaged"), cache.get(clientId, ruleset))).toEqual([1])
+      expect(yield* raised(unservable("damaged"), cache.get(clientId, reader))).toEqual([1])
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
   it.live("counts sweeps by outcome, and the rows they deleted, with leases", () =>

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import pg from "pg"
 import * as Tables from "../src/internal/postgres/tableNames.js"
-import { accepted, ruleset } from "./support/documents.js"
+import { accepted, reader } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 /** Runs statements with nothing but a client of Postgres, in one transaction. */
@@ -64,7 +64,7 @@ describe("Migrations.sql", () => {
             const cache = yield* Cache.Cache
             const document = accepted("https://app.example/by-hand")
             yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
-            const found = yield* cache.get(document.clientId, ruleset)
+            const found = yield* cache.get(document.clientId, reader)
             yield* cache.evict(document.clientId)
             yield* cache.evictAll
             yield* cache.sweep()

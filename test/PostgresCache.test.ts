@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer, vi } from "@effect/vitest"
 import type { ClientMetadata } from "effect-cimd"
-import { Cache, Migrations, PostgresCache } from "effect-cimd"
+import { Cache, Migrations, PostgresCache, RedirectUri, Validator } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -24,12 +24,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import pg from "pg"
 import * as metrics from "../src/internal/metrics.js"
+import * as Seal from "../src/internal/postgres/notificationSeal.js"
 import * as PostgresOptions from "../src/internal/postgres/options.js"
 import * as Statements from "../src/internal/postgres/sqlFragments.js"
 import * as Timeout from "../src/internal/postgres/statementTimeout.js"
 import * as Sweep from "../src/internal/postgres/sweep.js"
 import { cacheSuite } from "./support/cacheSuite.js"
-import { accepted, ruleset } from "./support/documents.js"
+import { accepted, reader, readerUnder, ruleset } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 cacheSuite("PostgresCache.layer", Layer.provide(PostgresCache.layer(), Postgres.migrated))
@@ -266,7 +267,6 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       "not an object": `document = '[]'`,
       "a member of another type": `document = jsonb_set(document, '{redirect_uris}', '5')`,
       "another client": `document = jsonb_set(document, '{client_id}', '"https://other.example/"')`,
-      "a judgement of another shape": `judgement = '{}'`,
       "an infinite start of its fetch": `fetched_at = 'infinity'`,
       "an infinite expiry": `expires_at = 'infinity'`
     }
@@ -281,10 +281,10 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
           yield* put
           yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [document.clientId])
           const before = yield* damaged
-          expect(yield* cache.get(document.clientId, ruleset)).toEqual(Option.none())
+          expect(yield* cache.get(document.clientId, reader)).toEqual(Option.none())
           expect(yield* damaged).toBe(before + 1)
           yield* put
-          expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+          expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
         }))
     }
 
@@ -299,10 +299,80 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
             Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
         )
         yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = ${documents[7]!.clientId}`
-        const found = yield* Effect.forEach(documents, ({ clientId }) => cache.get(clientId, ruleset), {
+        const found = yield* Effect.forEach(documents, ({ clientId }) => cache.get(clientId, reader), {
           concurrency: "unbounded"
         })
         expect(found.map(Option.isSome)).toEqual(documents.map((_, i) => i !== 7))
+      }))
+
+    const stored = (document: ClientMetadata.AcceptedDocument, assignment: string) =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const sql = yield* PgClient.PgClient
+        yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+        yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [document.clientId])
+      })
+    const validated = (clientId: string, members: object) =>
+      Validator.make().validate(
+        accepted(clientId).clientId,
+        new TextEncoder().encode(JSON.stringify({ client_id: clientId, ...members }))
+      )
+
+    it.effect("CAC-11: a row whose judgement is damaged is validated again", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted("https://app.example/judgement")
+        const again = readerUnder(ruleset)
+        yield* stored(document, `judgement = '{}'`)
+        for (let i = 0; i < 2; i++) {
+          const entry = Option.getOrThrow(yield* cache.get(document.clientId, again))
+          expect(entry.document.json).toEqual(document.json)
+        }
+        expect(again.validated).toHaveLength(1)
+      }))
+
+    it.effect("CAC-11: a document that an older version accepted and today's rules refuse is never served", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = yield* validated("https://app.example/older", { redirect_uris: ["https://app.example/cb"] })
+        yield* stored(document, `ruleset = '0-older', document = document || '{"client_secret": "s"}'`)
+        for (let i = 0; i < 2; i++) {
+          expect(yield* cache.get(document.clientId, Validator.make())).toEqual(Option.none())
+        }
+        const election = yield* Effect.scoped(cache.elect(document.clientId, Validator.make()))
+        expect(election._tag).toBe("Elected")
+      }))
+
+    it.effect("CAC-11: a row that is nested more deeply than any document can be is a miss", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted("https://app.example/deep")
+        yield* stored(
+          document,
+          `ruleset = 'other', document = document || ('{"x":' || repeat('[', 5000) || repeat(']', 5000) || '}')::jsonb`
+        )
+        expect(yield* cache.get(document.clientId, Validator.make())).toEqual(Option.none())
+      }))
+
+    it.effect("RED-05: a redirect URI that is never matched is not matched either after it was read from a row", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const [web, app] = ["https://app.example/cb", "acme:/cb"]
+        const document = yield* validated("https://app.example/unmatched", { redirect_uris: [app, web] })
+        expect(document.redirectUris).toEqual([web])
+        yield* stored(document, "withdrawn = false")
+        const read = (profile?: Validator.Profile) =>
+          Effect.map(
+            cache.get(document.clientId, Validator.make(profile)),
+            (entry) => Option.getOrThrow(entry).document
+          )
+        const same = yield* read()
+        expect([same.redirectUris, same.metadata.redirect_uris]).toEqual([[web], [app, web]])
+        expect((yield* Effect.flip(RedirectUri.match(same, app)))._tag).toBe("RedirectUriMismatch")
+        expect(yield* RedirectUri.match(same, web)).toBe(web)
+        // Another profile decides for itself.
+        expect((yield* read({ privateUseSchemes: ["acme"] })).redirectUris).toEqual([app, web])
+        expect((yield* read(Validator.sameOriginRedirect)).redirectUris).toEqual([web])
       }))
 
     it.effect("CAC-07: lifetimes are counted by the database's clock, not the node's", () =>
@@ -318,7 +388,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(row!.left).toBeLessThanOrEqual(3600)
         expect(row!.age).toBeGreaterThanOrEqual(0)
         yield* sql`UPDATE cimd_documents SET expires_at = now() WHERE client_id = ${document.clientId}`
-        expect(yield* cache.get(document.clientId, ruleset)).toEqual(Option.none())
+        expect(yield* cache.get(document.clientId, reader)).toEqual(Option.none())
       }))
 
     it.effect("a put in a caller's transaction is kept when the transaction rolls back", () =>
@@ -330,7 +400,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
           yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
           return yield* Effect.fail("roll back")
         })))
-        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       }))
 
     it.scoped("SWP-01: keeps a row that expires exactly at the boundary", () =>
@@ -338,15 +408,21 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const sql = yield* PgClient.PgClient
         const settings = yield* PostgresOptions.settle({})
         const timeout = yield* Timeout.make(settings.timeoutMillis)
-        const batches = Sweep.makeBatches(Statements.make(sql, settings, "test"), settings, timeout, timeout)
+        const batches = Sweep.makeBatches(
+          Statements.make(sql, settings, { nodeId: "test", seal: Seal.make("") }),
+          settings,
+          timeout,
+          timeout
+        )
         yield* (yield* Cache.Cache).sweep()
         const boundary = yield* batches.boundary
         const at = sql`to_timestamp(${String(boundary)}::float8 / 1000000)`
-        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-          VALUES ('https://app.example/before', '', '', '{}', '{}', now(), ${at} - interval '1 microsecond'),
-            ('https://app.example/exactly', '', '', '{}', '{}', now(), ${at})`
+        yield* sql`INSERT INTO cimd_documents
+            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+          SELECT 'https://app.example/' || name, '', '', '{}', '{}', now(), until, until
+          FROM (VALUES ('before', ${at} - interval '1 microsecond'), ('exactly', ${at})) AS rows (name, until)`
         yield* batches.documentsBefore(boundary)(10)
-        const left = yield* sql`SELECT client_id FROM cimd_documents WHERE expires_at <= ${at}`
+        const left = yield* sql`SELECT client_id FROM cimd_documents WHERE kept_until <= ${at}`
         expect(left).toEqual([{ client_id: "https://app.example/exactly" }])
         yield* sql`DELETE FROM cimd_documents`
       }))
@@ -356,9 +432,10 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         const cache = yield* Cache.Cache
         const sql = yield* PgClient.PgClient
         yield* cache.sweep()
-        yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-          SELECT 'https://app.example/locked-' || i, '', '', '{}', '{}', now(), now() - interval '1 second'
-          FROM generate_series(1, 5) i`
+        yield* sql`INSERT INTO cimd_documents
+            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+          SELECT 'https://app.example/locked-' || i, '', '', '{}', '{}', now(), until, until
+          FROM generate_series(1, 5) i, (SELECT now() - interval '1 second' AS until) AS earlier`
         yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/locked-3' FOR UPDATE`
           expect(yield* cache.sweep()).toMatchObject({ documents: 4 })
@@ -374,7 +451,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         )
         const document = accepted(`https://app.example/${noise}`.padEnd(2048, "z"))
         expect(yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })).toBe(true)
-        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       }))
   }
 )
@@ -391,7 +468,7 @@ describe("CAC-10: a database clock that was set back after evictAll", () => {
       (cache) => Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" }))
     )
   const found = ({ clientId }: ClientMetadata.AcceptedDocument) =>
-    Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, ruleset), Option.isSome))
+    Effect.flatMap(Cache.Cache, (cache) => Effect.map(cache.get(clientId, reader), Option.isSome))
   const [before, after] = [accepted("https://app.example/before"), accepted("https://app.example/after")]
 
   it.effect("does not stop fetches for that long, and brings no document back", () =>
@@ -424,9 +501,13 @@ describe("caps", () => {
     Effect.flatMap(
       PgClient.PgClient,
       (sql) =>
-        sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
+        sql`INSERT INTO cimd_documents
+            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
         SELECT 'https://app.example/' || i, 'https://app.example', ${ruleset}, '{}', '{}', now() - interval '1 hour',
-          now() + interval '1 hour' + i * interval '1 millisecond' FROM generate_series(1, ${count}) i ORDER BY md5(i::text)`
+          until, until
+        FROM generate_series(1, ${count}) i,
+          LATERAL (SELECT now() + interval '1 hour' + i * interval '1 millisecond' AS until) AS later
+        ORDER BY md5(i::text)`
     )
   const count = Effect.flatMap(
     PgClient.PgClient,
@@ -503,8 +584,9 @@ describe("caps", () => {
       const sql = yield* PgClient.PgClient
       const [cache] = yield* nodes(1, { maxDocuments: 5 })
       yield* fill(5)
-      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at)
-        SELECT 'https://evicted.example/' || i, '', '', now(), now() + interval '1 minute' FROM generate_series(1, 20) i`
+      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at, kept_until)
+        SELECT 'https://evicted.example/' || i, '', '', now(), until, until
+        FROM generate_series(1, 20) i, (SELECT now() + interval '1 minute' AS until) AS later`
       expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
       yield* cache!.put(accepted("https://app.example/new"), { fetchedAt: yield* cache!.now, timeToLive: "1 day" })
       expect(yield* cache!.sweep()).toEqual({ documents: 1, leases: 0 })
@@ -522,10 +604,10 @@ describe("caps", () => {
       yield* cache!.evict(evicted.clientId)
       yield* cache!.supersede(superseded.clientId, yield* cache!.now)
       expect(
-        yield* sql`SELECT round(extract(epoch FROM expires_at - now()) / 60)::integer AS minutes FROM cimd_documents`
+        yield* sql`SELECT round(extract(epoch FROM kept_until - now()) / 60)::integer AS minutes FROM cimd_documents`
       ).toEqual([{ minutes: 10 }, { minutes: 10 }])
       expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
-      yield* sql`UPDATE cimd_documents SET expires_at = now() - interval '1 second'`
+      yield* sql`UPDATE cimd_documents SET kept_until = now() - interval '1 second'`
       expect(yield* cache!.sweep()).toEqual({ documents: 2, leases: 0 })
     }).pipe(Effect.provide(Postgres.migrated)))
 
@@ -546,7 +628,7 @@ describe("caps", () => {
       for (const name of ["a", "b", "c"]) yield* put(name)
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT"])
       // A damaged row does not fail it.
-      yield* sql`UPDATE cimd_documents SET expires_at = 'infinity' WHERE client_id = 'https://app.example/a'`
+      yield* sql`UPDATE cimd_documents SET kept_until = 'infinity' WHERE client_id = 'https://app.example/a'`
       yield* put("d")
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT", "INSERT", "DELETE"])
       expect(yield* sql`SELECT DISTINCT by FROM written`).toHaveLength(5)
@@ -562,7 +644,7 @@ describe("caps", () => {
       yield* sql`CREATE TRIGGER refuse BEFORE DELETE ON cimd_documents EXECUTE FUNCTION refuse()`
       const document = accepted("https://app.example/new")
       expect(yield* cache!.put(document, { fetchedAt: yield* cache!.now, timeToLive: "1 hour" })).toBe(true)
-      expect(Option.isSome(yield* cache!.get(document.clientId, ruleset))).toBe(true)
+      expect(Option.isSome(yield* cache!.get(document.clientId, reader))).toBe(true)
     }).pipe(Effect.provide(Postgres.migrated)))
 
   it.scopedLive("CAC-13: a document that is not stored evicts nothing", () =>
@@ -575,6 +657,81 @@ describe("caps", () => {
         false
       )
       expect(yield* count).toBe(6)
+    }).pipe(Effect.provide(Postgres.migrated)))
+})
+
+describe("SWP-08: the row says until when it is kept", () => {
+  const nodes = (...options: ReadonlyArray<PostgresCache.Options>) =>
+    Effect.forEach(
+      options,
+      (options) => Effect.map(Layer.build(Layer.fresh(PostgresCache.layer(options))), Context.get(Cache.Cache))
+    )
+  const kept = Effect.flatMap(
+    PgClient.PgClient,
+    (sql) =>
+      sql<{ path: string; minutes: number }>`SELECT substring(client_id FROM '[a-z]+$') AS path,
+      round(extract(epoch FROM kept_until - expires_at) / 60)::integer AS minutes FROM cimd_documents ORDER BY 1`
+  )
+
+  it.scopedLive("so a node that keeps nothing itself does not sweep what another one may serve stale", () =>
+    Effect.gen(function*() {
+      const [keeper, sweeper, shorter] = yield* nodes({ staleIfError: "1 hour" }, {}, { staleIfError: "1 milli" })
+      const put = (cache: Cache.Cache["Type"], path: string, mustRevalidate = false) =>
+        Effect.gen(function*() {
+          const document = accepted(`https://app.example/${path}`)
+          yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: 1, mustRevalidate })
+          return document.clientId
+        })
+      const client = yield* put(keeper!, "kept")
+      yield* put(keeper!, "revalidated", true)
+      const gone = yield* put(keeper!, "gone")
+      const refused = yield* put(keeper!, "refused")
+      yield* put(sweeper!, "expired")
+      yield* Effect.sleep("20 millis")
+      // A node that keeps nothing withdraws for the others all the same.
+      yield* sweeper!.withdraw(gone, { fetchedAt: yield* sweeper!.now })
+      yield* sweeper!.withdraw(refused, { fetchedAt: yield* sweeper!.now, ruleset: "other" })
+      expect(yield* kept).toEqual([
+        { path: "expired", minutes: 0 },
+        { path: "gone", minutes: 0 },
+        { path: "kept", minutes: 60 },
+        { path: "refused", minutes: 60 },
+        { path: "revalidated", minutes: 0 }
+      ])
+      expect(yield* sweeper!.sweep()).toEqual({ documents: 3, leases: 0 })
+      const stale = (cache: Cache.Cache["Type"], clientId = client, by = reader) =>
+        Effect.map(cache.stale(clientId, by), Option.isSome)
+      expect([yield* stale(keeper!), yield* stale(sweeper!), yield* stale(shorter!)]).toEqual([true, false, false])
+      expect(yield* stale(keeper!, refused)).toBe(true)
+      expect(yield* stale(keeper!, refused, readerUnder("other"))).toBe(false)
+      expect(yield* stale(keeper!, client, readerUnder("other"))).toBe(true)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("also for a node that would keep it for longer, whether or not it was swept", () =>
+    Effect.gen(function*() {
+      const [short, long] = yield* nodes({ staleIfError: "200 millis" }, { staleIfError: "1 hour" })
+      const document = accepted("https://app.example/short")
+      yield* short!.put(document, { fetchedAt: yield* short!.now, timeToLive: 1 })
+      yield* Effect.sleep("20 millis")
+      expect(Option.isSome(yield* long!.stale(document.clientId, reader))).toBe(true)
+      yield* Effect.sleep("250 millis")
+      expect(Option.isNone(yield* long!.stale(document.clientId, reader))).toBe(true)
+      expect((yield* long!.sweep()).documents).toBe(1)
+    }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.scopedLive("and a later fetch starts over", () =>
+    Effect.gen(function*() {
+      const [keeper, other] = yield* nodes({ staleIfError: "1 hour" }, {})
+      const document = accepted("https://app.example/over")
+      const put = (cache: Cache.Cache["Type"]) =>
+        Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: 1 }))
+      yield* put(keeper!)
+      yield* keeper!.withdraw(document.clientId, { fetchedAt: yield* keeper!.now, ruleset })
+      yield* put(other!)
+      expect(yield* kept).toEqual([{ path: "over", minutes: 0 }])
+      yield* put(keeper!)
+      yield* Effect.sleep("20 millis")
+      expect(Option.isSome(yield* keeper!.stale(document.clientId, reader))).toBe(true)
     }).pipe(Effect.provide(Postgres.migrated)))
 })
 
@@ -602,7 +759,7 @@ describe("settings of the database", () => {
           yield* put("expired", 1)
           yield* Effect.sleep("20 millis")
           expect(yield* cache.sweep()).toMatchObject({ documents: 1 })
-          expect(Option.isSome(yield* cache.get(accepted("https://app.example/fresh").clientId, ruleset))).toBe(true)
+          expect(Option.isSome(yield* cache.get(accepted("https://app.example/fresh").clientId, reader))).toBe(true)
         }).pipe(Effect.provide(Layer.provide(PostgresCache.layer(), PgClient.layer({ url }))))
       }))
   }
@@ -702,13 +859,13 @@ describe("PostgresCache.layerClient", () => {
       const found = yield* Effect.forEach(
         clients,
         ([client]) =>
-          Effect.flatMap(build(client), (cache) => Effect.map(cache.get(document.clientId, ruleset), Option.isSome))
+          Effect.flatMap(build(client), (cache) => Effect.map(cache.get(document.clientId, reader), Option.isSome))
       )
       expect(found).toEqual(clients.map(([, isFirst]) => isFirst))
       // A client that a nested layer replaces.
       const nested = Layer.provide(PostgresCache.layer(), plain(second)).pipe(Layer.fresh, Layer.build)
       const cache = Context.get(yield* Effect.provide(nested, own(first)), Cache.Cache)
-      expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
+      expect(Option.isNone(yield* cache.get(document.clientId, reader))).toBe(true)
     }))
 
   it.scopedLive("queues no statement behind another on a connection", () =>
@@ -739,7 +896,7 @@ describe("PostgresCache.layerClient", () => {
       yield* Effect.forEach(documents, (document) =>
         Effect.zipRight(
           Effect.flatMap(cache.now, (fetchedAt) => cache.put(document, { fetchedAt, timeToLive: "1 hour" })),
-          cache.get(document.clientId, ruleset)
+          cache.get(document.clientId, reader)
         ), { concurrency: "unbounded" })
       yield* Effect.sleep("600 millis")
       expect(query.mock.calls.length).toBeGreaterThan(80)
@@ -784,7 +941,7 @@ describe("PostgresCache.layerClient", () => {
       const cache = yield* Cache.Cache
       const document = accepted("https://app.example/prepared")
       yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
-      for (let i = 0; i < 3; i++) expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+      for (let i = 0; i < 3; i++) expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       const sql = yield* PgClient.PgClient
       expect(yield* sql`SELECT 1 FROM pg_prepared_statements`).toHaveLength(1)
     }).pipe(Effect.provide(Layer.provideMerge(
@@ -825,9 +982,9 @@ describe("PostgresCache.layerClient", () => {
           const document = accepted("https://app.example/shared.json")
           const put = { fetchedAt: yield* cache.now, timeToLive: "1 hour" } as const
           expect(yield* cache.put(document, put)).toBe(true)
-          expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+          expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
           yield* cache.evict(document.clientId)
-          yield* Effect.scoped(cache.elect(document.clientId, ruleset))
+          yield* Effect.scoped(cache.elect(document.clientId, reader))
           yield* cache.evictAll
           yield* cache.sweep()
           // Time enough to connect and to LISTEN.
@@ -855,13 +1012,13 @@ describe("PostgresCache.layerClient", () => {
       const document = accepted("https://app.example/mixed.json")
       const { clientId } = document
       const isRemembered = Effect.gen(function*() {
-        yield* direct.get(clientId, ruleset)
+        yield* direct.get(clientId, reader)
         yield* Effect.sleep("400 millis")
         return direct.peek(clientId, ruleset) !== undefined
       })
       yield* pooled.put(document, { fetchedAt: yield* pooled.now, timeToLive: "1 hour" })
       yield* Effect.repeat(isRemembered, { until: (isRemembered) => isRemembered }).pipe(Effect.timeout("10 seconds"))
-      yield* pooled.get(clientId, ruleset)
+      yield* pooled.get(clientId, reader)
       expect(pooled.peek(clientId, ruleset)).toBeDefined()
       yield* Effect.sleep("400 millis")
       expect(pooled.peek(clientId, ruleset)).toBeUndefined()
@@ -894,11 +1051,11 @@ describe("PostgresCache.layerClient", () => {
           yield* sql`LOCK TABLE cimd_documents IN EXCLUSIVE MODE`
           expect((yield* Effect.flip(cache.put(document, put)))._tag).toBe("CacheError")
           // The other connection serves all of them.
-          for (let i = 0; i < 10; i++) yield* cache.get(document.clientId, ruleset)
+          for (let i = 0; i < 10; i++) yield* cache.get(document.clientId, reader)
           expect(yield* waiting).toHaveLength(1)
         }))
       }).pipe(Effect.provide(PgClient.layer({ url })))
-      yield* Effect.repeat(cache.get(document.clientId, ruleset), { until: Option.isSome }).pipe(
+      yield* Effect.repeat(cache.get(document.clientId, reader), { until: Option.isSome }).pipe(
         Effect.timeout("2 seconds")
       )
     }))
@@ -927,7 +1084,7 @@ describe("metrics of reads", () => {
   for (
     const [kind, assignment, counter] of [
       ["damaged", `expires_at = 'infinity'`, metrics.damagedRows],
-      ["of another rule set", `ruleset = 'other'`, metrics.otherRulesetRows]
+      ["refused", `ruleset = 'other'`, metrics.refusedRows]
     ] as const
   ) {
     it.scopedLive(`CAC-11: a row that is ${kind} is counted once per read, and not in the election after it`, () =>
@@ -938,8 +1095,8 @@ describe("metrics of reads", () => {
         yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
         yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment}`)
         const before = (yield* Metric.value(counter)).count
-        expect(Option.isNone(yield* cache.get(document.clientId, ruleset))).toBe(true)
-        expect((yield* Effect.scoped(cache.elect(document.clientId, ruleset)))._tag).toBe("Elected")
+        expect(Option.isNone(yield* cache.get(document.clientId, reader))).toBe(true)
+        expect((yield* Effect.scoped(cache.elect(document.clientId, reader)))._tag).toBe("Elected")
         expect((yield* Metric.value(counter)).count - before).toBe(1)
       }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
   }
@@ -1109,7 +1266,7 @@ describe("CAC-09: a database that stops at run time", () => {
 
         const began = Date.now()
         const failures = yield* Effect.all([
-          Effect.flip(cache.get(document.clientId, ruleset)),
+          Effect.flip(cache.get(document.clientId, reader)),
           Effect.flip(cache.put(document, { fetchedAt: 0n, timeToLive: "1 hour" })),
           Effect.flip(cache.evict(document.clientId)),
           Effect.flip(cache.evictAll),
@@ -1122,7 +1279,7 @@ describe("CAC-09: a database that stops at run time", () => {
         expect(Date.now() - began).toBeLessThan(6 * 1000 + 500)
 
         yield* Effect.acquireRelease(start(Number(new URL(Redacted.value(first.url)).port)), ({ stop }) => stop)
-        expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+        expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
       }).pipe(Effect.scoped)
   )
 })

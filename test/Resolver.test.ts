@@ -172,15 +172,42 @@ for (const [name, cache] of [["memory", () => Cache.layerMemory()], ["Postgres",
         )
       }).pipe(withNode({ cache: cache() })))
 
-    it.live("CAC-11: a document accepted under another profile is not served", () =>
+    /** Resolvers of two profiles over one cache. */
+    const over = (shared: Context.Context<Cache.Cache>, profile: Validator.Profile) =>
+      Effect.map(
+        Layer.build(Layer.fresh(node({ profile, cache: Layer.succeedContext(shared) }))),
+        Context.get(Resolver.Resolver)
+      )
+
+    it.live("CAC-11: resolvers of two profiles are both served from what one of them fetched", () =>
       Effect.gen(function*() {
         const shared = yield* Layer.build(cache())
-        const under = (profile: Validator.Profile) =>
-          Effect.provide(resolve(), node({ profile, cache: Layer.succeedContext(shared) }))
+        const [plain, mcp] = [yield* over(shared, {}), yield* over(shared, Validator.mcp)]
         yield* serveDocument()
-        expect((yield* under({})).source).toBe("origin")
-        expect((yield* under({})).source).toBe(name.toLowerCase())
-        expect((yield* under(Validator.mcp)).source).toBe("origin")
+        expect((yield* plain.resolve(client)).source).toBe("origin")
+        const rulesets = new Set<string>()
+        for (let i = 0; i < 3; i++) {
+          for (const resolver of [mcp, plain]) {
+            const { document, source } = yield* resolver.resolve(client)
+            expect(source).toBe(name.toLowerCase())
+            rulesets.add(document.ruleset)
+          }
+        }
+        expect(rulesets.size).toBe(2)
+        expect(yield* requestCount).toBe(1)
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+
+    it.live("CAC-11: a document that one profile refuses is not served to it, and stays for the other one", () =>
+      Effect.gen(function*() {
+        const shared = yield* Layer.build(cache())
+        const [plain, strict] = [yield* over(shared, {}), yield* over(shared, { required: ["software_id"] })]
+        yield* serveDocument()
+        yield* plain.resolve(client)
+        for (let i = 0; i < 2; i++) {
+          expect((yield* Effect.flip(strict.resolve(client)))._tag).toBe("InvalidDocument")
+          expect((yield* Effect.flip(strict.refresh(client)))._tag).toBe("InvalidDocument")
+          expect((yield* plain.resolve(client)).source).toBe(name.toLowerCase())
+        }
       }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
   })
 }
@@ -497,16 +524,71 @@ for (
       Effect.gen(function*() {
         const store = yield* Cache.Cache
         yield* expired
+        const reader = yield* Validator.Validator
         const { clientId, ruleset } = Option.getOrThrow(
-          yield* store.stale(client as ClientId.ClientId, (yield* Validator.Validator).ruleset)
+          yield* store.stale(client as ClientId.ClientId, reader)
         ).document
-        const stale = Effect.map(store.stale(clientId, ruleset), Option.isSome)
+        const stale = Effect.map(store.stale(clientId, reader), Option.isSome)
         yield* store.withdraw(clientId, { fetchedAt: 1n })
         expect(yield* stale).toBe(true)
         yield* store.withdraw(clientId, { fetchedAt: yield* store.now, ruleset: "another" })
         expect(yield* stale).toBe(true)
         yield* store.withdraw(clientId, { fetchedAt: yield* store.now, ruleset })
         expect(yield* stale).toBe(false)
+      }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
+
+    /** Resolvers of two profiles over one cache; the second one requires a name. */
+    const ofTwoProfiles = Effect.gen(function*() {
+      const shared = Layer.succeedContext(yield* Layer.build(cache()))
+      return yield* Effect.forEach([{}, Validator.mcp], (profile) =>
+        Effect.map(
+          Layer.build(Layer.fresh(node({ profile, cache: shared, resolver: { freshness: short } }))),
+          Context.get(Resolver.Resolver)
+        ))
+    })
+
+    it.live("CAC-11, FET-16: returns the stale document to every profile that accepts it", () =>
+      Effect.gen(function*() {
+        const [plain, mcp] = yield* ofTwoProfiles
+        yield* serveDocument({ "Cache-Control": "max-age=0" })
+        yield* plain!.resolve(client)
+        yield* Effect.sleep("20 millis")
+        yield* serve({ status: 502 })
+        expect(yield* mcp!.resolve(client)).toMatchObject({ stale: true })
+        expect(yield* plain!.resolve(client)).toMatchObject({ stale: true })
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+
+    it.live("CAC-11, FET-16: a profile that refuses a later document loses the stale one, and the other does not", () =>
+      Effect.gen(function*() {
+        const [plain, mcp] = yield* ofTwoProfiles
+        yield* serveDocument({ "Cache-Control": "max-age=0" })
+        yield* plain!.resolve(client)
+        yield* Effect.sleep("20 millis")
+        yield* serveDocument({}, { client_name: undefined })
+        expect((yield* Effect.flip(mcp!.resolve(client)))._tag).toBe("InvalidDocument")
+        expect((yield* Effect.flip(mcp!.refresh(client)))._tag).toBe("InvalidDocument")
+        yield* serve({ status: 502 })
+        expect((yield* Effect.flip(mcp!.resolve(client)))._tag).toBe("UnexpectedStatus")
+        expect(yield* plain!.resolve(client)).toMatchObject({ stale: true })
+        yield* serve({ status: 410 })
+        yield* Effect.flip(mcp!.resolve(client))
+        yield* serve({ status: 502 })
+        expect((yield* Effect.flip(plain!.resolve(client)))._tag).toBe("UnexpectedStatus")
+      }).pipe(Effect.scoped, Effect.provide(Origin.layer)))
+
+    it.live("SWP-08: a sweep keeps what may be served stale, and not what was withdrawn or must be revalidated", () =>
+      Effect.gen(function*() {
+        const store = yield* Cache.Cache
+        const swept = Effect.map(store.sweep(), ({ documents }) => documents)
+        yield* expired
+        expect(yield* swept).toBe(0)
+        yield* serve({ status: 404 })
+        yield* Effect.flip(resolve())
+        expect(yield* swept).toBe(1)
+        yield* serveDocument({ "Cache-Control": "max-age=0, must-revalidate" })
+        yield* resolve()
+        yield* Effect.sleep("20 millis")
+        expect(yield* swept).toBe(1)
       }).pipe(withNode({ cache: cache(), resolver: { freshness: short } })))
 
     it.live("FRS-03: returns no stale document after a response that must not be stored", () =>
@@ -566,7 +648,9 @@ describe("stale if error", () => {
         Effect.provide(
           Effect.flatMap(
             PgClient.PgClient,
-            (sql) => sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute'`
+            (sql) =>
+              sql`UPDATE cimd_documents SET expires_at = now() - ${minutes}::float8 * interval '1 minute',
+              kept_until = kept_until - expires_at + now() - ${minutes}::float8 * interval '1 minute'`
           ),
           database
         )

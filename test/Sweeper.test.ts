@@ -15,21 +15,23 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as metrics from "../src/internal/metrics.js"
+import * as Seal from "../src/internal/postgres/notificationSeal.js"
 import * as PostgresOptions from "../src/internal/postgres/options.js"
 import * as Statements from "../src/internal/postgres/sqlFragments.js"
 import * as Timeout from "../src/internal/postgres/statementTimeout.js"
 import * as Sweep from "../src/internal/postgres/sweep.js"
 import * as TableNames from "../src/internal/postgres/tableNames.js"
-import { accepted, ruleset } from "./support/documents.js"
+import { accepted, reader } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
 
 const expired = (count: number) =>
   Effect.flatMap(
     PgClient.PgClient,
     (sql) =>
-      sql`INSERT INTO cimd_documents (client_id, origin, ruleset, document, judgement, fetched_at, expires_at)
-        SELECT 'https://app.example/' || i, '', '', '{}', '{}', now(), now() - i * interval '1 second'
-        FROM generate_series(1, ${count}) i`
+      sql`INSERT INTO cimd_documents
+          (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+        SELECT 'https://app.example/' || i, '', '', '{}', '{}', now(), until, until
+        FROM generate_series(1, ${count}) i, LATERAL (SELECT now() - i * interval '1 second' AS until) AS earlier`
   )
 
 const rows = Effect.flatMap(
@@ -148,7 +150,7 @@ describe("Sweeper", () => {
       // The writer locks one row, then asks for more that the sweep may have locked while it waits for this one.
       const held = yield* Deferred.make<void>()
       const keep = (path: string) =>
-        sql`UPDATE cimd_documents SET expires_at = now() + interval '1 hour'
+        sql`UPDATE cimd_documents SET kept_until = now() + interval '1 hour'
           WHERE client_id = ${`https://app.example/${path}`} RETURNING 1`
       const writer = sql.withTransaction(Effect.gen(function*() {
         const first = yield* keep("15000")
@@ -176,7 +178,7 @@ describe("Sweeper", () => {
     Effect.gen(function*() {
       const settings = yield* PostgresOptions.settle({})
       const [timeout, sweepTimeout] = [yield* Timeout.make("2 seconds"), yield* Timeout.make("1500 millis")]
-      const statements = Statements.make(yield* PgClient.PgClient, settings, "test")
+      const statements = Statements.make(yield* PgClient.PgClient, settings, { nodeId: "test", seal: Seal.make("") })
       const sweep = Sweep.make(statements, settings, timeout, sweepTimeout)
       yield* onDelete("PERFORM pg_sleep(0.005);")
       yield* expired(400)
@@ -293,7 +295,7 @@ describe("Sweeper", () => {
       const document = accepted("https://app.example/unswept")
       yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: 1 })
       yield* Effect.sleep("10 millis")
-      expect((yield* cache.get(document.clientId, ruleset))._tag).toBe("None")
+      expect((yield* cache.get(document.clientId, reader))._tag).toBe("None")
       expect(yield* rows).toBe(1)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 })

@@ -1,18 +1,22 @@
-import type { AcceptedDocument } from "../ClientMetadata.js"
 import * as metrics from "./metrics.js"
+import type { StoredDocument } from "./storedDocument.js"
 
 /** What is remembered of a client. Without a document it is a tombstone, which stops fetches that began before it. */
 export interface Remembered {
-  readonly document: AcceptedDocument | undefined
+  readonly stored: StoredDocument | undefined
   /** In microseconds of the cache's clock. */
   readonly fetchedAt: bigint
   /** In nanoseconds of the monotonic clock. */
   readonly expiresAt: bigint
+  /** Until when a sweep keeps it, in nanoseconds of the monotonic clock. */
+  readonly keptUntil: bigint
   readonly lifetimeMillis: number
   /** Until when it is served even without notifications of other nodes, in nanoseconds of the monotonic clock. */
   readonly trustedUntil: bigint
   /** The document is gone from its origin, or must be revalidated, so it is not served stale. */
   readonly withdrawn: boolean
+  /** The rule sets that refused a later document, so they do not serve this one stale. */
+  readonly withdrawnFor: ReadonlyArray<string>
 }
 
 interface Slot {
@@ -68,13 +72,13 @@ export class MemoryStore {
     this.#slots.clear()
   }
 
-  /** Deletes the entries that expired before the boundary, and returns how many of them were documents. */
+  /** Deletes the entries that are kept until before the boundary, and returns how many of them were documents. */
   deleteExpired(boundary: bigint): number {
     let documents = 0
     for (const [clientId, { remembered }] of this.#slots) {
-      if (remembered.expiresAt >= boundary) continue
+      if (remembered.keptUntil >= boundary) continue
       this.#slots.delete(clientId)
-      if (remembered.document !== undefined) documents++
+      if (remembered.stored !== undefined) documents++
     }
     return documents
   }

@@ -31,11 +31,11 @@ export const coalesced = Metric.counter("cimd_coalesced_total", {
 })
 
 const unservable = Metric.counter("cimd_unservable_rows_total", {
-  description: "Rows read as a miss because they are damaged or were accepted under another rule set (CAC-11)",
+  description: "Rows read as a miss because they are damaged, or refused by the rules of this node (CAC-11)",
   incremental: true
 })
 export const damagedRows = Metric.tagged(unservable, "reason", "damaged")
-export const otherRulesetRows = Metric.tagged(unservable, "reason", "ruleset")
+export const refusedRows = Metric.tagged(unservable, "reason", "ruleset")
 
 export const sweptRows = Metric.counter("cimd_swept_rows_total", {
   description: "Rows that sweeps removed, leases included",
@@ -49,6 +49,13 @@ export const sweepsFailed = Metric.tagged(sweeps, "outcome", "failed")
 export const listening = Metric.gauge("cimd_listening", {
   description: "1 while the LISTEN connection receives the notifications of other nodes, otherwise 0"
 })
+
+const notifications = Metric.counter("cimd_lost_notifications_total", {
+  description: "Notifications that did not fit in the server's queue (full), or were not made by a node (foreign)",
+  incremental: true
+})
+export const unsentNotifications = Metric.tagged(notifications, "reason", "full")
+export const foreignNotifications = Metric.tagged(notifications, "reason", "foreign")
 
 /** Tag values are few and fixed, so each counter is made once. */
 const tagged = (counter: Metric.Metric.Counter<number>, key: string) => {

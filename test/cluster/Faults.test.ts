@@ -11,7 +11,6 @@ import * as Scope from "effect/Scope"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Tables from "../../src/internal/postgres/tableNames.js"
 import * as Postgres from "../support/postgres.js"
 import type { Node } from "./client.js"
 import * as Client from "./client.js"
@@ -22,8 +21,6 @@ import * as World from "./world.js"
 const timeoutMillis = 1000
 
 const hour = 3_600_000
-
-const { channel } = Tables.defaults
 
 const ids = (name: string, count: number) =>
   Array.from({ length: count }, (_, index) => `https://app.example/${name}-${index}.json`)
@@ -175,22 +172,27 @@ describe.sequential("two processes over one database", () => {
     60_000
   )
 
+  // None of them has the client in memory.
+  const putAround = (clientId: string, assignment: string) =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* serve(clientId, "1")
+      yield* nodes[0].ask("put", { clientId, version: "0" })
+      yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [clientId])
+      yield* sql`UPDATE cimd_state SET generation = generation + 1`
+      yield* World.untilForgotten(nodes, clientId)
+    })
+
   const damages: Record<string, string> = {
     "a corrupt document": `document = '{"client_id": 5}'`,
-    "a judgement of an older schema": `judgement = '{"methods": []}'`,
-    "an older rule set": `ruleset = 'effect-cimd/0.0.1'`
+    "a document that only older rules accept": `ruleset = '0-older', document = document || '{"client_secret": "s"}'`
   }
   for (const [damage, assignment] of Object.entries(damages)) {
     it.live(`CAC-11: a row with ${damage} costs the cluster one request, and nobody is answered with it`, () =>
       observing(Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         const clientId = `https://app.example/${damage.replaceAll(" ", "-")}.json`
-        yield* serve(clientId, "1")
-        yield* nodes[0].ask("put", { clientId, version: "0" })
-        // Around the nodes, and told them, so that none has it in memory.
-        yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [clientId])
-        yield* sql`SELECT pg_notify(${channel}, ${`changed someone ${clientId}`})`
-        yield* World.untilForgotten(nodes, clientId)
+        yield* putAround(clientId, assignment)
         const at = moment() + 50
         const tallies = yield* Effect.forEach(nodes, (node) => node.ask("resolve", { clientId, callers: 100, at }), {
           concurrency: "unbounded"
@@ -202,6 +204,48 @@ describe.sequential("two processes over one database", () => {
         expect(row).toEqual({ name: "1" })
       })))
   }
+
+  const foreign: Record<string, string> = {
+    "an older rule set": `ruleset = '0-older'`,
+    "a judgement of an older schema": `judgement = '{"methods": []}'`
+  }
+  for (const [kind, assignment] of Object.entries(foreign)) {
+    it.live(`CAC-11: a row with ${kind} whose document is valid is served without a request`, () =>
+      observing(Effect.gen(function*() {
+        const clientId = `https://app.example/${kind.replaceAll(" ", "-")}.json`
+        yield* putAround(clientId, assignment)
+        const tallies = yield* Effect.forEach(nodes, (node) => node.ask("resolve", { clientId, callers: 100 }))
+        for (const tally of tallies) expect(tally).toMatchObject({ versions: { "0": 100 }, errors: {} })
+        expect(yield* requestsFor(clientId)).toBe(0)
+      })))
+  }
+
+  it.live("CAC-11: processes with different rule sets are served from what one of them fetched: one request", () =>
+    Effect.gen(function*() {
+      const mcp = yield* Client.spawn({ name: "mcp", database, origin, profile: "mcp" })
+      const all = [...nodes, mcp]
+      yield* World.untilAllHear(all)
+      for (const [index, order] of [all, [...all].reverse()].entries()) {
+        const clientId = `https://app.example/rule-sets-${index}.json`
+        yield* serve(clientId, "1")
+        // Together while none has it, then in turns, from Postgres and from memory.
+        const tallies = yield* Effect.forEach(order, (node) => node.ask("resolve", { clientId, callers: 50 }), {
+          concurrency: "unbounded"
+        })
+        for (let turn = 0; turn < 3; turn++) {
+          for (const node of order) tallies.push(yield* node.ask("resolve", { clientId, callers: 10 }))
+        }
+        for (const { errors, versions } of tallies) {
+          expect([Object.keys(versions), errors]).toEqual([["1"], {}])
+        }
+        expect(yield* requestsFor(clientId)).toBe(1)
+        for (const node of order) {
+          const held = yield* node.ask("hold", { clientId, version: "1", withinMillis: 3000 })
+          expect(held).toEqual({ held: true })
+        }
+        expect(yield* requestsFor(clientId)).toBe(1)
+      }
+    }).pipe(Effect.scoped))
 
   it.live("CAC-08: over tables of an older version a process does not start, and names the command that mends it", () =>
     observing(Effect.gen(function*() {

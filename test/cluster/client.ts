@@ -54,6 +54,8 @@ export interface Options {
   readonly fetchTimeout?: Duration.DurationInput
   readonly minimumLifetime?: Duration.DurationInput
   readonly onCacheError?: "fail" | "fetch"
+  /** The profile of its validator. Defaults to none. */
+  readonly profile?: "mcp"
   /** How far its time of day is ahead of that of the machine. */
   readonly clockOffset?: { readonly millis: number }
 }
@@ -92,6 +94,7 @@ const environment = (options: Options): Record<string, string> => {
     FETCH_TIMEOUT: duration(options.fetchTimeout),
     MINIMUM_LIFETIME: duration(options.minimumLifetime),
     ON_CACHE_ERROR: options.onCacheError,
+    PROFILE: options.profile,
     CLOCK_OFFSET_MILLIS: options.clockOffset?.millis
   }
   return Object.fromEntries(

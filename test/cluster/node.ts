@@ -71,6 +71,13 @@ const Fetching = Layer.unwrapEffect(
   )
 )
 
+const Validating = Layer.unwrapEffect(
+  Effect.map(
+    Config.option(Config.literal("mcp")("PROFILE")),
+    (profile) => Validator.layer(Option.isSome(profile) ? Validator.mcp : undefined)
+  )
+)
+
 const Node = Layer.unwrapEffect(
   Effect.map(
     Config.all({
@@ -80,7 +87,7 @@ const Node = Layer.unwrapEffect(
     ({ minimum, onCacheError }) => Resolver.layer({ freshness: { minimum }, onCacheError })
   )
 ).pipe(
-  Layer.provideMerge(Layer.mergeAll(Fetching, Validator.layer(), Caching)),
+  Layer.provideMerge(Layer.mergeAll(Fetching, Validating, Caching)),
   Layer.provideMerge(Database),
   Layer.provide(HostPolicy.layerPublic)
 )
@@ -189,9 +196,9 @@ const commands: { readonly [C in Command]: (input: Input<C>) => Effect.Effect<Ou
 
   get: ({ clientId }) =>
     Effect.gen(function*() {
-      const { ruleset } = yield* Validator.Validator
+      const reader = yield* Validator.Validator
       const cache = yield* Cache.Cache
-      const found = yield* Effect.either(cache.get(yield* parse(clientId), ruleset))
+      const found = yield* Effect.either(cache.get(yield* parse(clientId), reader))
       return Either.match(found, {
         onLeft: ({ _tag }) => ({ version: null, error: _tag }),
         onRight: (entry) => ({ version: versionOf(Option.getOrUndefined(entry)), error: null })

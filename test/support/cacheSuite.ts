@@ -3,10 +3,11 @@ import { Cache } from "effect-cimd"
 import type { ClientId } from "effect-cimd"
 import type * as ClientMetadata from "effect-cimd/ClientMetadata"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { accepted, ruleset } from "./documents.js"
+import { accepted, reader, readerUnder, ruleset } from "./documents.js"
 
 let next = 0
 /** Returns a client that no other test uses. */
@@ -18,8 +19,8 @@ const put = (document: ClientMetadata.AcceptedDocument, timeToLive: number | "1 
     return yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive })
   })
 
-const get = (url: string, under = ruleset) =>
-  Effect.flatMap(Cache.Cache, (cache) => cache.get(url as ClientId.ClientId, under))
+const get = (url: string, by: Cache.Reader = reader) =>
+  Effect.flatMap(Cache.Cache, (cache) => cache.get(url as ClientId.ClientId, by))
 
 const nameOf = (entry: Option.Option<Cache.Entry>) => Option.map(entry, ({ document }) => document.json.client_name)
 
@@ -123,14 +124,64 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(nameOf(yield* get(url))).toEqual(Option.some("fetch 19"))
       }))
 
-    it.effect("CAC-11: a document accepted under another rule set is a miss, and is replaced", () =>
+    it.effect("CAC-11: a document accepted under another rule set is validated by the rules of its reader, once", () =>
       Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted(newClient(), { client_name: "other", custom: 1e23 }, "other-rules")
+        const [ours, theirs] = [readerUnder(ruleset), readerUnder("other-rules")]
+        yield* put(document)
+        for (let i = 0; i < 3; i++) {
+          for (const by of [ours, theirs]) {
+            const entry = Option.getOrThrow(yield* get(document.clientId, by))
+            expect(entry.document).toMatchObject({ json: document.json, ruleset: by.ruleset })
+            expect(entry.remainingMillis).toBeGreaterThan(3_500_000)
+          }
+        }
+        expect(ours.validated.map((text) => JSON.parse(text))).toEqual([document.json])
+        expect(theirs.validated).toEqual([])
+        const elected = yield* Effect.scoped(cache.elect(document.clientId, readerUnder("third-rules")))
+        // A cache in memory does not look again.
+        if (elected._tag === "Found") expect(elected.entry.document.ruleset).toBe("third-rules")
+      }))
+
+    it.effect("CAC-11: what the rules of a reader refuse is a miss to it alone, and is validated once per fetch", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
         const url = newClient()
-        yield* put(accepted(url, { client_name: "other" }, "other-rules"))
-        expect(yield* get(url)).toEqual(Option.none())
-        expect(nameOf(yield* get(url, "other-rules"))).toEqual(Option.some("other"))
-        yield* put(accepted(url, { client_name: "ours" }))
-        expect(nameOf(yield* get(url))).toEqual(Option.some("ours"))
+        const strict = readerUnder("strict-rules", (json) => json.client_name !== undefined)
+        yield* put(accepted(url))
+        for (let i = 0; i < 3; i++) {
+          expect(yield* get(url, strict)).toEqual(Option.none())
+          expect(Option.isSome(yield* get(url))).toBe(true)
+        }
+        expect(cache.peek(url, strict.ruleset)).toBeUndefined()
+        expect(strict.validated).toHaveLength(1)
+        yield* put(accepted(url, { client_name: "named" }))
+        expect(nameOf(yield* get(url, strict))).toEqual(Option.some("named"))
+        expect(nameOf(yield* get(url))).toEqual(Option.some("named"))
+        expect(strict.validated).toHaveLength(2)
+        yield* put(accepted(url))
+        expect(yield* get(url, strict)).toEqual(Option.none())
+        expect(strict.validated).toHaveLength(3)
+      }))
+
+    it.effect("CAC-11: many rule sets read one document", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient())
+        yield* put(document)
+        for (let i = 0; i < 30; i++) {
+          const entry = Option.getOrThrow(yield* get(document.clientId, readerUnder(`rules-${i}`)))
+          expect(entry.document.ruleset).toBe(`rules-${i}`)
+        }
+      }))
+
+    it.effect("CAC-11: a reader's rules that end with a defect fail its read with the defect, and no other read", () =>
+      Effect.gen(function*() {
+        const document = accepted(newClient())
+        yield* put(document)
+        const broken: Cache.Reader = { ruleset: "broken", validate: () => Effect.die("broken") }
+        expect(yield* Effect.exit(get(document.clientId, broken))).toEqual(Exit.die("broken"))
+        expect(Option.isSome(yield* get(document.clientId))).toBe(true)
       }))
 
     it.effect("evict forgets one client and no other", () =>

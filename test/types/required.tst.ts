@@ -1,6 +1,7 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
 import type { Cache, ClientId, ClientMetadata, InvalidOptions } from "effect-cimd"
+import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,6 +18,7 @@ type OptionsInvalid = InvalidOptions.InvalidOptions
 declare const clientLayer: Layer.Layer<PgClient.PgClient>
 declare const cache: Cache.Cache["Type"]
 declare const clientId: ClientId.ClientId
+declare const reader: Context.Tag.Service<typeof Validator.Validator>
 declare const document: ClientMetadata.AcceptedDocument
 declare const fetched: { readonly fetchedAt: Cache.Instant; readonly timeToLive: Duration.Duration }
 
@@ -71,8 +73,8 @@ describe("CAC-01: only an accepted document can be put", () => {
 
 describe("client identifiers", () => {
   test("a string is not yet one", () => {
-    expect(cache.get).type.not.toBeCallableWith("https://app.example/client.json", "ruleset")
-    expect(cache.get(clientId, "ruleset")).type.toBe<Effect.Effect<Option.Option<Cache.Entry>, Cache.CacheError>>()
+    expect(cache.get).type.not.toBeCallableWith("https://app.example/client.json", reader)
+    expect(cache.get(clientId, reader)).type.toBe<Effect.Effect<Option.Option<Cache.Entry>, Cache.CacheError>>()
   })
 })
 

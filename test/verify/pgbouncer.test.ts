@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import pg from "pg"
 import { inject } from "vitest"
-import { accepted, ruleset } from "../support/documents.js"
+import { accepted, reader } from "../support/documents.js"
 import * as PgBouncer from "./pgbouncer.js"
 
 /** A database behind a PgBouncer that has one session for it, which all clients share. */
@@ -60,8 +60,8 @@ describe("PgBouncer in transaction mode", () => {
             const document = accepted(`https://app.example/${i}.json`)
             const put = { fetchedAt: yield* cache.now, timeToLive: "1 hour" } as const
             expect(yield* cache.put(document, put)).toBe(true)
-            expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
-            yield* Effect.scoped(cache.elect(accepted(`https://app.example/elected-${i}.json`).clientId, ruleset))
+            expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
+            yield* Effect.scoped(cache.elect(accepted(`https://app.example/elected-${i}.json`).clientId, reader))
             yield* cache.evict(document.clientId)
             expect(yield* session).toEqual(before)
           }

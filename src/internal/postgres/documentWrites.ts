@@ -18,7 +18,7 @@ const maxOverflow = 100
 
 /** The writes of documents. Each is one round trip, and `put` makes a second one for the limit per origin. */
 export const make = (
-  { deleteUnlocked, documents, instant, later, notification, sql, state, timestamp }: Statements,
+  { changing, deleteUnlocked, documents, instant, later, sql, state, timestamp }: Statements,
   { maxPerOrigin, staleMillis }: Settings,
   timeout: Run
 ): Pick<Cache["Type"], "now" | "put" | "supersede" | "withdraw" | "evict" | "evictAll"> => {
@@ -34,19 +34,20 @@ export const make = (
   // rows that others are writing, and rows written since they were found. The next write deletes what this one leaves.
   const evictOverflow = (clientId: ClientId.ClientId, origin: string): Effect.Effect<void, CacheError> =>
     Effect.flatMap(
-      timeout("put")(sql<{ client_id: string; expires_at: string }>`
-        SELECT client_id, ${instant("expires_at")} AS expires_at FROM (
-          SELECT client_id, expires_at FROM ${documents}
+      timeout("put")(sql<{ client_id: string; kept_until: string }>`
+        SELECT client_id, ${instant("kept_until")} AS kept_until FROM (
+          SELECT client_id, kept_until FROM ${documents}
           WHERE origin = ${origin} AND document IS NOT NULL AND client_id <> ${clientId}
-          ORDER BY expires_at DESC OFFSET ${maxPerOrigin - 1} LIMIT ${maxOverflow}
-        ) AS overflow ORDER BY overflow.expires_at DESC`),
+          ORDER BY kept_until DESC OFFSET ${maxPerOrigin - 1} LIMIT ${maxOverflow}
+        ) AS overflow ORDER BY overflow.kept_until DESC`),
       ([last, ...others]) => {
         if (last === undefined) return Effect.void
         const overflow = sql.in("client_id", [last, ...others].map((row) => row.client_id))
         return Effect.map(
           timeout("put")(deleteUnlocked(
             documents,
-            sql`${overflow} AND document IS NOT NULL AND expires_at <= ${timestamp(BigInt(last.expires_at))}`,
+            "kept_until",
+            sql`${overflow} AND document IS NOT NULL AND kept_until <= ${timestamp(BigInt(last.kept_until))}`,
             maxOverflow
           )),
           (count) => {
@@ -76,23 +77,28 @@ export const make = (
         neverMatched,
         warnings: document.warnings
       })
+      const keptMillis = mustRevalidate ? 0 : staleMillis
       // Two writers of one row wait for each other, so the comparison sees what is stored last.
       const stored = Effect.map(
-        timeout("put")(sql`WITH stored AS (
+        timeout("put")(changing(clientId, ({ notify, raise }) =>
+          sql`WITH written AS (
             INSERT INTO ${documents} AS kept
-              (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, withdrawn)
+              (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until, withdrawn)
             SELECT ${clientId}, ${origin}, ${document.ruleset},
               ${JSON.stringify(document.json)}::jsonb, ${judgement}::jsonb,
-              begun.began_at, ${later(Lifetime.toMillis(timeToLive))}, ${mustRevalidate}
-            FROM (SELECT ${timestamp(fetchedAt)} AS began_at) AS begun, ${state} AS state
+              begun.began_at, begun.expires_at,
+              begun.expires_at + ${keptMillis}::float8 * interval '1 millisecond', ${mustRevalidate}
+            FROM ${state} AS state, (
+              SELECT ${timestamp(fetchedAt)} AS began_at, ${later(Lifetime.toMillis(timeToLive))} AS expires_at
+            ) AS begun
             WHERE begun.began_at > state.evicted_at
             ON CONFLICT (client_id) DO UPDATE SET
               origin = excluded.origin, ruleset = excluded.ruleset, document = excluded.document,
               judgement = excluded.judgement, fetched_at = excluded.fetched_at, expires_at = excluded.expires_at,
-              withdrawn = excluded.withdrawn
+              kept_until = excluded.kept_until, withdrawn = excluded.withdrawn, withdrawn_for = excluded.withdrawn_for
             WHERE kept.fetched_at <= excluded.fetched_at OR kept.fetched_at > ${later(clockErrorMillis)}
             RETURNING 1
-          ) SELECT ${notification("changed", clientId)} FROM stored`),
+          )${raise} SELECT ${notify} FROM written`)),
         (rows) => rows.length > 0
       )
       return Effect.tap(stored, (isStored) =>
@@ -107,47 +113,52 @@ export const make = (
 
     supersede: (clientId, fetchedAt) =>
       Effect.map(
-        timeout("supersede")(sql<{ current: boolean }>`WITH superseded AS (
-          UPDATE ${documents} SET
-            ruleset = '', document = NULL, judgement = NULL,
-            fetched_at = ${timestamp(fetchedAt)}, expires_at = ${later(Lifetime.tombstoneMillis)}
-          WHERE client_id = ${clientId} AND document IS NOT NULL AND fetched_at <= ${timestamp(fetchedAt)}
-          RETURNING 1
-        ) SELECT
-          evicted_at < ${timestamp(fetchedAt)} AND NOT EXISTS (
-            SELECT 1 FROM ${documents} WHERE client_id = ${clientId} AND fetched_at > ${timestamp(fetchedAt)}
-          ) AS current,
-          (SELECT ${notification("changed", clientId)} FROM superseded) AS notified
-        FROM ${state}`),
+        timeout("supersede")(changing(clientId, ({ notify, raise }) =>
+          sql<{ current: boolean }>`WITH written AS (
+            UPDATE ${documents} SET
+              ruleset = '', document = NULL, judgement = NULL, fetched_at = ${timestamp(fetchedAt)},
+              expires_at = tombstone.kept_until, kept_until = tombstone.kept_until
+            FROM (SELECT ${later(Lifetime.tombstoneMillis)} AS kept_until) AS tombstone
+            WHERE client_id = ${clientId} AND document IS NOT NULL AND fetched_at <= ${timestamp(fetchedAt)}
+            RETURNING 1
+          )${raise} SELECT
+            evicted_at < ${timestamp(fetchedAt)} AND NOT EXISTS (
+              SELECT 1 FROM ${documents} WHERE client_id = ${clientId} AND fetched_at > ${timestamp(fetchedAt)}
+            ) AS current,
+            (SELECT ${notify} FROM written) AS notified
+          FROM ${state}`)),
         (rows) => Arr.unsafeGet(rows, 0).current
       ).pipe(Effect.tap((current) => current ? Effect.void : correctEviction("supersede"))),
 
+    // Other nodes may keep expired documents even if this one does not.
     withdraw: (clientId, { fetchedAt, ruleset }) =>
-      staleMillis > 0
-        ? Effect.asVoid(
-          timeout("withdraw")(sql`UPDATE ${documents} SET withdrawn = true
-            WHERE client_id = ${clientId} AND fetched_at <= ${timestamp(fetchedAt)}
-              AND ${ruleset === undefined ? sql`true` : sql`ruleset = ${ruleset}`}`)
-        )
-        : Effect.void,
+      Effect.asVoid(
+        timeout("withdraw")(sql`UPDATE ${documents} SET ${
+          ruleset === undefined
+            ? sql`withdrawn = true, kept_until = expires_at`
+            : sql`withdrawn_for = array_append(array_remove(withdrawn_for, ${ruleset}), ${ruleset})`
+        } WHERE client_id = ${clientId} AND fetched_at <= ${timestamp(fetchedAt)} AND kept_until > expires_at`)
+      ),
 
     evict: (clientId) =>
       Effect.map(
-        timeout("evict")(sql`WITH evicted AS (
-          INSERT INTO ${documents} (client_id, origin, ruleset, fetched_at, expires_at)
-          VALUES (${clientId}, ${ClientId.origin(clientId)}, '', clock_timestamp(), ${later(Lifetime.tombstoneMillis)})
-          ON CONFLICT (client_id) DO UPDATE SET
-            ruleset = excluded.ruleset, document = NULL, judgement = NULL,
-            fetched_at = excluded.fetched_at, expires_at = excluded.expires_at
-          RETURNING 1
-        ) SELECT ${notification("changed", clientId)} FROM evicted`),
+        timeout("evict")(changing(clientId, ({ notify, raise }) =>
+          sql`WITH written AS (
+            INSERT INTO ${documents} (client_id, origin, ruleset, fetched_at, expires_at, kept_until)
+            SELECT ${clientId}, ${ClientId.origin(clientId)}, '', clock_timestamp(), kept_until, kept_until
+            FROM (SELECT ${later(Lifetime.tombstoneMillis)} AS kept_until) AS tombstone
+            ON CONFLICT (client_id) DO UPDATE SET
+              ruleset = excluded.ruleset, document = NULL, judgement = NULL, fetched_at = excluded.fetched_at,
+              expires_at = excluded.expires_at, kept_until = excluded.kept_until
+            RETURNING 1
+          )${raise} SELECT ${notify} FROM written`)),
         countEviction
       ),
 
+    // Every heartbeat reads the generation, so a notification is not needed. One that a stranger repeats would clear the
+    // memory of every node.
     evictAll: Effect.map(
-      timeout("evictAll")(sql`WITH evicted AS (
-        UPDATE ${state} SET evicted_at = clock_timestamp() RETURNING 1
-      ) SELECT ${notification("all")} FROM evicted`),
+      timeout("evictAll")(sql`UPDATE ${state} SET evicted_at = clock_timestamp(), generation = generation + 1`),
       countEviction
     )
   }

@@ -46,7 +46,7 @@ export const make = (
       Effect.delay(leaseMillis / 3)
     )
 
-  return (clientId, ruleset, options) =>
+  return (clientId, reader, options) =>
     Effect.gen(function*() {
       const minRemainingMillis = Duration.toMillis(options?.minRemaining ?? 0)
       let following: Instant | undefined = undefined
@@ -70,7 +70,7 @@ export const make = (
           pause = Math.min(pause * 2, 500)
         }
         // Also with the lease: its last holder may have stored a document between our read and our acquisition.
-        const entry = servable(ruleset)(yield* find(clientId))
+        const entry = yield* servable(reader)(yield* find(clientId))
         if (Option.isSome(entry) && entry.value.remainingMillis > minRemainingMillis) {
           return { _tag: "Found", entry: entry.value } as const
         }
@@ -99,7 +99,7 @@ type Acquisition =
   | { readonly _tag: "Busy"; readonly beganAt: Instant; readonly failure: string | undefined }
 
 const makeLeases = (
-  { instant, later, leases, nodeId, notification, sql, timestamp }: Statements,
+  { instant, later, leases, nodeId, releasing, sql, timestamp }: Statements,
   timeout: Run
 ) => ({
   /**
@@ -142,21 +142,23 @@ const makeLeases = (
 
   release: ({ beganAt, clientId }: Lease): Effect.Effect<void, CacheError> =>
     Effect.asVoid(
-      timeout("elect")(sql`WITH released AS (
+      timeout("elect")(releasing(clientId, ({ notify }) =>
+        sql`WITH written AS (
           DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${nodeId}
             AND began_at = ${timestamp(beganAt)} AND failure IS NULL
           RETURNING 1
-        ) SELECT ${notification("released", clientId)} FROM released`)
+        ) SELECT ${notify} FROM written`))
     ),
 
   /** Leaves the failure of the fetch on the lease, for the nodes that wait. */
   fail: ({ beganAt, clientId }: Lease, failure: string): Effect.Effect<void, CacheError> =>
     Effect.asVoid(
-      timeout("elect")(sql`WITH failed AS (
+      timeout("elect")(releasing(clientId, ({ notify }) =>
+        sql`WITH written AS (
           UPDATE ${leases} SET failure = ${failure}, expires_at = ${later(failureMillis)}
           WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
           RETURNING 1
-        ) SELECT ${notification("released", clientId)} FROM failed`)
+        ) SELECT ${notify} FROM written`))
     )
 })
 

@@ -2,11 +2,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Cache, CacheError, Entry, Instant } from "../../Cache.js"
 import type { ClientId } from "../../ClientId.js"
-import type { AcceptedDocument } from "../../ClientMetadata.js"
 import { MemoryStore } from "../memoryStore.js"
+import * as StoredDocument from "../storedDocument.js"
 import * as Lifetime from "../storedLifetime.js"
 import type { Handlers } from "./notifications.js"
-import { entryUnder, type Find } from "./reads.js"
+import { entryFor, type Find } from "./reads.js"
 
 /** A read or write of the database whose result memory may keep, unless a change invalidates it first. */
 class Pending {
@@ -72,28 +72,32 @@ export const make = (
         }))
     })
 
-  const remember = (document: AcceptedDocument, fetchedAt: Instant, startedAt: bigint, millis: {
+  const remember = (stored: StoredDocument.StoredDocument, fetchedAt: Instant, startedAt: bigint, millis: {
     readonly remaining: number
     readonly lifetime: number
   }) => {
-    memory.set(document.clientId, {
-      document,
+    // Counted from before the statement was sent, so that memory never outlives the row.
+    const expiresAt = startedAt + BigInt(Math.floor(millis.remaining * 1_000_000))
+    memory.set(stored.clientId, {
+      stored,
       fetchedAt,
-      // Counted from before the statement was sent, so that memory never outlives the row.
-      expiresAt: startedAt + BigInt(Math.floor(millis.remaining * 1_000_000)),
+      expiresAt,
+      keptUntil: expiresAt,
       trustedUntil: startedAt + options.disconnectedTtlNanos,
       lifetimeMillis: millis.lifetime,
-      withdrawn: false
+      withdrawn: false,
+      withdrawnFor: []
     })
   }
 
   const peek = (clientId: string, ruleset: string): Entry | undefined => {
     const remembered = memory.get(clientId)
-    if (remembered?.document === undefined || remembered.document.ruleset !== ruleset) return undefined
+    const document = remembered?.stored?.under(ruleset)
+    if (remembered === undefined || document === undefined) return undefined
     const now = nanos()
     if (now >= remembered.expiresAt || (now >= connectedUntil() && now >= remembered.trustedUntil)) return undefined
     return {
-      document: remembered.document,
+      document,
       tier: "memory",
       remainingMillis: Number(remembered.expiresAt - now) / 1_000_000,
       lifetimeMillis: remembered.lifetimeMillis,
@@ -103,9 +107,9 @@ export const make = (
 
   const readAndRemember: Find = (clientId) =>
     tracked(clientId, find(clientId), (found, startedAt) => {
-      if (Option.isNone(found) || found.value.document === undefined) return
-      const { document, fetchedAt, lifetimeMillis, remainingMillis } = found.value
-      remember(document, fetchedAt, startedAt, { remaining: remainingMillis, lifetime: lifetimeMillis })
+      if (Option.isNone(found) || found.value.stored === undefined) return
+      const { fetchedAt, lifetimeMillis, remainingMillis, stored } = found.value
+      remember(stored, fetchedAt, startedAt, { remaining: remainingMillis, lifetime: lifetimeMillis })
     })
 
   const forgetting = <A>(forget: () => void, effect: Effect.Effect<A, CacheError>): Effect.Effect<A, CacheError> =>
@@ -119,18 +123,19 @@ export const make = (
   const cache: Cache["Type"] = {
     ...behind,
     peek,
-    get: (clientId: ClientId, ruleset) =>
+    get: (clientId: ClientId, reader) =>
       Effect.suspend(() => {
-        const entry = peek(clientId, ruleset)
+        const entry = peek(clientId, reader.ruleset)
         return entry === undefined
-          ? Effect.map(readAndRemember(clientId), entryUnder(ruleset))
+          ? Effect.flatMap(readAndRemember(clientId), entryFor(reader))
           : Effect.succeed(Option.some(entry))
       }),
     put: (document, options) =>
-      tracked(document.clientId, behind.put(document, options), (stored, startedAt) => {
+      tracked(document.clientId, behind.put(document, options), (isStored, startedAt) => {
         const lifetime = Lifetime.toMillis(options.timeToLive)
-        if (stored) remember(document, options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
-        // The database has a later document, so what memory has, or is about to have, may be as old as this one.
+        if (isStored) {
+          remember(StoredDocument.of(document), options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
+        } // The database has a later document, so what memory has, or is about to have, may be as old as this one.
         else changed(document.clientId)
       }, () => {
         changed(document.clientId)

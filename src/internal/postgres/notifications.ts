@@ -8,8 +8,10 @@ import type { Duplex } from "node:stream"
 import pg from "pg"
 import * as metrics from "../metrics.js"
 import { lostBy, PrimaryClient } from "./connection.js"
+import type { Seal } from "./notificationSeal.js"
 import { connectionConfig } from "./pool.js"
 import * as SocketTimeout from "./socketTimeout.js"
+import { isQueueFull, type Statements } from "./sqlFragments.js"
 
 /** What runs for each kind of notification. */
 export interface Handlers {
@@ -17,7 +19,7 @@ export interface Handlers {
   readonly handlesOwn: () => boolean
   /** A client's document was put or evicted. */
   readonly changed: (clientId: string) => void
-  /** All clients were evicted, or notifications may have been missed: nothing remembered can be trusted. */
+  /** The generation was raised, or notifications may have been missed: nothing remembered can be trusted. */
   readonly allChanged: () => void
   /** The lease on a client was released. */
   readonly released: (clientId: string) => void
@@ -39,66 +41,137 @@ const reconnect = Schedule.exponential("100 millis", 2).pipe(
   Schedule.resetAfter("30 seconds")
 )
 
+/** A heartbeat on its way. */
+interface Heartbeat {
+  readonly sentAt: bigint
+  /** Whether its notification has arrived. */
+  received: boolean
+  /** Whether the generation that it read has been compared. */
+  compared: boolean
+}
+
 /**
  * Listens on the channel on which the nodes notify their writes, for as long as the scope is open.
  *
  * A LISTEN connection that dies reports nothing. So the node sends heartbeats to a channel of its own, over the same
- * connection. Postgres delivers notifications in the order of their commits, so a heartbeat that arrives proves that
- * everything committed before it has arrived. Without heartbeats nothing is trusted, and the connection is replaced.
+ * connection. Each one also reads the generation, which counts the changes that no notification reports: `evictAll`, and
+ * every write that meets a full queue. Memory is trusted for a time that is counted from the moment at which a heartbeat
+ * was sent. That time is granted after two things, in either order:
+ *
+ * 1. Its notification has arrived. Postgres delivers notifications in the order of their commits, so everything that was
+ *    notified before the heartbeat was sent has arrived as well.
+ * 2. Its result has arrived. The snapshot of the statement is taken after it was sent, so it shows every generation that
+ *    was committed before. If the generation differs from the last one, memory is cleared before it is trusted.
+ *
+ * Let a change be acknowledged at some moment. These are the orders in which a heartbeat can meet it:
+ *
+ * - The heartbeat was sent after that moment. Either its notification follows that of the change, or it reads the raised
+ *   generation. Memory forgets the change before it is trusted again.
+ * - The heartbeat was sent before that moment, and misses the change: it took its snapshot before the change was
+ *   committed, even if it was committed itself after the change. The trust that it grants ends less than a second after
+ *   it was sent, so less than a second after the change was acknowledged. The next heartbeat was sent after the change.
+ * - The heartbeat is lost, or is late. It grants no more trust than if it had come in time, or none.
+ * - The queue is full. No heartbeat can be sent, so nothing is trusted, and an entry is served only for `disconnectedTtl`
+ *   after its read. The generation is still read, so a change also ends that time. If the queue drains at once, the next
+ *   heartbeat reads a generation that the change has raised, since the change and its generation are one statement.
+ * - A read overlaps with the change. It began before memory is cleared, so its result is not remembered.
+ * - The connection is replaced. Notifications from before LISTEN may be missed, so memory is cleared then. The last
+ *   generation is remembered from one connection to the next.
  *
  * The connection does not belong to the pool. A heartbeat must not wait for a free one, and `PgClient.listen` has two faults:
  * an interruption while it connects leaks the connection, and one listener that ends stops others on its channel.
  */
 export const make = (
   config: PgClientConfig,
-  options: { readonly channel: string; readonly nodeId: string; readonly handlers: Handlers }
+  { sql, state }: Statements,
+  options: { readonly channel: string; readonly nodeId: string; readonly seal: Seal; readonly handlers: Handlers }
 ): Effect.Effect<Notifications, never, Scope.Scope> =>
   Effect.gen(function*() {
     const clock = yield* Effect.clock
-    const { channel, handlers, nodeId } = options
+    const { channel, handlers, nodeId, seal } = options
     const ownChannel = `${channel}_${nodeId}`
     let connectedUntil = 0n
+    let generation: string | undefined
 
-    const onNotification = (payload: string) => {
-      const [kind, sender, clientId] = payload.split(" ", 3)
-      if (sender === nodeId && !handlers.handlesOwn()) return
-      if (kind === "changed" && clientId !== undefined) handlers.changed(clientId)
-      if (kind === "released" && clientId !== undefined) handlers.released(clientId)
-      if (kind === "all") handlers.allChanged()
+    // A node with the key of other tables can read no notification.
+    const ofState =
+      sql`generation::text AS generation FROM ${state} WHERE notification_key = decode(${seal.key}, 'hex')`
+    const [heartbeatText] = sql`SELECT pg_notify(${ownChannel}, ${""}), ${ofState}`.compile()
+    // The queue of a server on which no notification can be sent is shortened only by this function.
+    const [generationText] = sql`SELECT pg_notification_queue_usage() AS usage, ${ofState}`.compile()
+
+    const onNotification = (text: string) => {
+      const [kind, sender, clientId] = text.split(" ", 3)
+      if (clientId === undefined || (sender === nodeId && !handlers.handlesOwn())) return
+      if (kind === "changed") handlers.changed(clientId)
+      if (kind === "released") handlers.released(clientId)
     }
+
+    const compareGeneration = (rows: ReadonlyArray<{ readonly generation: string }>): Effect.Effect<void, SqlError> =>
+      Effect.suspend(() => {
+        const [row] = rows
+        if (row === undefined) return Effect.fail(failed(new Error("the tables were replaced; start this node again")))
+        if (row.generation !== generation) handlers.allChanged()
+        generation = row.generation
+        return Effect.void
+      })
 
     const session = Effect.gen(function*() {
       const client = yield* connect(config)
-      const sentAt = new Map<string, bigint>()
-      let heartbeats = 0
-      let lastHeartbeat = clock.unsafeCurrentTimeNanos()
+      const heartbeats = new Map<string, Heartbeat>()
+      let count = 0
+      let isFull = false
+      let lastSign = clock.unsafeCurrentTimeNanos()
 
-      const onHeartbeat = (payload: string) => {
-        const sent = sentAt.get(payload)
-        if (sent === undefined) return
-        sentAt.delete(payload)
-        lastHeartbeat = clock.unsafeCurrentTimeNanos()
-        connectedUntil = sent + trustNanos
+      const advance = (text: string, part: "received" | "compared") => {
+        const heartbeat = heartbeats.get(text)
+        if (heartbeat === undefined) return
+        heartbeat[part] = true
+        if (!heartbeat.received || !heartbeat.compared) return
+        heartbeats.delete(text)
+        isFull = false
+        lastSign = clock.unsafeCurrentTimeNanos()
+        connectedUntil = heartbeat.sentAt + trustNanos
         metrics.listening.unsafeUpdate(1, [])
       }
 
       client.on("notification", ({ channel, payload = "" }) => {
-        if (channel === ownChannel) onHeartbeat(payload)
-        else onNotification(payload)
+        const text = seal.open(channel, payload)
+        if (text === undefined) metrics.foreignNotifications.unsafeUpdate(1, [])
+        else if (channel === ownChannel) advance(text, "received")
+        else onNotification(text)
       })
       yield* query(client, `LISTEN ${pg.escapeIdentifier(channel)}; LISTEN ${pg.escapeIdentifier(ownChannel)}`)
       // From here on no notification is missed; those before may have been.
       handlers.allChanged()
 
+      const withoutHeartbeat = (text: string) =>
+        Effect.gen(function*() {
+          heartbeats.delete(text)
+          if (!isFull) {
+            yield* Effect.logWarning(
+              "The NOTIFY queue of the Postgres server is full, so memory tiers are not used. " +
+                "A session that listens has not ended its transaction; see pg_stat_activity."
+            )
+          }
+          isFull = true
+          yield* compareGeneration(yield* query(client, generationText, [seal.key]))
+          // The connection works, and another one would meet the same queue.
+          lastSign = clock.unsafeCurrentTimeNanos()
+        })
       const beat = Effect.suspend(() => {
-        const heartbeat = `heartbeat ${heartbeats++}`
-        sentAt.set(heartbeat, clock.unsafeCurrentTimeNanos())
-        return query(client, "SELECT pg_notify($1, $2)", [ownChannel, heartbeat])
+        const text = `heartbeat ${nodeId} ${count++}`
+        heartbeats.set(text, { sentAt: clock.unsafeCurrentTimeNanos(), received: false, compared: false })
+        return query(client, heartbeatText, [ownChannel, seal.close(ownChannel, text), seal.key]).pipe(
+          Effect.flatMap(compareGeneration),
+          Effect.zipRight(Effect.sync(() => advance(text, "compared"))),
+          Effect.catchIf(isQueueFull, () => withoutHeartbeat(text))
+        )
       })
       const watch = Effect.suspend(() => {
         const now = clock.unsafeCurrentTimeNanos()
         if (now >= connectedUntil) metrics.listening.unsafeUpdate(0, [])
-        return now - lastHeartbeat > Duration.unsafeToNanos(heartbeatTimeout)
+        return now - lastSign > Duration.unsafeToNanos(heartbeatTimeout)
           ? Effect.fail(failed(new Error(`no heartbeat for ${Duration.format(heartbeatTimeout)}`)))
           : Effect.void
       })
@@ -143,8 +216,11 @@ const failIfLost = (client: pg.Client) =>
     return lost === undefined ? Effect.void : Effect.fail(failed(lost))
   })
 
-const query = (client: pg.Client, text: string, values?: Array<unknown>) =>
-  Effect.tryPromise({ try: () => client.query(text, values), catch: failed }).pipe(Effect.tap(failIfLost(client)))
+const query = (client: pg.Client, text: string, values?: Array<string>) =>
+  Effect.tryPromise({
+    try: () => client.query<{ readonly generation: string }>(text, values).then(({ rows }) => rows),
+    catch: failed
+  }).pipe(Effect.tap(failIfLost(client)))
 
 /** A connection that is closed with the scope, also while it is being opened. */
 const connect = (config: PgClientConfig): Effect.Effect<pg.Client, SqlError, Scope.Scope> => {

@@ -14,14 +14,14 @@ export interface PostgresOptions extends TableNames.TableNames {
    */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * How long an expired document is kept, to be served while its origin has a fault. Defaults to `0`, so that none is
-   * kept.
+   * How long an expired document is kept, to be served while its origin has a fault. It is stored with each document, so
+   * a sweep keeps what another node stored with a longer time. Defaults to `0`, so that none is kept.
    */
   readonly staleIfError?: Duration.DurationInput | undefined
   /** Maximum number of documents per origin, so that one host cannot fill the table. Defaults to `1000`. */
   readonly maxPerOrigin?: number | undefined
   /**
-   * Maximum number of documents in the table. Sweeps delete the surplus, and the earliest expiry goes first. Defaults to
+   * Maximum number of documents in the table. Sweeps delete the surplus, and what is kept for the shortest time goes first. Defaults to
    * `10_000_000`.
    */
   readonly maxDocuments?: number | undefined

@@ -3,16 +3,18 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import type { CacheError, Entry, Instant } from "../../Cache.js"
+import type { CacheError, Entry, Instant, Reader } from "../../Cache.js"
 import type { ClientId } from "../../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../../ClientMetadata.js"
 import { Issue } from "../../Issue.js"
 import * as metrics from "../metrics.js"
 import * as Accepted from "../rules/acceptedDocument.js"
 import * as Members from "../rules/memberTypes.js"
+import { StoredDocument } from "../storedDocument.js"
 import type { Settings } from "./options.js"
 import type { OwnPool } from "./pool.js"
 import * as PreparedQuery from "./preparedQuery.js"
@@ -22,7 +24,8 @@ import type { Start, Timeout } from "./statementTimeout.js"
 
 /** A row that could be read, whatever rule set it was accepted under. */
 export interface Found {
-  readonly document: AcceptedDocument
+  readonly stored: StoredDocument
+  readonly row: Row
   readonly fetchedAt: Instant
   readonly remainingMillis: number
   readonly lifetimeMillis: number
@@ -30,11 +33,17 @@ export interface Found {
 
 /** A row that could not be read (CAC-11). */
 export interface Damaged {
-  readonly document: undefined
+  readonly stored: undefined
 }
 
 /** Reads the row of a client. */
 export type Find = (clientId: ClientId) => Effect.Effect<Option.Option<Found | Damaged>, CacheError>
+
+/** Reads the expired row of a client that is still kept, unless it was withdrawn for this rule set. */
+export type FindStale = (
+  clientId: ClientId,
+  ruleset: string
+) => Effect.Effect<Option.Option<Found | Damaged>, CacheError>
 
 /**
  * The selected columns: as text, so that no setting of the client's type parsers or name transforms reaches the
@@ -50,7 +59,7 @@ export const make = (
   pool: OwnPool["Type"] | undefined,
   { staleMillis, tables }: Settings,
   timeout: Timeout
-): { readonly find: Find; readonly stale: Find } => {
+): { readonly find: Find; readonly stale: FindStale } => {
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 
   // The hot path: compiled once here, and prepared once on each connection where that is possible.
@@ -84,13 +93,14 @@ export const make = (
       }
     ),
 
-    /** Finds an expired document that is still kept. */
-    stale: (clientId) =>
+    // The node that stored it decided how long it is kept, and this one decides how long it serves it.
+    stale: (clientId, ruleset) =>
       staleMillis > 0
         ? Effect.map(
           timeout("stale")(
             sql`SELECT ${sql.literal(columns)} FROM ${documents}
-              WHERE client_id = ${clientId} AND ${notEvicted} AND NOT withdrawn AND expires_at <= now()
+              WHERE client_id = ${clientId} AND ${notEvicted} AND NOT withdrawn AND ${ruleset} <> ALL(withdrawn_for)
+                AND expires_at <= now() AND kept_until > now()
                 AND expires_at > now() - ${staleMillis}::float8 * interval '1 millisecond'`.values
           ),
           (rows) => Option.fromNullable(decode(rows).get(clientId))
@@ -99,23 +109,68 @@ export const make = (
   }
 }
 
-/** The entry of a row under a rule set. A row that is damaged, or was accepted under another, has none (CAC-11). */
-export const servable = (ruleset: string) => (found: Option.Option<Found | Damaged>): Option.Option<Entry> =>
-  Option.flatMap(found, (found) => {
-    if (found.document === undefined || found.document.ruleset !== ruleset) return Option.none()
-    const { document, fetchedAt, lifetimeMillis, remainingMillis } = found
-    return Option.some({ document, tier: "postgres" as const, remainingMillis, lifetimeMillis, fetchedAt })
+const entryOf = ({ fetchedAt, lifetimeMillis, remainingMillis }: Found, document: AcceptedDocument): Entry => ({
+  document,
+  tier: "postgres",
+  remainingMillis,
+  lifetimeMillis,
+  fetchedAt
+})
+
+type EntryFor = (
+  reader: Reader
+) => (found: Option.Option<Found | Damaged>) => Effect.Effect<Option.Option<Entry>>
+
+const makeEntryFor = (count: (rows: Metric.Metric.Counter<number>) => void): EntryFor => (reader) => (found) => {
+  if (Option.isNone(found)) return Effect.succeedNone
+  const { value } = found
+  if (value.stored === undefined) {
+    count(metrics.damagedRows)
+    return Effect.succeedNone
+  }
+  const known = value.stored.under(reader.ruleset)
+  if (known !== undefined) return Effect.succeed(Option.some(entryOf(value, known)))
+  revalidated.keep(value.row, value.stored)
+  return Effect.map(value.stored.readBy(reader), (document) => {
+    if (document !== undefined) return Option.some(entryOf(value, document))
+    count(metrics.refusedRows)
+    return Option.none()
   })
+}
+
+/**
+ * The entry of a row for a reader. A row that was accepted under another rule set is validated again, and one that is
+ * damaged or refused has none (CAC-11).
+ */
+export const servable: EntryFor = makeEntryFor(() => {})
 
 /** {@link servable} for a read that a caller asked for: a row that cannot be served is counted. */
-export const entryUnder = (ruleset: string) => (found: Option.Option<Found | Damaged>): Option.Option<Entry> => {
-  const entry = servable(ruleset)(found)
-  if (Option.isSome(found) && Option.isNone(entry)) {
-    const rows = found.value.document === undefined ? metrics.damagedRows : metrics.otherRulesetRows
-    rows.unsafeUpdate(1, [])
+export const entryFor: EntryFor = makeEntryFor((rows) => rows.unsafeUpdate(1, []))
+
+/** The rows that were read under another rule set. So a cache without a memory tier validates each of them once as well. */
+const makeRevalidated = () => {
+  const maxRows = 1000
+  const rows = new Map<string, { readonly row: Row; readonly stored: StoredDocument }>()
+  // The columns up to the start of the fetch are the document. The later ones change with each read.
+  const columnsOfDocument = [0, 1, 2, 3, 4] as const
+  return {
+    find: (row: Row): StoredDocument | undefined => {
+      const known = rows.get(row[0])
+      return known !== undefined && columnsOfDocument.every((column) => known.row[column] === row[column])
+        ? known.stored
+        : undefined
+    },
+    keep: (row: Row, stored: StoredDocument): void => {
+      rows.delete(row[0])
+      rows.set(row[0], { row, stored })
+      for (const oldest of rows.keys()) {
+        if (rows.size <= maxRows) break
+        rows.delete(oldest)
+      }
+    }
   }
-  return entry
 }
+const revalidated = makeRevalidated()
 
 // A client may parse numbers, or leave them as text.
 type Instants = [fetched: number | string, expires: number | string, now: number | string]
@@ -126,7 +181,7 @@ const decode = (rows: PreparedQuery.Rows): Map<string, Found | Damaged> =>
   // The query selects `columns`, which are those of a `Row`.
   new Map((rows as unknown as ReadonlyArray<Row>).map((row) => [row[0], decodeSafely(row) ?? damaged]))
 
-const damaged: Damaged = { document: undefined }
+const damaged: Damaged = { stored: undefined }
 
 /** A row that throws must not fail the others of its batch. */
 const decodeSafely = (row: Row): Found | undefined => {
@@ -137,25 +192,37 @@ const decodeSafely = (row: Row): Found | undefined => {
   }
 }
 
-const decodeRow = ([clientId, ruleset, text, judgementText, ...instants]: Row): Found | undefined => {
-  const [fetched, expires, now] = instants.map(Number) as [number, number, number]
+const decodeRow = (row: Row): Found | undefined => {
+  const [fetched, expires, now] = row.slice(4).map(Number) as [number, number, number]
   // An instant of Postgres can be infinite.
   if (!Number.isFinite(fetched) || !Number.isFinite(expires)) return undefined
+  const stored = revalidated.find(row) ?? decodeDocument(row)
+  return stored === undefined ? undefined : {
+    stored,
+    row,
+    fetchedAt: BigInt(Math.round(fetched * 1_000_000)),
+    remainingMillis: (expires - now) * 1000,
+    lifetimeMillis: (expires - fetched) * 1000
+  }
+}
+
+/** A document whose judgement is damaged is like one of another rule set: whoever reads it validates it. */
+const decodeDocument = ([id, ruleset, text, judgementText]: Row): StoredDocument | undefined => {
+  const clientId = id as ClientId
   const json = decodeJson(clientId, text)
   const judgement = decodeJudgement(judgementText)
-  return json === undefined || judgement === undefined ? undefined : {
-    document: Accepted.make({
-      clientId: clientId as ClientId,
+  return json === undefined ? undefined : new StoredDocument(
+    clientId,
+    json,
+    judgement === undefined ? undefined : Accepted.make({
+      clientId,
       json,
       authMethods: judgement.authMethods,
       redirectUris: redirectUris(json, judgement.neverMatched),
       warnings: judgement.warnings,
       ruleset
-    }),
-    fetchedAt: BigInt(Math.round(fetched * 1_000_000)),
-    remainingMillis: (expires - now) * 1000,
-    lifetimeMillis: (expires - fetched) * 1000
-  }
+    })
+  )
 }
 
 /** The JSON object that the validator accepted; `undefined` if the row has been damaged since. */

@@ -4,37 +4,89 @@ import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { Instant } from "../../Cache.js"
+import * as metrics from "../metrics.js"
+import type { Seal } from "./notificationSeal.js"
 import type { Settings } from "./options.js"
+import { sqlState } from "./sqlErrors.js"
+
+/** What a write adds to its statement, whose first part is named `written` and returns the changed rows. */
+export interface Announcement {
+  /** Is selected from `written`. */
+  readonly notify: Fragment
+  /** Follows `written`. */
+  readonly raise: Fragment
+}
 
 /**
  * The parts of which every concept builds its statements. `nodeId` names this node to the others, on leases and in
  * notifications.
  */
-export const make = (client: PgClient.PgClient, { notifications, tables }: Settings, nodeId: string) => {
+export const make = (
+  client: PgClient.PgClient,
+  { notifications, tables }: Settings,
+  { nodeId, seal }: { readonly nodeId: string; readonly seal: Seal }
+) => {
   const sql = client.withoutTransforms()
+  const state = sql(tables.state)
+  const nothing = sql.literal("")
+
+  const notify = (kind: "changed" | "released", clientId: string): Announcement => ({
+    notify: sql`pg_notify(${tables.channel}, ${seal.close(tables.channel, `${kind} ${nodeId} ${clientId}`)})`,
+    raise: nothing
+  })
+  const silent: Announcement = { notify: sql`1`, raise: nothing }
+  const raise: Announcement = {
+    notify: sql`1`,
+    raise: sql`, raised AS (UPDATE ${state} SET generation = generation + 1 FROM written)`
+  }
+
+  /**
+   * Runs a write that the other nodes must learn of. The change and its notification are one statement, so they are
+   * committed together. A listener anywhere on the server that hangs fills the one queue of all databases, and then no
+   * statement with a notification commits. The write is run again without one, and raises the generation if it must be
+   * noticed: each heartbeat of the other nodes reads it.
+   */
+  const announcing = (kind: "changed" | "released", withoutNotification: Announcement) =>
+  <A>(
+    clientId: string,
+    write: (announcement: Announcement) => Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> =>
+    notifications
+      ? Effect.catchIf(Effect.suspend(() => write(notify(kind, clientId))), isQueueFull, () => {
+        metrics.unsentNotifications.unsafeUpdate(1, [])
+        return write(withoutNotification)
+      })
+      : write(silent)
+
   return {
     sql,
     nodeId,
     documents: sql(tables.documents),
     leases: sql(tables.leases),
-    state: sql(tables.state),
+    state,
+    /** Announces a change of a client's document. */
+    changing: announcing("changed", raise),
+    /** Announces that the lease on a client is released. The nodes that wait for it also ask again by themselves. */
+    releasing: announcing("released", silent),
     /** The instant of a column, as text. */
     instant: (column: string): Fragment => sql.literal(`(extract(epoch FROM ${column}) * 1000000)::bigint::text`),
     /** An instant as a parameter. It is exact, because a microsecond of this century fits a double's 53 bits. */
     timestamp: (at: Instant): Fragment => sql`to_timestamp(${String(at)}::float8 / 1000000)`,
     later: (millis: number): Fragment => sql`clock_timestamp() + ${millis}::float8 * interval '1 millisecond'`,
-    /** Selected in the writing statement, so that a change and its notification are committed together. */
-    notification: (kind: "changed" | "released" | "all", clientId = ""): Fragment =>
-      notifications ? sql`pg_notify(${tables.channel}, ${`${kind} ${nodeId} ${clientId}`})` : sql`1`,
     /**
      * Deletes the rows that match and that no other session has locked, up to a limit. The database counts them, because
      * returning the rows would be more work for this process than counting is for the database.
      */
-    deleteUnlocked: (table: Identifier, condition: Fragment, limit: number): Effect.Effect<number, SqlError> =>
+    deleteUnlocked: (
+      table: Identifier,
+      order: "expires_at" | "kept_until",
+      condition: Fragment,
+      limit: number
+    ): Effect.Effect<number, SqlError> =>
       Effect.map(
         sql<{ count: number }>`WITH deleted AS (
           DELETE FROM ${table} WHERE client_id = ANY(ARRAY(
-            SELECT client_id FROM ${table} WHERE ${condition} ORDER BY expires_at LIMIT ${limit}
+            SELECT client_id FROM ${table} WHERE ${condition} ORDER BY ${sql(order)} LIMIT ${limit}
             FOR UPDATE SKIP LOCKED
           )) RETURNING 1
         ) SELECT count(*)::integer AS count FROM deleted`,
@@ -42,5 +94,8 @@ export const make = (client: PgClient.PgClient, { notifications, tables }: Setti
       )
   }
 }
+
+/** 54000: the queue is full. Another limit that has this code is exceeded again without the notification. */
+export const isQueueFull = (error: SqlError): boolean => sqlState(error) === "54000"
 
 export type Statements = ReturnType<typeof make>

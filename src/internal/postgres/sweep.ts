@@ -46,11 +46,9 @@ export const make = (
     Effect.gen(function*() {
       const batchSize = clampBatchSize(options?.batchSize)
       const now = yield* boundary
-      // Documents that expired before this instant are not kept for `stale` either.
-      const staleBefore = now - BigInt(Math.ceil(settings.staleMillis * 1000))
       const leases = yield* inBatches(batchSize, leasesBefore(now))
       const tombstones = yield* inBatches(batchSize, tombstonesBefore(now))
-      const expired = yield* inBatches(batchSize, documentsBefore(staleBefore))
+      const expired = yield* inBatches(batchSize, documentsBefore(now))
       const lastToKeep = yield* surplusBoundary
       const surplus = lastToKeep === undefined
         ? 0
@@ -97,13 +95,18 @@ export const makeBatches = (
   sweepTimeout: Run
 ) => {
   /** A batch row by row, on every database: it skips rows that others are writing (SWP-04). */
-  const skipping = (table: Identifier, condition: Fragment): SweepBatch => (batchSize) =>
+  const skipping = (
+    table: Identifier,
+    order: "expires_at" | "kept_until",
+    condition: Fragment
+  ): SweepBatch =>
+  (batchSize) =>
     Effect.map(
-      sweepTimeout("sweep")(deleteUnlocked(table, condition, batchSize)),
+      sweepTimeout("sweep")(deleteUnlocked(table, order, condition, batchSize)),
       (count) => ({ found: count, deleted: count })
     )
 
-  const documentBefore = (boundary: Instant) => sql`document IS NOT NULL AND expires_at < ${timestamp(boundary)}`
+  const documentBefore = (boundary: Instant) => sql`document IS NOT NULL AND kept_until < ${timestamp(boundary)}`
 
   /**
    * A batch of the documents by their place in the table, which costs little more than a plain DELETE. It fails instead
@@ -117,7 +120,7 @@ export const makeBatches = (
           WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
             AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL
             AND ${documentBefore(boundary)}
-          ORDER BY expires_at LIMIT ${batchSize}
+          ORDER BY kept_until LIMIT ${batchSize}
         ), deleted AS (
           DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(SELECT place FROM found))
             AND ${documentBefore(boundary)} RETURNING 1
@@ -134,10 +137,10 @@ export const makeBatches = (
       (rows) => BigInt(Arr.unsafeGet(rows, 0).boundary)
     )),
 
-    /** The documents that expire before the boundary. After the first locked row, its batches skip locked rows. */
+    /** The documents that are kept until before the boundary. After the first locked row, its batches skip locked rows. */
     documentsBefore: (boundary: Instant): SweepBatch => {
       let skips = false
-      const bySkipping = skipping(documents, documentBefore(boundary))
+      const bySkipping = skipping(documents, "kept_until", documentBefore(boundary))
       return (batchSize) =>
         Effect.suspend(() =>
           skips ? bySkipping(batchSize) : Effect.catchIf(byPlace(boundary)(batchSize), mustSkip, () => {
@@ -148,26 +151,27 @@ export const makeBatches = (
     },
 
     tombstonesBefore: (boundary: Instant): SweepBatch =>
-      skipping(documents, sql`document IS NULL AND expires_at < ${timestamp(boundary)}`),
+      skipping(documents, "kept_until", sql`document IS NULL AND kept_until < ${timestamp(boundary)}`),
 
-    leasesBefore: (boundary: Instant): SweepBatch => skipping(leases, sql`expires_at < ${timestamp(boundary)}`),
+    leasesBefore: (boundary: Instant): SweepBatch =>
+      skipping(leases, "expires_at", sql`expires_at < ${timestamp(boundary)}`),
 
     /**
-     * The expiry of the last document within the limit of the table, if there are more: those that expire before it are
-     * surplus. Scanning a large table takes long, so it is scanned only where Postgres' own estimate comes near the limit.
+     * Until when the last document within the limit of the table is kept, if there are more: those that are kept for a
+     * shorter time are surplus. Scanning a large table takes long, so it is scanned only where Postgres' own estimate comes near the limit.
      */
     surplusBoundary: Effect.map(
       // The skipped rows are not converted: that would take longer, and fails for an infinite instant.
-      sweepTimeout("sweep")(sql<{ expires_at: string }>`SELECT ${instant("expires_at")} AS expires_at FROM (
-          SELECT expires_at FROM ${documents}
+      sweepTimeout("sweep")(sql<{ kept_until: string }>`SELECT ${instant("kept_until")} AS kept_until FROM (
+          SELECT kept_until FROM ${documents}
           WHERE document IS NOT NULL AND (
             SELECT reltuples NOT BETWEEN ${estimatedFrom}::float8 AND ${maxDocuments}::float8 * 0.9
             FROM pg_class WHERE oid = ${tables.documents}::regclass
           )
-          ORDER BY expires_at DESC OFFSET ${maxDocuments - 1} LIMIT 2
-        ) AS last ORDER BY last.expires_at DESC`),
+          ORDER BY kept_until DESC OFFSET ${maxDocuments - 1} LIMIT 2
+        ) AS last ORDER BY last.kept_until DESC`),
       ([last, surplus]): Instant | undefined =>
-        last === undefined || surplus === undefined ? undefined : BigInt(last.expires_at)
+        last === undefined || surplus === undefined ? undefined : BigInt(last.kept_until)
     )
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 
 // Increment this when a built-in rule changes which documents are accepted. Cached documents that were accepted under
-// the older rules are then no longer served (CAC-11).
+// the older rules are then validated again (CAC-11).
 const rulesVersion = 3
 
 /** The members of a profile that decide which documents are accepted. */
