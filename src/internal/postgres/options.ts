@@ -21,8 +21,8 @@ export interface PostgresOptions extends TableNames.TableNames {
   /** Maximum number of documents per origin, so that one host cannot fill the table. Defaults to `1000`. */
   readonly maxPerOrigin?: number | undefined
   /**
-   * Maximum number of documents in the table. Sweeps delete the surplus, and what is kept for the shortest time goes first. Defaults to
-   * `10_000_000`.
+   * Maximum number of documents in the table. Sweeps delete the surplus, and what is kept for the shortest time goes
+   * first. Defaults to `10_000_000`.
    */
   readonly maxDocuments?: number | undefined
   /**
