@@ -2,8 +2,7 @@
  * What the registry keeps of one client, and how each call changes it. Each transition depends on the instants that it is
  * given and not on the order of arrival, except where two calls of the host contradict each other.
  */
-import type { Difference } from "../rules/documentChange.js"
-import * as StoredDocument from "./storedDocument.js"
+import type * as StoredDocument from "./storedDocument.js"
 
 /** In microseconds since the Unix epoch. */
 type Instant = bigint
@@ -125,7 +124,3 @@ export const isWithdrawn = (record: ClientRecord, ruleset: string): boolean =>
   record.withdrawals.some((each) =>
     (each.ruleset === undefined || each.ruleset === ruleset) && each.latestAt - each.firstAt >= withdrawalMicros
   )
-
-/** What differs between the document that the user consented to and another one. */
-export const changeSince = (record: ClientRecord, document: StoredDocument.StoredDocument): Difference | undefined =>
-  record.consent === undefined ? undefined : StoredDocument.difference(record.consent.document, document)

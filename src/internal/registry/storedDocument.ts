@@ -13,7 +13,7 @@ export interface StoredDocument {
   readonly digest: string
 }
 
-export const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")
+const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")
 
 /** Throws for a document that no validator accepted, which is a defect because only a cast can pass one. */
 export const store = (document: AcceptedDocument): StoredDocument => {
