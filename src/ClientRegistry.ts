@@ -538,7 +538,7 @@ const makeMemory = (
       else clients.set(clientId, record)
     }
 
-    /** A clock that is ahead must not make a fetch look as if it started after a later eviction. */
+    /** A clock that is ahead must not keep the later fetches of other nodes from being recorded, nor a document for longer. */
     const started = (fetchedAt: Instant): Instant => fetchedAt < now() ? fetchedAt : now()
 
     const read = (

@@ -84,9 +84,11 @@ describe("ClientRegistry.layerMemory", () => {
       expect(rules(yield* Effect.flip(Effect.forEach(["x", "y", "z"], (path) => pin(path, 64_000))))).toEqual([
         "REG-15"
       ])
-      yield* pin("0", 1)
       yield* registry.unpin("https://app.example/1" as ClientId.ClientId, operator)
-      yield* pin("more", 64_000)
+      yield* pin("instead of 1", 64_000)
+      expect(rules(yield* Effect.flip(pin("one more", 64_000)))).toEqual(["REG-15"])
+      yield* pin("2", 1)
+      yield* pin("instead of 2", 64_000)
     }).pipe(Effect.provide(ClientRegistry.layerMemory())))
 
   it.live("REG-10: an admission is computed again after each decision, also of a client that was remembered", () =>
