@@ -14,23 +14,30 @@ const timed = [
 ]
 
 const all = ["test/**/*.test.ts"]
+/** Tests with servers of Debian's packages, which `npm run verify` runs by configurations of their own. */
+const verify = "test/verify/**"
 const shared = { silent: "passed-only" as const, testTimeout: 30_000, hookTimeout: 60_000 }
 
+export const resolve = {
+  alias: [
+    { find: /^effect-cimd\/testing$/, replacement: src("testing/index.ts") },
+    { find: /^effect-cimd$/, replacement: src("index.ts") },
+    { find: /^effect-cimd\/(.*)$/, replacement: src("$1.ts") }
+  ]
+}
+
 export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^effect-cimd\/testing$/, replacement: src("testing/index.ts") },
-      { find: /^effect-cimd$/, replacement: src("index.ts") },
-      { find: /^effect-cimd\/(.*)$/, replacement: src("$1.ts") }
-    ]
-  },
+  resolve,
   test: {
     globalSetup: ["test/support/globalSetup.ts"],
     silent: "passed-only",
     maxWorkers: 2,
     minWorkers: 1,
     projects: [
-      { extends: true, test: { ...shared, name: "fast", include: all, exclude: timed, sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: { ...shared, name: "fast", include: all, exclude: [...timed, verify], sequence: { groupOrder: 0 } }
+      },
       {
         extends: true,
         test: {

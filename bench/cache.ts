@@ -61,6 +61,8 @@ const accepted = (clientId: ClientId.ClientId) =>
 const tiered = (url: Redacted.Redacted) =>
   Layer.provide(PostgresCache.layerTiered({ maxEntries: 20_000 }), PostgresCache.layerClient({ url }))
 
+const validator = Layer.provide(Validator.layer(), HostPolicy.layerPublic)
+
 const noFetch = Layer.succeed(Fetcher.Fetcher, { fetch: () => Effect.dieMessage("The benchmark reads what is cached") })
 
 const memoryHit = (url: Redacted.Redacted) =>
@@ -173,7 +175,7 @@ const reads = (url: Redacted.Redacted) =>
         `${Math.round(1280e9 / concurrent.ours)} against ${Math.round(1280e9 / concurrent.theirs)} reads a second`
       )
     ]
-  }).pipe(Effect.provide(Layer.merge(Validator.layer(), PostgresCache.layerClient({ url, maxConnections: 10 }))))
+  }).pipe(Effect.provide(Layer.merge(validator, PostgresCache.layerClient({ url, maxConnections: 10 }))))
 
 const sizes = (url: Redacted.Redacted) =>
   Effect.gen(function*() {
@@ -209,7 +211,7 @@ const sizes = (url: Redacted.Redacted) =>
   }).pipe(
     Effect.provide(
       // To fill the table takes longer than a connection may be silent. One connection, so that one process has touched all.
-      Layer.merge(Validator.layer(), PostgresCache.layerClient({ url, maxConnections: 1, socketTimeout: "5 minutes" }))
+      Layer.merge(validator, PostgresCache.layerClient({ url, maxConnections: 1, socketTimeout: "5 minutes" }))
     )
   )
 
@@ -274,7 +276,7 @@ const sweeps = (url: Redacted.Redacted) =>
   }).pipe(
     Effect.provide(
       Layer.merge(
-        Validator.layer(),
+        validator,
         Layer.provideMerge(
           PostgresCache.layer({ timeout: "1 minute" }),
           PostgresCache.layerClient({ url, maxConnections: 10, socketTimeout: "5 minutes" })
@@ -303,7 +305,7 @@ const memoryPerEntry = (url: Redacted.Redacted) =>
       bytes,
       `a document of ${documentOf(idOf(0)).length} bytes`
     )
-  }).pipe(Effect.provide(Layer.merge(Validator.layer(), tiered(url))))
+  }).pipe(Effect.provide(Layer.merge(validator, tiered(url))))
 
 /** All rows of the cache. */
 export const cache = (): Promise<ReadonlyArray<Row>> =>

@@ -98,7 +98,16 @@ export const explanations: ReadonlyArray<Explanation> = [
   },
 
   // URI members
-  ...both({ weRefuse: "DOC-13", message: /has the character|that a browser can open/, why: reading }),
+  ...both({
+    weRefuse: "DOC-13",
+    message: /has the character|that a browser can open|is not a valid URL|^The host label/,
+    why: reading
+  }),
+  ...both({
+    weRefuse: "DOC-13",
+    message: /^The server fetches the URL, but the host/,
+    why: "it does not check the host of a URL that it fetches until it connects"
+  }),
   ...both({
     weRefuse: "DOC-13",
     path: /^\/logo_uri$/,
@@ -166,6 +175,12 @@ export const explanations: ReadonlyArray<Explanation> = [
   ...both({ weRefuse: "DOC-23", why: unread }),
 
   // Client authentication
+  {
+    peer: "@better-auth/cimd",
+    weRefuse: "DOC-24",
+    path: /^\/token_endpoint_auth_signing_alg$/,
+    why: unread
+  },
   { peer: "@better-auth/cimd", weRefuse: "DOC-06", why: "it does not support token_endpoint_auth_methods_supported" },
   { peer: "@better-auth/cimd", weRefuse: "DOC-21", why: "it does not support token_endpoint_auth_methods_supported" },
   {

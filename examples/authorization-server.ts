@@ -18,8 +18,8 @@ const Live = Resolver.layer().pipe(
 /** Returns the client of an authorization request, and the redirect URI that the response may go to. */
 export const authorize = (request: { readonly client_id: string; readonly redirect_uri: string }) =>
   Effect.gen(function*() {
-    // Not a client identifier URL: look it up in the server's own registry.
-    if (!ClientId.is(request.client_id)) return { registered: request.client_id }
+    // An id that is no URL: look it up in the server's own registry. `resolve` reports what is wrong with a URL.
+    if (!ClientId.looksLikeUrl(request.client_id)) return { registered: request.client_id }
     const resolver = yield* Resolver.Resolver
     const { document } = yield* resolver.resolve(request.client_id)
     const redirectUri = yield* RedirectUri.match(document, request.redirect_uri)

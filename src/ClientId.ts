@@ -56,8 +56,11 @@ export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect
   override get message(): string {
     const input = typeof this.input === "string" ? quote(this.input) : `A value of type ${typeof this.input}`
     const lines = this.issues.map((issue) => `- ${Issue.format(issue)}`)
-    return `${input} is not a Client Identifier URL. If it names a client of your own registry, look it up there. ` +
-      `If it should name a metadata document, its developer must fix these issues:\n${lines.join("\n")}`
+    const advice = looksLikeUrl(this.input)
+      ? "Its developer must fix these issues:"
+      : "If it names a client of your own registry, look it up there. If it should name a metadata document, its " +
+        "developer must fix these issues:"
+    return `${input} is not a Client Identifier URL. ${advice}\n${lines.join("\n")}`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {
@@ -74,21 +77,39 @@ export class InvalidClientId extends Schema.TaggedError<InvalidClientId>("effect
 export const issues = (input: unknown, options?: Options): ReadonlyArray<Issue.Issue> =>
   Grammar.issuesOf(input, options)
 
+// The URL parser drops spaces and control characters before the scheme, and needs no slashes after it.
+const webScheme = /^[\s\u0000-\u001f]*https?:/i
+
 /**
- * Whether the input is a Client Identifier URL. If `false`, look the client up in the server's own registry (URL-12).
- * Never throws.
+ * Whether the input was meant to be a URL of the web. Pass such a client identifier to `Resolver.resolve`, which reports
+ * what is wrong with it, and look every other one up in the server's own registry (URL-12). Never throws.
  *
- * A server that permits more than host names passes its `HostPolicy` as the options, because it has the same members.
- * Otherwise a client on `localhost` is looked up in the server's own registry.
+ * The rules of a Client Identifier URL have no part in it: `HTTPS://APP.EXAMPLE`, `http://app.example/c` and `https:app`
+ * look like URLs too, because their developers should see what is wrong, and not "unknown client". A server whose own
+ * registry has such identifiers looks there first.
  *
  * @example
  * ```ts
- * import { ClientId, HostPolicy } from "effect-cimd"
+ * import { ClientId, Resolver } from "effect-cimd"
  * import * as Effect from "effect/Effect"
+ * import * as Option from "effect/Option"
  *
- * const isMetadataDocument = (clientId: string) =>
- *   Effect.map(HostPolicy.HostPolicy, (policy) => ClientId.is(clientId, policy))
+ * const resolve = (clientId: string) =>
+ *   ClientId.looksLikeUrl(clientId)
+ *     ? Effect.asSome(Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve(clientId)))
+ *     : Effect.succeed(Option.none())
  * ```
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
+export const looksLikeUrl = (input: unknown): input is string => typeof input === "string" && webScheme.test(input)
+
+/**
+ * Whether the input is a Client Identifier URL. Never throws. To route a request, use {@link looksLikeUrl}: an identifier
+ * that breaks a rule belongs to no registry either.
+ *
+ * A server that permits more than host names passes its `HostPolicy` as the options, because it has the same members.
  *
  * @since 0.1.0
  * @category parsing

@@ -102,7 +102,8 @@ export interface ProxyOptions {
  * - The proxy routes the address. If its network has other hosts at public addresses than the internet has, the
  *   connection reaches those hosts. The proxy needs rules of its own against that.
  * - Rules of the proxy for host names do not match, because it sees addresses only.
- * - Names are looked up by this machine and not by the proxy, so it needs a resolver for the names of the internet.
+ * - Names are looked up by this machine and not by the proxy, so it needs a resolver for the names of the internet. A
+ *   proxy that has to look up the names itself cannot be used, because no address of theirs could be checked.
  * - The proxy sees which addresses are fetched from, and when. The connection to the proxy is not encrypted, and it
  *   carries the authorization.
  * - Errors have no detail: `PROXY_REFUSED` stands for every reason of the proxy.

@@ -32,8 +32,8 @@ export class LookupFailed extends Schema.TaggedError<LookupFailed>("effect-cimd/
 }
 
 /**
- * The host has an address that must not be dialed (ADR-01 to ADR-06), or the port is one of another protocol (ADR-08).
- * No connection was attempted.
+ * The host has an address that must not be dialed (ADR-01 to ADR-06, ADR-09, ADR-10), or the port is one of another
+ * protocol (ADR-08). No connection was attempted.
  *
  * @since 0.1.0
  * @category errors

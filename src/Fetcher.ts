@@ -1,5 +1,6 @@
 /**
- * One guarded GET of a client's metadata document (rules FET-01 to FET-16, ADR-01 to ADR-06 and ADR-08).
+ * One guarded GET of a client's metadata document (rules FET-01 to FET-16, ADR-01 to ADR-06 and
+ * ADR-08 to ADR-10).
  *
  * The name is looked up once, and each of its addresses is checked. One of the checked addresses is dialed, the TLS
  * certificate must be for the name, and one request is sent. One deadline covers all of this, and the connection is
@@ -8,8 +9,9 @@
  * A `traceparent`, or any other header that tracing packages add to outgoing requests, is not sent. The request is
  * written by hand, so that no stranger receives information about the traces of this server.
  *
- * Of the `HostPolicy`, only the switches for loopback and for address literals are read here. The `Resolver` checks its
- * lists of hosts, before cache and network. Callers that use a fetcher alone have to call `check` first.
+ * Of the `HostPolicy`, the switches for loopback and for address literals and the ranges of addresses are read here. The
+ * `Resolver` checks its hosts and ports, before cache and network. Callers that use a fetcher alone have to call `check`
+ * first.
  *
  * @since 0.1.0
  */

@@ -9,8 +9,10 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import migration0001 from "../migrations/0001_client_metadata_documents.js"
+import * as OptionReader from "./internal/optionReader.js"
 import { defectsToFailures } from "./internal/postgres/sqlErrors.js"
 import * as Tables from "./internal/postgres/tableNames.js"
+import { quote, visible } from "./internal/rules/text.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
@@ -21,7 +23,52 @@ import type { InvalidOptions } from "./InvalidOptions.js"
  */
 export type TableNames = Tables.TableNames
 
+/**
+ * The version of the tables, and the migrations that would bring them to the version of this package.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Status {
+  /** The version of the tables: the id of the last migration that ran. `0` if there are no tables. */
+  readonly version: number
+  /** The version that this package needs. */
+  readonly required: number
+  /** The migrations that `run` would run. Empty too if the tables belong to a newer version of this package. */
+  readonly pending: ReadonlyArray<readonly [id: number, name: string]>
+}
+
+interface Migration {
+  readonly id: number
+  readonly name: string
+  readonly statements: ReadonlyArray<string>
+}
+
+const migrationsOf = (tables: Tables.Tables): ReadonlyArray<Migration> => [
+  { id: 1, name: "client_metadata_documents", statements: migration0001(tables) }
+]
+
 const settle = (names: TableNames | undefined) => Tables.settle("Migrations", names)
+
+const execute = (statements: ReadonlyArray<string>): Effect.Effect<void, SqlError, SqlClient.SqlClient> =>
+  Effect.flatMap(
+    SqlClient.SqlClient,
+    (sql) => Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+  )
+
+/** The statements before the migrations. They change nothing the second time. */
+const preparation = ({ migrations, schema }: Tables.Tables): ReadonlyArray<string> => [
+  // `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database even if the schema exists.
+  ...(schema === undefined ? [] : [`DO $$ BEGIN
+  IF to_regnamespace('${schema}') IS NULL THEN CREATE SCHEMA ${Tables.quoted(schema)}; END IF;
+END $$`]),
+  // The migrator checks for its table by a statement that may fail, and a failure aborts the transaction.
+  `CREATE TABLE IF NOT EXISTS ${Tables.quoted(migrations)} (
+    migration_id integer PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    name text NOT NULL
+)`
+]
 
 /**
  * The migrations, for a host that runs them with its own `Migrator`. Their ids are this package's own, so they need a
@@ -33,14 +80,99 @@ const settle = (names: TableNames | undefined) => Tables.settle("Migrations", na
 export const loader = (names?: TableNames): Migrator.Loader =>
   Effect.map(
     Effect.mapError(settle(names), ({ message }) => new Migrator.MigrationError({ reason: "failed", message })),
-    (tables) => [
-      [1, "client_metadata_documents", Effect.succeed(migration0001(tables))]
-    ]
+    (tables) => migrationsOf(tables).map(({ id, name, statements }) => [id, name, Effect.succeed(execute(statements))])
   )
 
 /**
+ * Returns the migrations as SQL statements, for a host that runs them with another tool. They create the tables in an
+ * empty database, and record each migration as `run` does, so a later `run` finds nothing to do. Run them in one
+ * transaction.
+ *
+ * @example
+ * ```ts
+ * import { Migrations } from "effect-cimd"
+ * import * as Effect from "effect/Effect"
+ *
+ * const file = Effect.map(
+ *   Effect.all([Migrations.sql({ schema: "identity" }), Migrations.grants("app", { schema: "identity" })]),
+ *   (statements) => statements.flat().map((statement) => `${statement};\n`).join("")
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category statements
+ */
+export const sql = (names?: TableNames): Effect.Effect<ReadonlyArray<string>, InvalidOptions> =>
+  Effect.map(settle(names), (tables) => [
+    ...preparation(tables),
+    ...migrationsOf(tables).flatMap(({ id, name, statements }) => [
+      ...statements,
+      `INSERT INTO ${Tables.quoted(tables.migrations)} (migration_id, name) VALUES (${id}, '${name}')`
+    ])
+  ])
+
+// PostgreSQL reads PUBLIC as every role, and NONE as no role, even in quotes.
+const isRole = (role: string): boolean =>
+  role !== "" && new TextEncoder().encode(role).length <= 63 && !["public", "none"].includes(role) &&
+  visible(role) === role
+
+/**
+ * Returns the statements that grant a role what the cache needs at run time: nothing on the table of the migrations, and
+ * no right to create anything. The name of the role is case-sensitive.
+ *
+ * @since 0.1.0
+ * @category statements
+ */
+export const grants = (role: string, names?: TableNames): Effect.Effect<ReadonlyArray<string>, InvalidOptions> =>
+  OptionReader.read("Migrations", (reader) => {
+    const tables = Tables.read(reader, names ?? {})
+    if (!isRole(role)) {
+      reader.report(
+        `\`role\` must be the name of one role, in at most 63 bytes of visible characters, but is ${quote(role)}`
+      )
+    }
+    const to = `TO "${role.replaceAll("\"", "\"\"")}"`
+    return [
+      ...(tables.schema === undefined ? [] : [`GRANT USAGE ON SCHEMA ${Tables.quoted(tables.schema)} ${to}`]),
+      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${Tables.quoted(tables.documents)}, ${
+        Tables.quoted(tables.leases)
+      } ${to}`,
+      `GRANT SELECT, UPDATE ON ${Tables.quoted(tables.state)} ${to}`
+    ]
+  })
+
+/**
+ * Returns the version of the tables and the pending migrations. It changes nothing, and needs no more rights than the
+ * cache does at run time.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const status = (
+  names?: TableNames
+): Effect.Effect<Status, InvalidOptions | SqlError, SqlClient.SqlClient> => Effect.flatMap(settle(names), statusOf)
+
+const statusOf = (tables: Tables.Tables): Effect.Effect<Status, SqlError, SqlClient.SqlClient> =>
+  Effect.gen(function*() {
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    // A statement that fails would abort a transaction of the caller.
+    const columns = yield* sql`
+      SELECT FROM pg_attribute WHERE attrelid = to_regclass(${tables.state}) AND attname = 'version'`
+    const [state] = columns.length === 0
+      ? []
+      : yield* sql<{ version: number }>`SELECT version FROM ${sql(tables.state)}`
+    const version = state?.version ?? 0
+    return {
+      version,
+      required: Tables.tablesVersion,
+      pending: migrationsOf(tables).flatMap(({ id, name }) => id > version ? [[id, name] as const] : [])
+    }
+  })
+
+/**
  * Brings the tables to the version that this package needs, and returns the migrations that ran. Processes that call it
- * at the same time wait for each other, and each migration runs once.
+ * at the same time wait for each other, and each migration runs once. If nothing is pending, it needs no more rights than
+ * the cache does at run time.
  *
  * @since 0.1.0
  * @category running
@@ -54,21 +186,13 @@ export const run = (
 > =>
   Effect.gen(function*() {
     const tables = yield* settle(names)
+    const { pending } = yield* statusOf(tables)
+    if (pending.length === 0) return []
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     return yield* sql.withTransaction(Effect.gen(function*() {
       // Two migrators on a new database race to create its tables, so one waits for the other to commit.
       yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${tables.migrations}, 0))`
-      if (tables.schema !== undefined) {
-        // `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database even if the schema exists.
-        const schemas = yield* sql`SELECT 1 FROM pg_namespace WHERE nspname = ${tables.schema}`
-        if (schemas.length === 0) yield* sql`CREATE SCHEMA ${sql(tables.schema)}`
-      }
-      // The migrator checks for its table by a statement that may fail, and a failure aborts the transaction.
-      yield* sql`CREATE TABLE IF NOT EXISTS ${sql(tables.migrations)} (
-        migration_id integer PRIMARY KEY,
-        created_at timestamptz NOT NULL DEFAULT now(),
-        name text NOT NULL
-      )`
+      yield* execute(preparation(tables))
       return yield* Migrator.make({})({ loader: loader(names), table: tables.migrations })
     }))
   }).pipe(defectsToFailures)

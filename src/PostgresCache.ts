@@ -28,7 +28,7 @@ import * as PostgresOptions from "./internal/postgres/options.js"
 import * as Pool from "./internal/postgres/pool.js"
 import * as Reads from "./internal/postgres/reads.js"
 import * as SocketTimeout from "./internal/postgres/socketTimeout.js"
-import { sqlState } from "./internal/postgres/sqlErrors.js"
+import { isRefusedParameter, sqlState } from "./internal/postgres/sqlErrors.js"
 import * as Statements from "./internal/postgres/sqlFragments.js"
 import * as Timeout from "./internal/postgres/statementTimeout.js"
 import * as Sweep from "./internal/postgres/sweep.js"
@@ -37,8 +37,8 @@ import * as Lifetime from "./internal/storedLifetime.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
 /**
- * The cache cannot start: the server is unreachable, or the tables are missing, of another version, or not accessible
- * (CAC-08). The message names the command that helps.
+ * The cache cannot start: the server is unreachable or read-only, a pooler refuses its connections, or the tables are
+ * missing, of another version, or not accessible (CAC-08). The message names the command or the option that helps.
  *
  * @since 0.1.0
  * @category errors
@@ -47,22 +47,29 @@ export class CacheUnavailable
   extends Schema.TaggedError<CacheUnavailable>("effect-cimd/PostgresCache/CacheUnavailable")(
     "CacheUnavailable",
     {
-      reason: Schema.Literal("Unreachable", "MissingTables", "OlderTables", "NewerTables", "Refused"),
-      cause: Schema.optional(Schema.Defect)
+      reason: Schema.Literal("Unreachable", "Pooler", "MissingTables", "OlderTables", "NewerTables", "Refused"),
+      cause: Schema.optional(Schema.Defect),
+      /** The command that creates or updates the tables. Defaults to the command for tables of the default names. */
+      migrateCommand: Schema.optional(Schema.String)
     }
   )
 {
   override get message(): string {
+    const { migrateCommand = TableNames.migrateCommand(TableNames.defaults) } = this
     switch (this.reason) {
       case "Unreachable":
         return "The client metadata cache cannot connect to its Postgres server; see the cause. " +
           "Check the server and the URL with: psql \"$DATABASE_URL\" -c 'SELECT 1'"
+      case "Pooler":
+        return "A pooler refuses what the client metadata cache asks of its connection; see the cause. If it gives each " +
+          "transaction another connection, as PgBouncer does with pool_mode = transaction, set the option " +
+          "pooler: \"transaction\" of PostgresCache.layerClient"
       case "MissingTables":
         return "The tables of the client metadata cache are missing in this database. " +
-          "Create them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
+          `Create them with: ${migrateCommand} (with DATABASE_URL in the environment, or --database-url)`
       case "OlderTables":
         return "The tables of the client metadata cache belong to an older version of effect-cimd. " +
-          "Update them with: npx effect-cimd migrate (with DATABASE_URL in the environment)"
+          `Update them with: ${migrateCommand} (with DATABASE_URL in the environment, or --database-url)`
       case "NewerTables":
         return "The tables of the client metadata cache belong to a newer version of effect-cimd. " +
           "Update this program with: npm install effect-cimd@latest"
@@ -115,17 +122,21 @@ const verify = (
         return new CacheUnavailable({ reason: "Refused", cause: new Error(`missing privileges: ${row.missing}`) })
       }
       return Effect.void
-    })
+    }),
+    Effect.mapError(({ cause, reason }) =>
+      new CacheUnavailable({ reason, cause, migrateCommand: TableNames.migrateCommand(tables) })
+    )
   )
 
 // 3F000 and 42P01: no such schema, no such table. 42703: a table of that name, with other columns.
 const missing = new Set(["3F000", "42P01", "42703"])
 
 // No connection (08), no such user or a wrong password (28), no such database (3D), too many connections or no memory for
-// one more (53), or a server that is starting or stopping (57P).
-const noConnection = /^(08|28|3D|53|57P)/
+// one more (53), a server that is starting or stopping (57P), or one that is not the primary (25006).
+const noConnection = /^(08|25006|28|3D|53|57P)/
 
 const unavailable = (cause: SqlError): CacheUnavailable => {
+  if (isRefusedParameter(cause)) return new CacheUnavailable({ reason: "Pooler", cause })
   const state = sqlState(cause)
   if (state === undefined || noConnection.test(state)) {
     return new CacheUnavailable({ reason: "Unreachable", cause })
@@ -139,8 +150,8 @@ interface Untiered {
   readonly find: Reads.Find
   readonly settings: PostgresOptions.Settings
   readonly nodeId: string
-  /** The settings of its connections. */
-  readonly connection: PgClient.PgClientConfig
+  /** The settings of a connection that can LISTEN; `undefined` if a pooler shares the sessions. */
+  readonly listen: PgClient.PgClientConfig | undefined
 }
 
 /** The cache, after its tables have been verified. */
@@ -153,8 +164,9 @@ const makeUntiered = (
     const pool = yield* Pool.ofClient(client)
     const settings = yield* PostgresOptions.settle(options)
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
-    const timeout = yield* Timeout.make(settings.timeoutMillis)
-    const sweepTimeout = yield* Timeout.make(settings.sweepTimeoutMillis)
+    const timedOut = pool?.pooler === undefined ? "cancel" : "abandon"
+    const timeout = yield* Timeout.make(settings.timeoutMillis, timedOut)
+    const sweepTimeout = yield* Timeout.make(settings.sweepTimeoutMillis, timedOut)
     const statements = Statements.make(client, settings, nodeId)
     // Connecting can take longer than a statement does.
     yield* verify(statements, settings, Duration.max(settings.timeoutMillis, "5 seconds"))
@@ -167,7 +179,8 @@ const makeUntiered = (
       elect: Leases.make(statements, timeout, find, wait),
       sweep: Sweep.make(statements, settings, timeout, sweepTimeout)
     })
-    return { cache, find, settings, nodeId, connection: pool?.config ?? client.config }
+    const listen = pool === undefined ? client.config : pool.pooler === undefined ? pool.config : undefined
+    return { cache, find, settings, nodeId, listen }
   })
 
 const make = (
@@ -201,7 +214,7 @@ const makeTiered = (
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const releases = Leases.makeReleaseNotifications()
-    const { cache, connection, find, nodeId, settings } = yield* makeUntiered(options, releases.wait)
+    const { cache, find, listen, nodeId, settings } = yield* makeUntiered(options, releases.wait)
 
     let connectedUntil = () => 0n
     const tier = MemoryTier.make(cache, find, {
@@ -210,8 +223,8 @@ const makeTiered = (
       nanos: () => clock.unsafeCurrentTimeNanos(),
       connectedUntil: () => connectedUntil()
     })
-    if (settings.notifications) {
-      const notifications = yield* Notifications.make(connection, {
+    if (settings.notifications && listen !== undefined) {
+      const notifications = yield* Notifications.make(listen, {
         channel: settings.tables.channel,
         nodeId,
         handlers: {
@@ -230,7 +243,8 @@ const makeTiered = (
 
 /**
  * The cache in Postgres with a bounded memory tier in front of it. The tier is coherent: within a second it reflects what
- * another node puts or evicts. It opens one connection beside the client's, to LISTEN.
+ * another node puts or evicts. It opens one connection beside the client's, to LISTEN. Over a client with a `pooler` it
+ * opens none, so its memory serves a document for `disconnectedTtl` after each read.
  *
  * @example
  * ```ts
@@ -270,23 +284,25 @@ export const layerTieredConfig = (
  */
 export interface ClientConfig extends PgClient.PgClientConfig {
   /**
-   * Whether the reads of the cache are prepared once on each connection. Turn it off behind a pooler that assigns another
-   * connection to each transaction and does not support prepared statements. Defaults to `true`.
+   * What is between this program and Postgres. `"transaction"` is a pooler that gives each transaction another connection,
+   * as PgBouncer does with `pool_mode = transaction`. Then nothing is set, prepared or listened to on a connection, because
+   * other programs share it, and no statement is cancelled. By default the connections belong to this program alone.
    */
-  readonly prepare?: boolean | undefined
+  readonly pooler?: Pool.Pooler | undefined
   /**
    * How long a connection may be without traffic before it is closed, whether it is idle or waits for a result. So a
-   * connection that was cut without notice is not used for longer. The server ends statements after this time too, by
-   * `statement_timeout`, unless that is set already or `prepare` is off. Sockets of the host's own `stream` are not
-   * closed. `Duration.infinity` turns both off. Defaults to `"10 seconds"`.
+   * connection that was cut without notice is not used for longer. The server ends statements after this time too, by the
+   * `statement_timeout` of the connection. It replaces that of `ALTER ROLE`, but not one in the URL or in `PGOPTIONS`, and
+   * is not sent to a `pooler`. Sockets of the host's own `stream` are not closed. `Duration.infinity` turns both off.
+   * Defaults to `"10 seconds"`.
    */
   readonly socketTimeout?: Duration.DurationInput | undefined
 }
 
 /**
- * A `PgClient` that prepares the reads of the cache, which halves their time, and that closes connections which were cut
- * without notice. If it cannot connect it fails with `CacheUnavailable`, so a server that is down at the start is
- * reported by the same error as missing tables.
+ * A `PgClient` for the cache. It prepares the reads, which halves their time. It closes connections that were cut without
+ * notice, and those to a server that became read-only, so it follows the primary. If it cannot connect it fails with
+ * `CacheUnavailable`, so a server that is down at the start is reported by the same error as missing tables.
  *
  * @since 0.1.0
  * @category layers
@@ -295,15 +311,17 @@ export const layerClient = (
   config: ClientConfig
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, CacheUnavailable | InvalidOptions> =>
   Layer.unwrapScoped(Effect.gen(function*() {
-    const { prepare = true } = config
-    const socketTimeout = yield* OptionReader.read(
-      "PostgresCache",
-      ({ millis }) => millis("socketTimeout", config.socketTimeout, "10 seconds", { most: Number.POSITIVE_INFINITY })
-    )
+    const { pooler } = config
+    const socketTimeout = yield* OptionReader.read("PostgresCache", ({ millis, report }) => {
+      // A value from JavaScript or from the environment.
+      if (pooler !== undefined && pooler !== "transaction") report(`\`pooler\` must be "transaction", but is ${pooler}`)
+      return millis("socketTimeout", config.socketTimeout, "10 seconds", { most: Number.POSITIVE_INFINITY })
+    })
     const stream = config.stream ?? SocketTimeout.make(socketTimeout)
-    // A pooler may assign a connection to other programs, with the settings that were made on it.
-    const statementTimeout = prepare ? socketTimeout : Number.POSITIVE_INFINITY
-    const pool = yield* Effect.mapError(Pool.make({ ...config, stream }, statementTimeout), unavailable)
+    const pool = yield* Effect.mapError(
+      Pool.make({ ...config, stream }, { pooler, statementTimeoutMillis: socketTimeout }),
+      unavailable
+    )
     return PgClient.layerFromPool({
       acquire: Effect.succeed(pool),
       spanAttributes: config.spanAttributes,
@@ -312,7 +330,7 @@ export const layerClient = (
       transformJson: config.transformJson
     }).pipe(
       Layer.map((context) =>
-        Context.add(context, Pool.OwnPool, { client: Context.get(context, PgClient.PgClient), pool, prepare, config })
+        Context.add(context, Pool.OwnPool, { client: Context.get(context, PgClient.PgClient), pool, pooler, config })
       ),
       Layer.mapError(unavailable)
     )

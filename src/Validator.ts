@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument, ClientMetadata, JsonObject } from "./ClientMetadata.js"
 import { authMethods } from "./ClientMetadata.js"
+import { HostPolicy } from "./HostPolicy.js"
 import { meaningOf } from "./internal/errorMeaning.js"
 import * as Accepted from "./internal/rules/acceptedDocument.js"
 import { issuesOf } from "./internal/rules/documentRules.js"
@@ -108,15 +109,6 @@ export interface Profile {
    * (DOC-12). Defaults to `[]`.
    */
   readonly privateUseSchemes?: ReadonlyArray<string> | undefined
-  /**
-   * Whether URLs that the server fetches, such as `jwks_uri`, may be on `localhost` and loopback addresses. For
-   * development only (DOC-13, ADR-06). Defaults to `false`.
-   */
-  readonly loopback?: boolean | undefined
-  /**
-   * Whether URLs that the server fetches may have a public IP address as their host (DOC-13). Defaults to `false`.
-   */
-  readonly addressLiterals?: boolean | undefined
   /** The server's custom rules. Defaults to `[]`. */
   readonly rules?: ReadonlyArray<Rule> | undefined
 }
@@ -139,8 +131,8 @@ export const mcp: Profile = { required: ["client_name", "redirect_uris"] }
 export const sameOriginRedirect: Profile = { sameOriginRedirect: true }
 
 /**
- * Combines profiles into one that requires everything that each of them requires, and opens the private-use schemes and
- * the hosts that any of them opens.
+ * Combines profiles into one that requires everything that each of them requires, and opens the private-use schemes
+ * that any of them opens.
  *
  * @since 0.1.0
  * @category profiles
@@ -156,8 +148,6 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
     undefined
   ),
   privateUseSchemes: [...new Set(profiles.flatMap((profile) => profile.privateUseSchemes ?? []))],
-  loopback: profiles.some((profile) => profile.loopback === true),
-  addressLiterals: profiles.some((profile) => profile.addressLiterals === true),
   rules: [...new Set(profiles.flatMap((profile) => profile.rules ?? []))]
 })
 
@@ -169,8 +159,8 @@ export const combine = (...profiles: ReadonlyArray<Profile>): Profile => ({
  */
 export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
   /**
-   * The name of the rules in use: the version of the built-in rules and the profile. Cached documents that were accepted
-   * under another ruleset are not served (CAC-11). At most 32 characters.
+   * The name of the rules in use: the version of the built-in rules, the profile, and what the host policy says of URLs in
+   * documents. Cached documents that were accepted under another ruleset are not served (CAC-11). At most 32 characters.
    */
   readonly ruleset: string
   /**
@@ -186,14 +176,22 @@ export class Validator extends Context.Tag("effect-cimd/Validator")<Validator, {
 /**
  * Makes a validator for a profile. Without a profile, it requires only what the specification requires.
  *
+ * The host policy decides which hosts and ports the URLs may have that the server fetches, such as `jwks_uri` (DOC-13). It
+ * defaults to `HostPolicy.layerPublic`.
+ *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Profile = {}): Context.Tag.Service<Validator> => {
+export const make = (
+  options: Profile = {},
+  hostPolicy: Partial<Context.Tag.Service<HostPolicy>> = {}
+): Context.Tag.Service<Validator> => {
   // Schemes are case-insensitive (RFC 3986, section 3.1).
   const privateUseSchemes = (options.privateUseSchemes ?? []).map((scheme) => scheme.toLowerCase())
   const profile: Profile = { ...options, privateUseSchemes }
-  const ruleset = rulesetOf(profile)
+  const { addressLiterals, loopback, reasonAgainstFetch } = hostPolicy
+  const documentOptions = { ...profile, addressLiterals, loopback, reasonAgainstFetch }
+  const ruleset = rulesetOf(profile, hostPolicy)
   const rules = profile.rules ?? []
 
   const redirectUris = (metadata: ClientMetadata): ReadonlyArray<string> => {
@@ -241,7 +239,7 @@ export const make = (options: Profile = {}): Context.Tag.Service<Validator> => {
             error("DOC-02", "", `The document is not a JSON object, but ${typeName(value)}. It must begin with "{".`)
           ])
         }
-        const issues = [...textIssues, ...issuesOf(value, clientId, profile)]
+        const issues = [...textIssues, ...issuesOf(value, clientId, documentOptions)]
         if (issues.some(Issue.isError)) {
           return invalid(clientId, issues)
         }
@@ -271,7 +269,8 @@ const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect
 }
 
 /**
- * A layer with the validator for a profile. Without a profile, it requires only what the specification requires.
+ * A layer with the validator for a profile. Without a profile, it requires only what the specification requires. The
+ * `HostPolicy` decides which hosts and ports the URLs may have that the server fetches (DOC-13).
  *
  * @example
  * ```ts
@@ -301,7 +300,8 @@ const invalid = (clientId: ClientId, issues: ReadonlyArray<Issue.Issue>): Effect
  * @since 0.1.0
  * @category layers
  */
-export const layer = (profile?: Profile): Layer.Layer<Validator> => Layer.sync(Validator, () => make(profile))
+export const layer = (profile?: Profile): Layer.Layer<Validator, never, HostPolicy> =>
+  Layer.effect(Validator, Effect.map(HostPolicy, (hostPolicy) => make(profile, hostPolicy)))
 
 /**
  * {@link layer} with its profile read from `Config`. Custom rules are code, so they are a parameter of their own.
@@ -312,5 +312,8 @@ export const layer = (profile?: Profile): Layer.Layer<Validator> => Layer.sync(V
 export const layerConfig = (
   profile: Config.Config.Wrap<Omit<Profile, "rules">>,
   rules?: ReadonlyArray<Rule>
-): Layer.Layer<Validator, ConfigError> =>
-  Layer.effect(Validator, Effect.map(Config.unwrap(profile), (profile) => make({ ...profile, rules })))
+): Layer.Layer<Validator, ConfigError, HostPolicy> =>
+  Layer.effect(
+    Validator,
+    Effect.zipWith(Config.unwrap(profile), HostPolicy, (profile, hostPolicy) => make({ ...profile, rules }, hostPolicy))
+  )

@@ -457,3 +457,243 @@ describe("ADR-08: ports", () => {
       })
   )
 })
+
+/** Builds with invalid options, and returns the issues. */
+const issuesOf = (options: HostPolicy.Options) =>
+  Effect.map(Effect.flip(service(options)), ({ _tag, issues, module }) => {
+    assert.strictEqual(_tag, "InvalidOptions")
+    assert.strictEqual(module, "HostPolicy")
+    return issues
+  })
+
+describe("ADR-09: blocked addresses", () => {
+  it.effect("ADR-09: an address in a blocked range is refused as the host of a client, and its neighbor is not", () =>
+    Effect.gen(function*() {
+      const options = { addressLiterals: true, blockAddresses: ["93.184.216.0/24", "2606:4700::/32", "9.9.9.9"] }
+      yield* assertRefuses(options, "93.184.216.0", "93.184.216.255", "9.9.9.9", "2606:4700::1", "64:ff9b::5db8:d822")
+      yield* assertPermits(options, "93.184.215.255", "93.184.217.0", "9.9.9.8", "2606:4701::1", "64:ff9b::5db8:d722")
+      assert.include(yield* reasonAgainst(options, "93.184.216.34"), "93.184.216.0/24")
+      yield* assertPermits(options, "app.example")
+    }))
+
+  it.effect("ADR-09: wins over loopback in development mode", () =>
+    Effect.gen(function*() {
+      yield* assertRefuses({ development, blockAddresses: ["127.0.0.2"] }, "127.0.0.2")
+      yield* assertPermits({ development, blockAddresses: ["127.0.0.2"] }, "127.0.0.1", "localhost")
+    }))
+
+  it.effect("ADR-09: an invalid range fails the layer, and the error names all of them", () =>
+    Effect.gen(function*() {
+      const issues = yield* issuesOf({ blockAddresses: ["10.0.0.1/8", "203.0.113.7", "app.example", "::ffff:9.9.9.9"] })
+      assert.strictEqual(issues.length, 3)
+      assert.include(
+        issues[0],
+        "`blockAddresses` contains \"10.0.0.1/8\": the network of this prefix length is 10.0.0.0/8"
+      )
+      assert.include(issues[1], "\"app.example\"")
+      assert.include(issues[2], "9.9.9.9")
+      // A cast, because a JavaScript caller may pass anything.
+      const text = "10.0.0.0/8" as unknown as ReadonlyArray<string>
+      assert.include((yield* issuesOf({ blockAddresses: text }))[0], "must be an array")
+    }))
+})
+
+describe("ADR-10: permitted addresses", () => {
+  const permitAddresses = { "clients.corp.example": ["10.1.0.0/16", "fd12:3456::/32"] }
+
+  it.effect("ADR-10: opens the ranges for the host, and for no other", () =>
+    Effect.gen(function*() {
+      const { permitsPrivateAddress } = yield* service({ permitAddresses })
+      for (const address of ["10.1.0.0", "10.1.255.255", "fd12:3456::1"]) {
+        assert.isTrue(permitsPrivateAddress("clients.corp.example", address), address)
+        for (const host of ["corp.example", "a.clients.corp.example", "other.example"]) {
+          assert.isFalse(permitsPrivateAddress(host, address), host)
+        }
+      }
+      for (const address of ["10.0.255.255", "10.2.0.0", "fd12:3457::1"]) {
+        assert.isFalse(permitsPrivateAddress("clients.corp.example", address), address)
+      }
+    }))
+
+  it.effect("ADR-10: opens no address as the host of a client", () =>
+    assertRefuses({ permitAddresses, addressLiterals: true }, "10.1.0.5", "fd12:3456::1"))
+
+  it.effect("ADR-10: logs one warning with the hosts and ranges when it builds", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        seen.push(`${logLevel.label} ${String(message)}`)
+      })
+      yield* Effect.provide(
+        service({ permitAddresses: { ...permitAddresses, "b.example": ["192.168.0.1"] } }),
+        Logger.replace(Logger.defaultLogger, logger)
+      )
+      assert.strictEqual(seen.length, 1)
+      assert.include(seen[0], "WARN")
+      assert.include(seen[0], "clients.corp.example (10.1.0.0/16, fd12:3456::/32), b.example (192.168.0.1)")
+      yield* Effect.provide(service({ permitAddresses: {} }), Logger.replace(Logger.defaultLogger, logger))
+      assert.strictEqual(seen.length, 1)
+    }))
+
+  const keys: ReadonlyArray<readonly [key: string, advice: string]> = [
+    ["Clients.corp.example", "write clients.corp.example"],
+    ["clients.corp.example.", "remove the dot"],
+    ["bücher.example", "write xn--bcher-kva.example"],
+    ["*.corp.example", "write each host"],
+    ["*", "omit"],
+    ["10.1.0.5", "write the name of a host"],
+    ["fd12::1", "write the name of a host"],
+    ["localhost", "only `development`"],
+    ["app.localhost", "only `development`"],
+    ["intranet", "two labels"],
+    ["https://clients.corp.example", "without scheme"],
+    ["clients.corp.example:8443", "without scheme"],
+    ["", "neither a host name nor an address"]
+  ]
+  for (const [key, advice] of keys) {
+    it.effect(`ADR-10: "${key}" is not a key, and the error says what to write`, () =>
+      Effect.map(issuesOf({ permitAddresses: { [key]: ["10.0.0.0/8"] } }), (issues) => {
+        assert.strictEqual(issues.length, 1)
+        assert.include(issues[0], advice)
+      }))
+  }
+
+  it.effect("ADR-10: an internationalized host is opened in its xn-- form", () =>
+    Effect.gen(function*() {
+      const { permitsPrivateAddress } = yield* service({ permitAddresses: { "xn--bcher-kva.example": ["10.0.0.0/8"] } })
+      assert.isTrue(permitsPrivateAddress("xn--bcher-kva.example", "10.1.1.1"))
+    }))
+
+  it.effect("ADR-10: ranges that can never be opened fail the layer, and the error names all of them", () =>
+    Effect.gen(function*() {
+      const never = ["127.0.0.0/8", "169.254.169.254", "168.63.129.16", "fd00:ec2::254", "0.0.0.0/0", "::ffff:10.0.0.1"]
+      const issues = yield* issuesOf({
+        permitAddresses: { "a.example": [...never, "10.0.0.0/8"], "b.example": [], "c.example": ["10.0.0.1/8"] }
+      })
+      assert.strictEqual(issues.length, never.length + 2)
+      for (const range of never) assert.isTrue(issues.some((issue) => issue.includes(range)), range)
+    }))
+})
+
+describe("ADR-11: the server's own issuer", () => {
+  const check = (options: HostPolicy.Options, url: string) =>
+    Effect.flatMap(service(options), (policy) =>
+      ClientId.parse(url, { loopback: true, addressLiterals: true }).pipe(
+        Effect.orDie,
+        Effect.flatMap((clientId) => Effect.either(policy.check(clientId))),
+        Effect.map((result) => result._tag === "Left" ? result.left.reason : undefined)
+      ))
+
+  for (
+    const issuer of [
+      "https://as.example",
+      "https://AS.Example",
+      "https://as.example.",
+      "https://as.example:443",
+      "https://as.example:8443/realms/a",
+      "https://as.example/"
+    ]
+  ) {
+    it.effect(`ADR-11: ${issuer} refuses its host on every port, and no other host`, () =>
+      Effect.gen(function*() {
+        for (const port of ["", ":443", ":8443", ":9443"]) {
+          const reason = yield* check({ issuer }, `https://as.example${port}/client.json`)
+          assert.strictEqual(reason, "it is the host of this authorization server")
+        }
+        for (const host of ["example.com", "a.as.example", "as.example.com", "xas.example"]) {
+          assert.isUndefined(yield* check({ issuer }, `https://${host}/client.json`), host)
+        }
+      }))
+  }
+
+  it.effect("ADR-11: an internationalized issuer and an address as its host are read as client ids spell them", () =>
+    Effect.gen(function*() {
+      const options = {
+        addressLiterals: true,
+        issuer: ["https://bücher.example", "https://93.184.216.34", "https://[2606:4700:0::1]"]
+      }
+      for (const host of ["xn--bcher-kva.example", "93.184.216.34", "[2606:4700::1]"]) {
+        assert.isDefined(yield* check(options, `https://${host}/client.json`), host)
+      }
+      assert.isUndefined(yield* check(options, "https://93.184.216.35/client.json"))
+    }))
+
+  it.effect("ADR-11: in development mode only the origins are refused", () =>
+    Effect.gen(function*() {
+      const options = { development: { issuer: "https://localhost:8443/a" }, issuer: "https://127.0.0.1:9443" }
+      for (const origin of ["localhost:8443", "127.0.0.1:9443"]) {
+        const reason = yield* check(options, `https://${origin}/client.json`)
+        assert.strictEqual(reason, "it is the origin of this authorization server")
+      }
+      for (const origin of ["localhost", "localhost:8444", "127.0.0.1", "127.0.0.1:8444", "[::1]:8444"]) {
+        assert.isUndefined(yield* check(options, `https://${origin}/client.json`), origin)
+      }
+      assert.isDefined(yield* check({ development: { issuer: "https://[::1]" } }, "https://[::1]:443/c"))
+      assert.isUndefined(yield* check({ development: { issuer: "http://[::1]" } }, "https://[::1]/c"))
+    }))
+
+  it.effect("ADR-11: the error is a HostRefused that names the host and says why", () =>
+    Effect.gen(function*() {
+      const { check } = yield* service({ issuer: "https://as.example" })
+      const error = yield* Effect.flip(check(clientOn("as.example")))
+      assert.strictEqual(error._tag, "HostRefused")
+      assert.strictEqual(
+        error.message,
+        "The host policy does not permit clients on as.example: it is the host of this authorization server."
+      )
+      assert.strictEqual(error.oauthError.error, "invalid_client")
+    }))
+
+  it.effect("ADR-11: an issuer that is not an https URL fails the layer, and so does allowing its host", () =>
+    Effect.gen(function*() {
+      for (
+        const issuer of [
+          "as.example",
+          "http://as.example",
+          "",
+          "ftp://as.example",
+          "https://user@as.example",
+          "https://as.example?a",
+          "https://as.example#a"
+        ]
+      ) {
+        const issues = yield* issuesOf({ issuer: ["https://good.example", issuer] })
+        assert.strictEqual(issues.length, 1)
+        assert.include(issues[0], JSON.stringify(issuer))
+      }
+      const issues = yield* issuesOf({ issuer: "https://as.example", allow: ["as.example"] })
+      assert.include(issues[0], "the host of `issuer`")
+      yield* assertPermits({ issuer: [] }, "as.example")
+      yield* assertPermits({ issuer: "http://localhost:8080", development }, "as.example")
+    }))
+})
+
+describe("layerConfig of all options", () => {
+  it.effect("ADR-09, ADR-10, ADR-11: reads ranges, permitted hosts and the issuer", () =>
+    Effect.gen(function*() {
+      const policy = yield* HostPolicy.HostPolicy
+      assert.isDefined(policy.reasonAgainstAddress("93.184.216.34"))
+      assert.isTrue(policy.permitsPrivateAddress("clients.corp.example", "10.1.2.3"))
+      assert.isDefined(policy.reasonAgainstFetch("as.example", 443))
+    }).pipe(
+      Effect.provide(HostPolicy.layerConfig({
+        blockAddresses: Config.array(Config.string(), "BLOCK"),
+        permitAddresses: { "clients.corp.example": Config.array(Config.string(), "CORP") },
+        issuer: Config.string("ISSUER")
+      })),
+      Effect.provide(Layer.setConfigProvider(ConfigProvider.fromMap(
+        new Map([["BLOCK", "93.184.216.0/24,2001:db8::/32"], ["CORP", "10.1.0.0/16"], ["ISSUER", "https://as.example"]])
+      )))
+    ))
+
+  it.effect("ADR-10: a table of hosts can be one Config", () =>
+    Effect.gen(function*() {
+      const policy = yield* HostPolicy.HostPolicy
+      assert.isTrue(policy.permitsPrivateAddress("b.example", "192.168.0.9"))
+    }).pipe(
+      Effect.provide(HostPolicy.layerConfig({
+        permitAddresses: Config.succeed({ "b.example": ["192.168.0.0/24"] }),
+        issuer: Config.succeed(["https://as.example", "https://as2.example"])
+      }))
+    ))
+})

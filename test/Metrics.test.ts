@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricState from "effect/MetricState"
 import { accepted, ruleset } from "./support/documents.js"
+import { policyWith } from "./support/hostPolicy.js"
 import * as Postgres from "./support/postgres.js"
 
 /** The count of a counter with this name, and with this tag as its only one. */
@@ -105,14 +106,11 @@ describe("metrics", () => {
 
   it.live("counts clients that the host policy refuses, also those in memory", () => {
     let open = true
-    const policy = Layer.succeed(HostPolicy.HostPolicy, {
-      loopback: false,
-      addressLiterals: false,
-      check: (clientId) =>
-        Effect.suspend(() =>
-          open ? Effect.void : new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "closed" })
-        )
-    })
+    const policy = policyWith((clientId) =>
+      Effect.suspend(() =>
+        open ? Effect.void : new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "closed" })
+      )
+    )
     return Effect.gen(function*() {
       yield* Effect.flatMap(Origin.Origin, (origin) => origin.document(url, document))
       yield* resolve

@@ -18,7 +18,8 @@ import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { mkdtemp, rm } from "node:fs/promises"
-import { Socket } from "node:net"
+import type { AddressInfo, Server } from "node:net"
+import { createServer, Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import pg from "pg"
@@ -62,16 +63,41 @@ cacheSuite(
   )
 )
 
-const ownClient = Layer.unwrapScoped(
-  Effect.map(Postgres.migratedUrl, (url) => PostgresCache.layerClient({ url, maxConnections: 5 }))
-)
+const ownClient = (pooler: PostgresCache.ClientConfig["pooler"]) =>
+  Layer.unwrapScoped(
+    Effect.map(Postgres.migratedUrl, (url) => PostgresCache.layerClient({ url, pooler, maxConnections: 5 }))
+  )
 
-cacheSuite("PostgresCache.layer over layerClient", Layer.provide(PostgresCache.layer(), ownClient))
-
-cacheSuite("PostgresCache.layerTiered over layerClient", Layer.provide(PostgresCache.layerTiered(), ownClient))
+for (
+  const [kind, pooler] of [["layerClient", Postgres.pooler], ["layerClient with a pooler", "transaction"]] as const
+) {
+  cacheSuite(`PostgresCache.layer over ${kind}`, Layer.provide(PostgresCache.layer(), ownClient(pooler)))
+  cacheSuite(`PostgresCache.layerTiered over ${kind}`, Layer.provide(PostgresCache.layerTiered(), ownClient(pooler)))
+}
 
 const startFailure = <R, E>(cache: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable | E, R>) =>
   Effect.flip(Effect.scoped(Layer.build(cache)))
+
+/** The port of a server that refuses each connection as PgBouncer does. */
+const refusingPooler = (message: string) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.async<Server>((resume) => {
+        const server = createServer((socket) => {
+          socket.on("error", () => {})
+          socket.once("data", () => {
+            const fields = Buffer.from(`SFATAL\0C08P01\0M${message}\0\0`)
+            const header = Buffer.from("E\0\0\0\0")
+            header.writeInt32BE(fields.length + 4, 1)
+            socket.end(Buffer.concat([header, fields]))
+          })
+        })
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+    ),
+    (server) => (server.address() as AddressInfo).port
+  )
 
 describe("CAC-08: a cache that cannot work does not build", () => {
   it.live("a server that is unreachable", () =>
@@ -80,6 +106,26 @@ describe("CAC-08: a cache that cannot work does not build", () => {
       const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient(away)))
       expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
       expect(error.message).toContain("psql \"$DATABASE_URL\"")
+    }))
+
+  for (const parameter of ["statement_timeout", "options"]) {
+    it.scopedLive(`a pooler that refuses the parameter ${parameter} of a connection`, () =>
+      Effect.gen(function*() {
+        const port = yield* refusingPooler(`unsupported startup parameter: ${parameter}`)
+        const url = Redacted.make(`postgresql://node@127.0.0.1:${port}/cimd`)
+        const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url })))
+        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Pooler" })
+        expect(error.message).toContain("pooler: \"transaction\" of PostgresCache.layerClient")
+        expect(error).toMatchObject({ cause: { cause: { message: `unsupported startup parameter: ${parameter}` } } })
+      }))
+  }
+
+  it.scopedLive("a pooler that refuses a connection for another reason", () =>
+    Effect.gen(function*() {
+      const port = yield* refusingPooler("no such database: cimd")
+      const url = Redacted.make(`postgresql://node@127.0.0.1:${port}/cimd`)
+      const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url })))
+      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
     }))
 
   it.live("a server that stops after the client has connected", () =>
@@ -596,12 +642,22 @@ describe("PostgresCache.layerClient", () => {
       }))
   }
 
+  it.live("does not build with another pooler", () =>
+    Effect.gen(function*() {
+      const error = yield* startFailure(
+        Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ pooler: "session" as never }))
+      )
+      expect(error).toMatchObject({ _tag: "InvalidOptions" })
+      expect(error.message).toContain("`pooler` must be \"transaction\", but is session")
+    }))
+
   it.scopedLive("reads its options from Config", () =>
     Effect.gen(function*() {
       const url = Redacted.value(yield* Postgres.emptyUrl)
       const client = PostgresCache.layerClientConfig({
         url: Config.redacted("DATABASE_URL"),
-        socketTimeout: Config.duration("SOCKET_TIMEOUT")
+        socketTimeout: Config.duration("SOCKET_TIMEOUT"),
+        pooler: Config.literal("transaction")("POOLER").pipe(Config.withDefault(undefined))
       })
       const timeout = Effect.flatMap(
         PgClient.PgClient,
@@ -614,6 +670,11 @@ describe("PostgresCache.layerClient", () => {
         )
       expect(yield* withEnvironment({ DATABASE_URL: url, SOCKET_TIMEOUT: "3 seconds" })).toEqual([{ timeout: "3s" }])
       expect(yield* Effect.flip(withEnvironment({ DATABASE_URL: url }))).toMatchObject({ _op: "MissingData" })
+      const pooled = { DATABASE_URL: url, SOCKET_TIMEOUT: "3 seconds", POOLER: "transaction" }
+      expect(yield* withEnvironment(pooled)).toEqual([{ timeout: "0" }])
+      expect(yield* Effect.flip(withEnvironment({ ...pooled, POOLER: "session" }))).toMatchObject({
+        _op: "InvalidData"
+      })
     }))
 
   it.scopedLive("reads from the database of its own client, with two clients in one program", () =>
@@ -718,25 +779,128 @@ describe("PostgresCache.layerClient", () => {
       }))
   }
 
-  it.scopedLive("prepares the reads once on each connection, unless `prepare` is off", () =>
+  it.scopedLive("prepares the reads once on each connection", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const document = accepted("https://app.example/prepared")
+      yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
+      for (let i = 0; i < 3; i++) expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+      const sql = yield* PgClient.PgClient
+      expect(yield* sql`SELECT 1 FROM pg_prepared_statements`).toHaveLength(1)
+    }).pipe(Effect.provide(Layer.provideMerge(
+      PostgresCache.layer(),
+      Layer.unwrapScoped(
+        Effect.map(Postgres.migratedUrl, (url) => PostgresCache.layerClient({ url, maxConnections: 1 }))
+      )
+    ))))
+
+  const shared: Record<string, (url: Redacted.Redacted) => Layer.Layer<Cache.Cache | PgClient.PgClient, unknown>> = {
+    "layer over layerClient with a pooler": (url) =>
+      Layer.provideMerge(
+        PostgresCache.layer(),
+        PostgresCache.layerClient({ url, pooler: "transaction", maxConnections: 1 })
+      ),
+    "layerTiered over layerClient with a pooler": (url) =>
+      Layer.provideMerge(
+        PostgresCache.layerTiered(),
+        PostgresCache.layerClient({ url, pooler: "transaction", maxConnections: 1 })
+      ),
+    "layer over PgClient": (url) =>
+      Layer.provideMerge(PostgresCache.layer(), PgClient.layer({ url, maxConnections: 1 })),
+    "layerTiered without notifications over PgClient": (url) =>
+      Layer.provideMerge(
+        PostgresCache.layerTiered({ notifications: false }),
+        PgClient.layer({ url, maxConnections: 1 })
+      )
+  }
+  for (const [name, client] of Object.entries(shared)) {
+    it.scopedLive(`CAC-16: leaves nothing on a session that a pooler shares: ${name}`, () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.migratedUrl
+        const settings = (sql: PgClient.PgClient) =>
+          sql`SELECT name, setting FROM pg_settings WHERE name <> 'application_name' ORDER BY name`
+        const fresh = yield* Effect.provide(Effect.flatMap(PgClient.PgClient, settings), PgClient.layer({ url }))
+        yield* Effect.gen(function*() {
+          const cache = yield* Cache.Cache
+          const document = accepted("https://app.example/shared.json")
+          const put = { fetchedAt: yield* cache.now, timeToLive: "1 hour" } as const
+          expect(yield* cache.put(document, put)).toBe(true)
+          expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
+          yield* cache.evict(document.clientId)
+          yield* Effect.scoped(cache.elect(document.clientId, ruleset))
+          yield* cache.evictAll
+          yield* cache.sweep()
+          // Time enough to connect and to LISTEN.
+          yield* Effect.sleep("500 millis")
+          const sql = yield* PgClient.PgClient
+          expect(yield* settings(sql)).toEqual(fresh)
+          expect(yield* sql`SELECT 1 FROM pg_prepared_statements`).toEqual([])
+          expect(yield* sql`SELECT pg_listening_channels()`).toEqual([])
+          expect(yield* sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()`).toEqual([])
+          expect(yield* sql`SELECT 1 FROM pg_stat_activity WHERE datname = current_database()`).toHaveLength(1)
+        }).pipe(Effect.provide(client(url)))
+      }))
+  }
+
+  it.scopedLive("CAC-12: with a pooler, memory serves for a second, and writes reach nodes that connect directly", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
-      const prepared = (prepare: boolean | undefined) =>
-        Effect.gen(function*() {
-          const cache = yield* Cache.Cache
-          const sql = yield* PgClient.PgClient
-          const document = accepted("https://app.example/prepared")
-          yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
-          for (let i = 0; i < 3; i++) {
-            expect(Option.isSome(yield* cache.get(document.clientId, ruleset))).toBe(true)
-          }
-          const [row] = yield* sql<{ count: number }>`SELECT count(*)::integer AS count FROM pg_prepared_statements`
-          return row!.count
-        }).pipe(Effect.provide(
-          Layer.provideMerge(PostgresCache.layer(), PostgresCache.layerClient({ url, prepare, maxConnections: 1 }))
-        ))
-      expect(yield* prepared(undefined)).toBe(1)
-      expect(yield* prepared(false)).toBe(0)
+      const build = (client: Layer.Layer<PgClient.PgClient, PostgresCache.CacheUnavailable | unknown>) =>
+        Effect.map(
+          Layer.build(Layer.fresh(Layer.provide(PostgresCache.layerTiered({ disconnectedTtl: "300 millis" }), client))),
+          (context) => Context.get(context, Cache.Cache)
+        )
+      const pooled = yield* build(PostgresCache.layerClient({ url, pooler: "transaction" }))
+      const direct = yield* build(PostgresCache.layerClient({ url }))
+      const document = accepted("https://app.example/mixed.json")
+      const { clientId } = document
+      const isRemembered = Effect.gen(function*() {
+        yield* direct.get(clientId, ruleset)
+        yield* Effect.sleep("400 millis")
+        return direct.peek(clientId, ruleset) !== undefined
+      })
+      yield* pooled.put(document, { fetchedAt: yield* pooled.now, timeToLive: "1 hour" })
+      yield* Effect.repeat(isRemembered, { until: (isRemembered) => isRemembered }).pipe(Effect.timeout("10 seconds"))
+      yield* pooled.get(clientId, ruleset)
+      expect(pooled.peek(clientId, ruleset)).toBeDefined()
+      yield* Effect.sleep("400 millis")
+      expect(pooled.peek(clientId, ruleset)).toBeUndefined()
+      yield* pooled.evict(clientId)
+      yield* Effect.repeat(Effect.delay(Effect.sync(() => direct.peek(clientId, ruleset)), "5 millis"), {
+        until: (entry) => entry === undefined
+      }).pipe(Effect.timeout("1 second"))
+    }))
+
+  it.scopedLive("CAC-09: with a pooler, a write that timed out keeps its connection until it ends, and is not cancelled", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.migratedUrl
+      const client = PostgresCache.layerClient({
+        url,
+        pooler: "transaction",
+        applicationName: "pooled",
+        maxConnections: 2
+      })
+      const context = yield* Layer.build(
+        Layer.provideMerge(PostgresCache.layer({ timeout: "300 millis" }), client)
+      )
+      const cache = Context.get(context, Cache.Cache)
+      const document = accepted("https://app.example/late.json")
+      const put = { fetchedAt: yield* cache.now, timeToLive: "1 hour" } as const
+      yield* Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        const waiting =
+          sql`SELECT 1 FROM pg_stat_activity WHERE application_name = 'pooled' AND wait_event_type = 'Lock'`
+        yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`LOCK TABLE cimd_documents IN EXCLUSIVE MODE`
+          expect((yield* Effect.flip(cache.put(document, put)))._tag).toBe("CacheError")
+          // The other connection serves all of them.
+          for (let i = 0; i < 10; i++) yield* cache.get(document.clientId, ruleset)
+          expect(yield* waiting).toHaveLength(1)
+        }))
+      }).pipe(Effect.provide(PgClient.layer({ url })))
+      yield* Effect.repeat(cache.get(document.clientId, ruleset), { until: Option.isSome }).pipe(
+        Effect.timeout("2 seconds")
+      )
     }))
 })
 
@@ -826,21 +990,38 @@ describe("PostgresCache.layerClient with blocked statements", () => {
       }).pipe(Effect.provide(PgClient.layer({ url })))
     }))
 
-  it.scopedLive("CAC-09: sets statement_timeout to the socket timeout, unless the host has set it", () =>
+  it.scopedLive("CAC-09: starts connections with the socket timeout as statement_timeout, unless the host gives one", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
       expect(yield* settings({ url })).toBe("10s")
       expect(yield* settings({ url, socketTimeout: "1500 millis" })).toBe("1500ms")
       expect(yield* settings({ url, socketTimeout: Duration.infinity })).toBe("0")
-      expect(yield* settings({ url, prepare: false })).toBe("0")
-      const own = new URL(Redacted.value(url))
-      own.searchParams.set("options", "-c statement_timeout=7s")
-      expect(yield* settings({ url: Redacted.make(own.href) })).toBe("7s")
+      expect(yield* settings({ url, pooler: "transaction" })).toBe("0")
+      const withParameter = (name: string, value: string) => {
+        const own = new URL(Redacted.value(url))
+        own.searchParams.set(name, value)
+        return { url: Redacted.make(own.href) }
+      }
+      expect(yield* settings(withParameter("options", "-c statement_timeout=7s"))).toBe("7s")
+      expect(yield* settings(withParameter("options", "--statement-timeout=0"))).toBe("0")
+      expect(yield* settings(withParameter("options", "-c lock_timeout=7s"))).toBe("10s")
+      expect(yield* settings(withParameter("statement_timeout", "6000"))).toBe("6s")
+    }))
+
+  it.scopedLive("CAC-09: leaves the statement_timeout of PGOPTIONS, and replaces that of the database or the user", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.emptyUrl
       yield* Effect.flatMap(
         PgClient.PgClient,
-        (sql) => sql.unsafe(`ALTER DATABASE "${own.pathname.slice(1)}" SET statement_timeout = '5s'`)
+        (sql) =>
+          sql.unsafe(`ALTER DATABASE "${new URL(Redacted.value(url)).pathname.slice(1)}" SET statement_timeout = '5s'`)
       ).pipe(Effect.provide(PgClient.layer({ url })))
-      expect(yield* settings({ url })).toBe("5s")
+      expect(yield* settings({ url })).toBe("10s")
+      expect(yield* settings({ url, socketTimeout: Duration.infinity })).toBe("5s")
+      expect(yield* settings({ url, pooler: "transaction" })).toBe("5s")
+      vi.stubEnv("PGOPTIONS", "-c statement_timeout=4s")
+      yield* Effect.addFinalizer(() => Effect.sync(() => vi.unstubAllEnvs()))
+      expect(yield* settings({ url })).toBe("4s")
     }))
 })
 

@@ -5,6 +5,7 @@ import * as fc from "effect/FastCheck"
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { parse } from "../src/internal/rules/uriSyntax.js"
+import { assertInSlices } from "./support/properties.js"
 import { accepted as acceptedDocument, brief, clientId, minimal } from "./support/validate.js"
 
 const withRedirectUris = (...redirect_uris: ReadonlyArray<string>) => acceptedDocument({ ...minimal, redirect_uris })
@@ -315,8 +316,8 @@ describe("RedirectUri.issues", () => {
     fc.array(parts, { maxLength: 8 }).map((parts) => `http://127.0.0.1${parts.join("")}`)
   )
 
-  it("DOC-11: RFC 3986 and WHATWG find the same host and port in an accepted URI", () => {
-    fc.assert(
+  it("DOC-11: RFC 3986 and WHATWG find the same host and port in an accepted URI", async () => {
+    await assertInSlices(
       fc.property(uri, (text) => {
         const kind = RedirectUri.classify(text)
         if (kind === "forbidden") {
@@ -336,16 +337,16 @@ describe("RedirectUri.issues", () => {
           expect(url.hostname).toMatch(/^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/)
         }
       }),
-      { numRuns }
+      numRuns
     )
   })
 
-  it("DOC-11: nothing throws, and classify agrees with issues", () => {
-    fc.assert(
+  it("DOC-11: nothing throws, and classify agrees with issues", async () => {
+    await assertInSlices(
       fc.property(fc.oneof(uri, fc.anything()), (input) => {
         expect(RedirectUri.classify(input) === "forbidden").toBe(RedirectUri.issues(input).some(Issue.isError))
       }),
-      { numRuns }
+      numRuns
     )
   })
 })
@@ -505,34 +506,34 @@ describe("RedirectUri.matches", () => {
   const uri = fc.oneof(fc.tuple(scheme, host, port, path).map((parts) => parts.join("")), fc.string(), fc.webUrl())
   const options = fc.record({ allowLocalhostPort: fc.boolean() })
 
-  it("RED-01: match is reflexive for https and loopback URIs that a document may register", () => {
-    fc.assert(
+  it("RED-01: match is reflexive for https and loopback URIs that a document may register", async () => {
+    await assertInSlices(
       fc.property(
         uri,
         options,
         (uri, options) =>
           RedirectUri.matches(uri, uri, options) || ["forbidden", "private-use"].includes(RedirectUri.classify(uri))
       ),
-      { numRuns }
+      numRuns
     )
   })
 
-  it("RED-02: URIs that match differ at most in the port of a loopback host", () => {
+  it("RED-02: URIs that match differ at most in the port of a loopback host", async () => {
     const withoutPort = (uri: string) =>
       uri.replace(/^(http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)):[0-9]{1,5}(?=[/?]|$)/, "$1")
-    fc.assert(
+    await assertInSlices(
       fc.property(uri, uri, options, (registered, requested, options) => {
         if (registered !== requested && RedirectUri.matches(registered, requested, options)) {
           expect(withoutPort(requested)).toBe(withoutPort(registered))
           expect(requested).toMatch(/^http:\/\/(?:127\.0\.0\.1|\[::1\]|localhost)/)
         }
       }),
-      { numRuns: numRuns * 5 }
+      numRuns * 5
     )
   })
 
-  it("RED-02: a URI that matches an accepted one has the same host in a browser", () => {
-    fc.assert(
+  it("RED-02: a URI that matches an accepted one has the same host in a browser", async () => {
+    await assertInSlices(
       fc.property(uri, uri, options, (registered, requested, options) => {
         if (
           RedirectUri.classify(registered) !== "forbidden" && RedirectUri.matches(registered, requested, options)
@@ -541,7 +542,7 @@ describe("RedirectUri.matches", () => {
           expect(new URL(requested).hostname).toBe(new URL(registered).hostname)
         }
       }),
-      { numRuns: numRuns * 5 }
+      numRuns * 5
     )
   })
 })

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import { inspect } from "node:util"
+import { policyWith } from "./support/hostPolicy.js"
 import * as Postgres from "./support/postgres.js"
 import { recording } from "./support/recording.js"
 
@@ -202,15 +203,12 @@ describe("Resolver", () => {
   it.live("ADR-07: a changed host policy takes effect at once, before the cache", () =>
     Effect.gen(function*() {
       const open = yield* Ref.make(true)
-      const policy = Layer.succeed(HostPolicy.HostPolicy, {
-        loopback: false,
-        addressLiterals: false,
-        check: (clientId) =>
-          Effect.if(Ref.get(open), {
-            onTrue: () => Effect.void,
-            onFalse: () => new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "closed by a test" })
-          })
-      })
+      const policy = policyWith((clientId) =>
+        Effect.if(Ref.get(open), {
+          onTrue: () => Effect.void,
+          onFalse: () => new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "closed by a test" })
+        })
+      )
       yield* Effect.gen(function*() {
         yield* serveDocument()
         yield* resolve()

@@ -1,10 +1,26 @@
+// The flags of `lint` whose value may be a dash.
+const flagsOfFiles = ["--ca", "--client-id"]
+
+// The parser does not read `--flag=value` of these, because they may be repeated.
+const repeated = /^(--(?:require|auth-method|private-use-scheme))=([^]*)$/
+
+// The parser reads a `-` before the options as one of them.
+const withDashAtEnd = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const dash = args.findIndex((arg, index) => arg === "-" && !flagsOfFiles.includes(args[index - 1] ?? ""))
+  return dash === -1 ? args : [...args.slice(0, dash), ...args.slice(dash + 1), "-"]
+}
+
 /**
- * Returns the command line with the file `-` of `lint` moved to the end, because the parser reads a `-` before the
- * options as one of them.
+ * Returns the command line as the parser reads it: `help` of a command as its flag `--help`, each value of a repeated flag
+ * as an argument of its own, and the `-` of `lint` at the end.
  */
-export const normalize = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const dash = argv[2] === "lint"
-    ? argv.findIndex((argument, index) => argument === "-" && argv[index - 1] !== "--client-id")
-    : -1
-  return dash === -1 ? argv : [...argv.slice(0, dash), ...argv.slice(dash + 1), "-"]
+export const normalize = (argv: ReadonlyArray<string>, isCommand: (name: string) => boolean): ReadonlyArray<string> => {
+  const [command = "", ...rest] = argv.slice(2)
+  if (command === "help") {
+    const [name] = rest
+    // The parser reports a command that does not exist, but not if its help is requested.
+    return [...argv.slice(0, 2), ...rest, ...(name === undefined || isCommand(name) ? ["--help"] : [])]
+  }
+  const separate = rest.flatMap((arg) => repeated.exec(arg)?.slice(1) ?? [arg])
+  return [...argv.slice(0, 3), ...(command === "lint" ? withDashAtEnd(separate) : separate)]
 }

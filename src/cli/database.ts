@@ -15,7 +15,7 @@ import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Postgres from "../testing/Postgres.js"
-import { UsageError } from "./output.js"
+import { UsageError } from "./exitCode.js"
 
 /** The flags that choose a database. */
 export const options = {
@@ -58,6 +58,14 @@ export interface Choice {
     readonly prefix: Option.Option<string>
   }
 }
+
+/** Whether the flags or the environment name a database, even if only in part or wrongly. */
+export const isNamed = (choice: Choice): Effect.Effect<boolean> =>
+  Effect.map(Effect.option(Config.redacted("DATABASE_URL")), (configured) => {
+    const { dataDirectory, databaseUrl, embedded, tables: { prefix, schema } } = choice
+    const given: ReadonlyArray<Option.Option<unknown>> = [configured, databaseUrl, dataDirectory, prefix, schema]
+    return embedded || given.some((option) => Option.isSome(option))
+  })
 
 /** The names of the tables, as `Migrations` and `PostgresCache` take them. */
 export const tableNames = ({ tables: { prefix, schema } }: Choice): Migrations.TableNames => ({
@@ -111,8 +119,9 @@ export const layerClient = (
       return Layer.fail(new UsageError({ message: "--data-dir is the folder of --embedded, which is not given." }))
     }
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
-      // A migration of large tables has no time limit.
-      PostgresCache.layerClient({ url, socketTimeout: Duration.infinity })))
+      // A migration of large tables has no time limit. A command runs once, so it prepares nothing, and a pooler may be in
+      // between.
+      PostgresCache.layerClient({ url, pooler: "transaction", socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
     ? Layer.fail(new UsageError({ message: "Choose one of --database-url and --embedded." }))

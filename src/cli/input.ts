@@ -1,43 +1,39 @@
-import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
-import { UsageError } from "./output.js"
+import { createReadStream } from "node:fs"
+import { UsageError } from "./exitCode.js"
 
 /** No document is as large, and a device or a pipe may never end. */
-const maxBytes = 1024 * 1024
+export const maxBytes = 1024 * 1024
 
-const tooLarge = (name: string) => new UsageError({ message: `${name} has more than ${maxBytes} bytes.` })
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  EISDIR: "is a folder",
+  EACCES: "may not be read by this user"
+}
 
-const readInput = async (): Promise<Uint8Array> => {
+const readAll = async (name: string, stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> => {
   const chunks: Array<Uint8Array> = []
   let size = 0
-  for await (const chunk of process.stdin) {
+  for await (const chunk of stream) {
     chunks.push(chunk)
     size += chunk.length
-    if (size > maxBytes) throw tooLarge("Standard input")
+    if (size > maxBytes) throw new UsageError({ message: `${name} has more than ${maxBytes} bytes.` })
   }
   return Buffer.concat(chunks)
 }
 
+const usageError = (name: string, error: unknown): UsageError => {
+  if (error instanceof UsageError) return error
+  const code = error instanceof Error && "code" in error ? String(error.code) : "an unknown error"
+  return new UsageError({ message: `${name} ${reasons[code] ?? `could not be read (${code})`}.` })
+}
+
 /** Reads a file, or standard input if the name is `-`. Reads at most 1 MiB. */
-export const read = (file: string): Effect.Effect<Uint8Array, UsageError, FileSystem.FileSystem> =>
-  file === "-"
-    ? Effect.tryPromise({
-      try: readInput,
-      catch: (error) =>
-        error instanceof UsageError ? error : new UsageError({ message: "Standard input could not be read." })
-    })
-    : Effect.flatMap(FileSystem.FileSystem, (files) =>
-      Stream.runCollect(files.stream(file, { bytesToRead: maxBytes + 1 }))).pipe(
-        Effect.mapError((error) =>
-          new UsageError({
-            message: error._tag === "SystemError" && error.reason === "NotFound"
-              ? `The file ${file} does not exist.`
-              : `The file ${file} could not be read: ${error.message}`
-          })
-        ),
-        Effect.map((chunks) =>
-          Buffer.concat([...chunks])
-        ),
-        Effect.filterOrFail((bytes) => bytes.length <= maxBytes, () => tooLarge(`The file ${file}`))
-      )
+export const read = (file: string): Effect.Effect<Uint8Array, UsageError> => {
+  const name = file === "-" ? "Standard input" : `The file ${file}`
+  return Effect.tryPromise({
+    // A stream reads pipes too, which have no positions.
+    try: () => readAll(name, file === "-" ? process.stdin : createReadStream(file)),
+    catch: (error) => usageError(name, error)
+  })
+}

@@ -1,7 +1,13 @@
 import * as Issue from "../Issue.js"
 
 /** Returns an issue in the form that `--json` prints. */
-export const toJson = ({ message, path, rule, severity }: Issue.Issue) => ({ rule, path, message, severity })
+export const toJson = ({ message, path, rule, severity, source }: Issue.Issue) => ({
+  rule,
+  path,
+  message,
+  severity,
+  source
+})
 
 const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`
 

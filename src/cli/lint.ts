@@ -2,15 +2,20 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as ClientId from "../ClientId.js"
 import type { AcceptedDocument } from "../ClientMetadata.js"
+import * as RawFileHost from "../internal/rules/rawFileHost.js"
 import { error } from "../internal/rules/ruleCatalog.js"
 import type { Issue } from "../Issue.js"
 import { isError } from "../Issue.js"
-import * as Validator from "../Validator.js"
-import * as Input from "./input.js"
+import * as Document from "./document.js"
+import * as ErrorResult from "./errorResult.js"
+import type { UsageError } from "./exitCode.js"
+import * as Fetch from "./fetch.js"
 import * as Issues from "./issues.js"
 import * as Output from "./output.js"
+import * as Profile from "./profile.js"
 
 // The fetcher's default limit (FET-07).
 const maxBodyBytes = 5120
@@ -35,54 +40,59 @@ const unmatchable = ({ metadata, redirectUris }: AcceptedDocument): ReadonlyArra
     )
   ]
 
-const documentIssues = (clientId: ClientId.ClientId, body: Uint8Array) =>
+const lintDocument = (
+  source: Document.Source,
+  profile: Profile.Choice
+): Effect.Effect<Output.Result, UsageError> =>
   Effect.gen(function*() {
-    const validator = yield* Validator.Validator
-    return yield* Effect.match(validator.validate(clientId, body), {
-      onSuccess: (document) => [...document.warnings, ...unmatchable(document)],
-      onFailure: (error): ReadonlyArray<Issue> =>
-        error._tag === "InvalidDocument" ? error.issues : [{
-          rule: "DOC-22",
-          severity: "error",
-          path: "/token_endpoint_auth_method",
-          message: error.message,
-          source: "CIMD-03 6"
-        }]
-    })
+    const { body, clientId, fetched } = source
+    const inDocument = yield* Document.validate(source, profile)
+    const issues = [
+      ...(clientId === undefined ? [] : ClientId.issues(clientId, profile)),
+      ...(ClientId.is(clientId) ? RawFileHost.issuesOf(clientId) : []),
+      ...sizeIssues(body),
+      ...inDocument.issues,
+      ...(inDocument.document === undefined ? [] : unmatchable(inDocument.document))
+    ]
+    const ok = !issues.some(isError)
+    const hint = clientId === undefined ? undefined : Profile.hintFor(clientId, profile)
+    return {
+      verdict: ok ? "yes" : "no",
+      json: {
+        clientId: clientId ?? null,
+        issues: issues.map(Issues.toJson),
+        ...(fetched === undefined ? {} : { fetched: Fetch.toJson(fetched) })
+      },
+      lines: [
+        ...(fetched === undefined ? [] : [Fetch.toLine(fetched)]),
+        ...Issues.toLines(issues),
+        ...(hint === undefined ? [] : [`hint: ${hint}`]),
+        `${ok ? "valid" : "invalid"}: ${Issues.summary(issues)}`
+      ]
+    }
   })
 
-export const lint = Command.make("lint", {
-  file: Args.text({ name: "file" }).pipe(Args.withDescription("The document, or - for standard input")),
-  clientId: Options.text("client-id").pipe(
-    Options.withPseudoName("url"),
-    Options.withDescription("The URL where the document is, or will be, published")
-  ),
-  mcp: Options.boolean("mcp").pipe(Options.withDescription("Also require what the Model Context Protocol requires")),
-  sameOriginRedirect: Options.boolean("same-origin-redirect").pipe(
-    Options.withDescription("Also require that https redirect URIs have the origin of the client id")
-  ),
-  allowLoopback: Options.boolean("allow-loopback").pipe(
-    Options.withDescription("Accept a client id on localhost or a loopback address, for development")
-  ),
-  json: Output.json
-}, ({ allowLoopback, clientId, file, json, mcp, sameOriginRedirect }) =>
-  Effect.gen(function*() {
-    const body = yield* Input.read(file)
-    const inDocument = yield* documentIssues(
-      // Validate the document even if the string is not a client identifier, so that a developer sees all issues at once.
-      clientId as ClientId.ClientId,
-      body
-    ).pipe(
-      Effect.provide(Validator.layer(Validator.combine(
-        { loopback: allowLoopback },
-        ...(mcp ? [Validator.mcp] : []),
-        ...(sameOriginRedirect ? [Validator.sameOriginRedirect] : [])
-      )))
+export const lint = Command.make(
+  "lint",
+  {
+    document: Args.text({ name: "document" }).pipe(
+      Args.withDescription("A file, - for standard input, or the https URL of a published document")
+    ),
+    clientId: Options.text("client-id").pipe(
+      Options.withPseudoName("url"),
+      Options.withDescription(
+        "The URL where the document is, or will be, published. Defaults to its own URL or its client_id"
+      ),
+      Options.optional
+    ),
+    profile: Profile.options,
+    ca: Fetch.ca,
+    json: Output.json
+  },
+  ({ ca, clientId, document, json, profile }) =>
+    Document.read(document, Option.getOrUndefined(clientId), { ca, profile }).pipe(
+      Effect.flatMap((source) => lintDocument(source, profile)),
+      ErrorResult.orResult,
+      Effect.flatMap((result) => Output.print(result, { json }))
     )
-    const issues = [...ClientId.issues(clientId, { loopback: allowLoopback }), ...sizeIssues(body), ...inDocument]
-    const ok = !issues.some(isError)
-    yield* Output.print({
-      json: { ok, issues: issues.map(Issues.toJson) },
-      lines: [...Issues.toLines(issues), `${ok ? "valid" : "invalid"}: ${Issues.summary(issues)}`]
-    }, { json })
-  })).pipe(Command.withDescription("Check a metadata document against every rule, and print every issue"))
+).pipe(Command.withDescription("Check a metadata document against every rule, and print every issue"))

@@ -1,4 +1,5 @@
 import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
@@ -7,42 +8,59 @@ import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
+import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Option from "effect/Option"
 import manifest from "../../package.json" with { type: "json" }
 import { normalize } from "./arguments.js"
-import * as Color from "./color.js"
+import * as CorrectedConsole from "./console.js"
+import { codes, exitCodeOf, UsageError } from "./exitCode.js"
 import { lint } from "./lint.js"
 import { match } from "./match.js"
 import { migrate } from "./migrate.js"
-import { UsageError } from "./output.js"
 import { resolve } from "./resolve.js"
 import { sweep } from "./sweep.js"
 
 const cimd = Command.make(
   "cimd",
   {},
-  () => Effect.fail(new UsageError({ message: "A command is missing. cimd --help lists the commands." }))
+  () => Effect.fail(new UsageError({ message: "A command is missing. cimd help lists the commands." }))
 ).pipe(
   Command.withDescription("OAuth Client ID Metadata Documents: resolve, lint and match them"),
   Command.withSubcommands([resolve, lint, match, migrate, sweep])
 )
 
-// 0 is a positive result, 1 a negative one, 2 a usage error, 70 a bug of this program, 130 an interruption.
-const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
-  if (Exit.isSuccess(exit)) return 0
-  if (Cause.isInterruptedOnly(exit.cause)) return 130
-  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
-  if (ValidationError.isValidationError(error) || error instanceof UsageError) return 2
-  return error === undefined ? 70 : 1
-}
+const isCommand = (name: string): boolean => HashMap.has(Command.getSubcommands(cimd), name)
 
-Command.run(cimd, { name: "cimd", version: manifest.version })(normalize(process.argv)).pipe(
-  Effect.tapErrorTag("UsageError", (error) => Console.error(`cimd: ${error.message}`)),
+/** Where to read how a command is called. */
+const helpLine = (command = ""): string => `See: cimd help${isCommand(command) ? ` ${command}` : ""}`
+
+const footer = HelpDoc.p(
+  "Exit codes: 0 yes, or done; 1 no, and the reasons are printed; 2 the command was called wrongly; 3 the command could " +
+    "not find out, or not do it, because the network or the database fails."
+)
+
+// A pipe that its reader has closed is reported to whoever writes, so it must not end the process as well.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", constVoid)
+
+const run = Command.run(cimd, { name: "cimd", version: manifest.version, footer })
+
+// The wizard would wait for keys that never come.
+const program = process.argv.includes("--wizard") && !process.stdin.isTTY
+  ? Effect.fail(new UsageError({ message: "--wizard needs a terminal. cimd help lists the commands." }))
+  : run(normalize(process.argv, isCommand))
+
+program.pipe(
+  Effect.tapError((error) =>
+    error._tag === "UsageError" || error._tag === "OutputError"
+      ? Console.error(`cimd: ${error.message}`)
+      : ValidationError.isValidationError(error)
+      ? Console.error(helpLine(process.argv[2]))
+      : Effect.void
+  ),
   Effect.tapDefect((cause) => Console.error(`cimd: internal error\n${Cause.pretty(cause)}`)),
-  Color.onTerminalsOnly,
+  CorrectedConsole.corrected,
   Effect.provide(
     Layer.mergeAll(
       NodeFileSystem.layer,
@@ -57,8 +75,10 @@ Command.run(cimd, { name: "cimd", version: manifest.version })(normalize(process
     disablePrettyLogger: true,
     // Setting the exit code, instead of calling `process.exit`, lets output to a slow pipe finish.
     teardown: (exit, onExit) => {
-      process.exitCode = exitCode(exit)
-      onExit(process.exitCode === 130 ? 130 : 0)
+      process.exitCode = exitCodeOf(exit)
+      // A shell reports an end by this signal as 130. `process.exit` would wait for a pipe that is not opened.
+      if (process.exitCode === codes.interrupted) process.kill(process.pid, "SIGINT")
+      onExit(0)
     }
   })
 )

@@ -1,22 +1,113 @@
 import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as TableNames from "../internal/postgres/tableNames.js"
+import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
+import { CacheUnavailable } from "../PostgresCache.js"
 import * as Database from "./database.js"
 import * as ErrorResult from "./errorResult.js"
+import { UsageError } from "./exitCode.js"
 import * as Output from "./output.js"
+
+type Migration = readonly [id: number, name: string]
+
+const toJson = (migrations: ReadonlyArray<Migration>) => migrations.map(([id, name]) => ({ id, name }))
+
+type Answer = Effect.Effect<Output.Result, Database.DatabaseError, SqlClient.SqlClient>
+
+const run = (choice: Database.Choice): Answer =>
+  Effect.gen(function*() {
+    const names = Database.tableNames(choice)
+    const migrations = yield* Migrations.run(names)
+    const { required, version } = yield* Migrations.status(names)
+    if (version > required) return yield* new CacheUnavailable({ reason: "NewerTables" })
+    return {
+      verdict: "yes",
+      json: { migrations: toJson(migrations) },
+      lines: migrations.length === 0
+        ? ["The tables are up to date."]
+        : migrations.map(([id, name]) => `ran migration ${id}: ${name}`)
+    }
+  })
+
+const adviceFor = ({ pending, required, version }: Migrations.Status, tables: TableNames.Tables): string =>
+  version > required
+    ? new CacheUnavailable({ reason: "NewerTables" }).message
+    : pending.length > 0
+    ? `Run them with: ${TableNames.migrateCommand(tables)}`
+    : "The tables are up to date."
+
+const status = (choice: Database.Choice): Answer =>
+  Effect.gen(function*() {
+    const names = Database.tableNames(choice)
+    const tables = yield* TableNames.settle("Migrations", names)
+    const status = yield* Migrations.status(names)
+    const { pending, required, version } = status
+    return {
+      verdict: version === required ? "yes" : "no",
+      json: { version, required, pending: toJson(pending) },
+      lines: [
+        `version ${version}, and ${required} is needed`,
+        ...pending.map(([id, name]) => `pending migration ${id}: ${name}`),
+        adviceFor(status, tables)
+      ]
+    }
+  })
+
+const placeholder = "your_role"
+
+const print = (choice: Database.Choice, role: Option.Option<string>): Effect.Effect<Output.Result, InvalidOptions> =>
+  Effect.gen(function*() {
+    const names = Database.tableNames(choice)
+    const statements = yield* Migrations.sql(names)
+    const grants = yield* Migrations.grants(Option.getOrElse(role, () => placeholder), names)
+    const toLines = (all: ReadonlyArray<string>) => all.flatMap((statement) => `${statement};`.split("\n"))
+    return {
+      verdict: "yes",
+      json: { statements: Option.isNone(role) ? statements : [...statements, ...grants] },
+      lines: [
+        "BEGIN;",
+        ...toLines(statements),
+        ...(Option.isNone(role)
+          ? [
+            "-- The rights of the role that the server connects as. --role <name> prints them for it.",
+            ...toLines(grants).map((line) => `-- ${line}`)
+          ]
+          : toLines(grants)),
+        "COMMIT;"
+      ]
+    }
+  })
 
 export const migrate = Command.make(
   "migrate",
-  { ...Database.options, json: Output.json },
-  ({ json, ...choice }) =>
-    Migrations.run(Database.tableNames(choice)).pipe(
-      Effect.provide(Database.layerClient(choice)),
-      Effect.map((migrations): Output.Result => ({
-        json: { ok: true, migrations: migrations.map(([id, name]) => ({ id, name })) },
-        lines: migrations.length === 0
-          ? ["The tables are up to date."]
-          : migrations.map(([id, name]) => `ran migration ${id}: ${name}`)
-      })),
+  {
+    ...Database.options,
+    print: Options.boolean("print").pipe(
+      Options.withDescription("Print the SQL that creates the tables, and change nothing. Needs no database")
+    ),
+    role: Options.text("role").pipe(
+      Options.withPseudoName("name"),
+      Options.withDescription("With --print: also grant this role what the server needs"),
+      Options.optional
+    ),
+    status: Options.boolean("status").pipe(
+      Options.withDescription("Print the version of the tables and what is pending, and change nothing")
+    ),
+    json: Output.json
+  },
+  ({ json, print: printing, role, status: asking, ...choice }) =>
+    Effect.gen(function*() {
+      if (printing && asking) return yield* new UsageError({ message: "Choose one of --print and --status." })
+      if (Option.isSome(role) && !printing) {
+        return yield* new UsageError({ message: "--role belongs to --print, which is not given." })
+      }
+      if (printing) return yield* print(choice, role)
+      return yield* Effect.provide(asking ? status(choice) : run(choice), Database.layerClient(choice))
+    }).pipe(
       ErrorResult.orResult,
       Effect.flatMap((result) => Output.print(result, { json }))
     )

@@ -1,16 +1,17 @@
 import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Fetcher from "../Fetcher.js"
-import * as HostPolicy from "../HostPolicy.js"
+import * as Cache from "../Cache.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Resolver from "../Resolver.js"
-import * as Validator from "../Validator.js"
 import * as Database from "./database.js"
 import * as ErrorResult from "./errorResult.js"
+import type { UsageError } from "./exitCode.js"
+import * as Fetch from "./fetch.js"
 import * as Issues from "./issues.js"
 import type { Result } from "./output.js"
-import { UsageError } from "./output.js"
+import * as Profile from "./profile.js"
 
 const sources = {
   memory: "the memory of this process",
@@ -19,8 +20,8 @@ const sources = {
 } as const
 
 const toResult = ({ document, source, stale }: Resolver.Resolution, millis: number): Result => ({
+  verdict: "yes",
   json: {
-    ok: true,
     clientId: document.clientId,
     source,
     stale,
@@ -37,23 +38,24 @@ const toResult = ({ document, source, stale }: Resolver.Resolution, millis: numb
   ]
 })
 
-const hostPolicy = (allowLoopback: boolean) =>
-  allowLoopback
-    // The command has no issuer of its own. This one states that it runs on the developer's machine.
-    ? Layer.orDie(HostPolicy.layer({ development: { issuer: "https://localhost" } }))
-    : HostPolicy.layerPublic
-
 /** The client to resolve, and how. */
 interface Request {
   readonly clientId: string
-  readonly allowLoopback: boolean
-  /** Certificate authorities in PEM format. */
-  readonly ca: string | undefined
+  readonly fetch: Fetch.Choice
   readonly database: Database.Choice
 }
 
-/** Resolves a client once, with the cache in the chosen database. */
-export const resolveClient = ({ allowLoopback, ca, clientId, database }: Request): Effect.Effect<Result, UsageError> =>
+const cache = (database: Database.Choice): Layer.Layer<Cache.Cache, Database.DatabaseError> =>
+  Layer.unwrapEffect(Effect.gen(function*() {
+    if (yield* Database.isNamed(database)) {
+      return Layer.provide(PostgresCache.layer(Database.tableNames(database)), Database.layer(database))
+    }
+    yield* Console.error("cimd: No database is named, so the document is not kept. --database-url <url> keeps it.")
+    return Cache.layerMemory()
+  }))
+
+/** Resolves a client once, with the cache in the chosen database, or in memory if none is chosen. */
+export const resolveClient = ({ clientId, database, fetch }: Request): Effect.Effect<Result, UsageError> =>
   Effect.gen(function*() {
     const resolver = yield* Resolver.Resolver
     const start = yield* Clock.currentTimeMillis
@@ -61,16 +63,9 @@ export const resolveClient = ({ allowLoopback, ca, clientId, database }: Request
     return toResult(resolution, (yield* Clock.currentTimeMillis) - start)
   }).pipe(
     Effect.provide(
-      Resolver.layer().pipe(
-        Layer.provide(Layer.mergeAll(
-          Layer.mapError(
-            Fetcher.layer({ ca }),
-            ({ message }) => new UsageError({ message: `--ca: ${message}` })
-          ),
-          Validator.layer(),
-          Layer.provide(PostgresCache.layer(Database.tableNames(database)), Database.layer(database))
-        )),
-        Layer.provide(hostPolicy(allowLoopback))
+      Layer.provide(
+        Resolver.layer(),
+        Layer.mergeAll(Fetch.layer(fetch), Profile.layerValidator(fetch.profile), cache(database))
       )
     ),
     ErrorResult.orResult

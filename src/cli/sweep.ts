@@ -14,7 +14,8 @@ export const sweep = Command.make(
     Effect.flatMap(Cache, (cache) => cache.sweep()).pipe(
       Effect.provide(Layer.provide(PostgresCache.layer(Database.tableNames(choice)), Database.layer(choice))),
       Effect.map((swept): Output.Result => ({
-        json: { ok: true, swept },
+        verdict: "yes",
+        json: { swept },
         lines: Object.entries(swept).map(([table, rows]) => `removed ${rows} expired ${table}`)
       })),
       ErrorResult.orResult,

@@ -12,9 +12,12 @@ import { BlockList, isIP, SocketAddress } from "node:net"
 import type { Range } from "./specialUseRanges.js"
 import { ipv4, ipv6 } from "./specialUseRanges.js"
 
-/** The kind of an address, and why it is that. */
+/**
+ * The kind of an address, and why it is that. A private address is one that a network assigns to its own hosts
+ * (RFC 1918, RFC 4193, RFC 6598); every other special-use address is `"special-use"` or `"loopback"`.
+ */
 export interface Classification {
-  readonly kind: "public" | "loopback" | "special-use" | "not-an-address"
+  readonly kind: "public" | "loopback" | "private" | "special-use" | "not-an-address"
   readonly reason: string
 }
 
@@ -24,7 +27,14 @@ const notAnAddress: Classification = { kind: "not-an-address", reason: "not an I
 const zoned: Classification = { kind: "not-an-address", reason: "an address with a zone identifier (RFC 4007)" }
 const isatap: Classification = { kind: "special-use", reason: "ISATAP, which carries an IPv4 address (RFC 5214)" }
 
-const listOf = (ranges: ReadonlyArray<Range>): BlockList => {
+/** A network with the length of its prefix, in which an address is a network of full length. */
+export interface Subnet {
+  readonly family: Range["family"]
+  readonly network: string
+  readonly prefix: number
+}
+
+export const listOf = (ranges: ReadonlyArray<Subnet>): BlockList => {
   const list = new BlockList()
   for (const range of ranges) {
     list.addSubnet(range.network, range.prefix, range.family)
@@ -34,6 +44,7 @@ const listOf = (ranges: ReadonlyArray<Range>): BlockList => {
 
 interface Entry {
   readonly list: BlockList
+  readonly prefix: number
   readonly classification: Classification
 }
 
@@ -41,10 +52,11 @@ interface Entry {
 const entriesOf = (ranges: ReadonlyArray<Range>): ReadonlyArray<Entry> =>
   [...ranges].sort((a, b) => b.prefix - a.prefix).map((range) => ({
     list: listOf([range]),
+    prefix: range.prefix,
     classification: range.name === "loopback"
       ? loopback
       : {
-        kind: "special-use",
+        kind: range.isPrivate ? "private" : "special-use",
         reason: `${range.name} (${range.network}/${range.prefix}, ${range.source})`
       }
   }))
@@ -64,6 +76,13 @@ const classifyByRanges = (address: string, family: Range["family"]): Classificat
   return entries.find(({ list }) => list.check(parsed))?.classification ?? notAnAddress
 }
 
+/** Returns the classification that every address of a subnet has, except those in a narrower range. */
+export const classifySubnet = ({ family, network, prefix }: Subnet): Classification => {
+  const parsed = new SocketAddress({ address: network, family })
+  return families[family].entries.find((entry) => entry.prefix <= prefix && entry.list.check(parsed))?.classification
+    ?? publicAddress
+}
+
 const hexGroup = (high: string | undefined, low: string | undefined): string =>
   ((Number(high) << 8) | Number(low)).toString(16)
 
@@ -80,26 +99,35 @@ export const groupsOf = (address: string): ReadonlyArray<number> => {
   return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16))
 }
 
+const nat64Prefix = [0x64, 0xff9b, 0, 0, 0, 0]
+
+/** Returns the IPv4 address in an IPv6 address of the well-known NAT64 prefix (RFC 6052); otherwise `undefined`. */
+export const nat64Ipv4 = (groups: ReadonlyArray<number>): string | undefined => {
+  const [high = 0, low = 0] = groups.slice(6)
+  return nat64Prefix.every((group, index) => groups[index] === group)
+    ? `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`
+    : undefined
+}
+
 const classifyIpv6 = (address: string): Classification => {
-  const [g0 = 0, g1 = 0, g2 = 0, g3 = 0, g4 = 0, g5 = 0, g6 = 0, g7 = 0] = groupsOf(address)
-  if (g0 === 0x64 && g1 === 0xff9b && g2 === 0 && g3 === 0 && g4 === 0 && g5 === 0) {
-    const embedded = `${g6 >> 8}.${g6 & 0xff}.${g7 >> 8}.${g7 & 0xff}`
+  const groups = groupsOf(address)
+  const embedded = nat64Ipv4(groups)
+  if (embedded !== undefined) {
     const inner = classifyByRanges(embedded, "ipv4")
     return inner.kind === "public"
       ? publicAddress
       : { kind: "special-use", reason: `NAT64 of ${embedded}: ${inner.reason}` }
   }
   const classification = classifyByRanges(address, "ipv6")
+  const [g4 = 0, g5 = 0] = groups.slice(4)
   // The two low bits of the first octet of the identifier are flags (RFC 5214, section 6.1): 200:5efe is ISATAP too.
-  if (classification.kind === "public" && (g4 & 0xfcff) === 0 && g5 === 0x5efe) {
-    return isatap
-  }
-  return classification
+  const isIsatap = (g4 & 0xfcff) === 0 && g5 === 0x5efe
+  return isIsatap && (classification.kind === "public" || classification.kind === "private") ? isatap : classification
 }
 
 /**
- * Classifies the text of an address. Only `"public"` may be dialed by a production server; a server in development mode
- * may dial `"loopback"` too. Never throws.
+ * Classifies the text of an address. Only `"public"` may be dialed by a production server, and `"private"` for the hosts
+ * that its policy opens. A server in development mode may dial `"loopback"` too. Never throws.
  */
 export const classify = (address: string): Classification => {
   // `isIP` converts its argument to a string, and accepts zone identifiers.

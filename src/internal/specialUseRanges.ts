@@ -24,7 +24,10 @@ export type Registry =
   | "none: carries an IPv4 address"
   | "none: the platform of a cloud"
 
-/** One row. `globallyReachable` is the column of the registry; "N/A" there is `false` here. */
+/**
+ * One row. `globallyReachable` is the column of the registry; "N/A" there is `false` here. `isPrivate` marks the ranges
+ * that a network assigns to its own hosts, which an operator can open for named hosts (ADR-10).
+ */
 export interface Range {
   readonly family: "ipv4" | "ipv6"
   readonly network: string
@@ -33,9 +36,10 @@ export interface Range {
   readonly source: string
   readonly registry: Registry
   readonly globallyReachable: boolean
+  readonly isPrivate: boolean
 }
 
-type Row = readonly [cidr: string, name: string, source: string, reach?: "globally reachable"]
+type Row = readonly [cidr: string, name: string, source: string, reach?: "globally reachable" | "private"]
 
 const ranges = (
   family: Range["family"],
@@ -51,7 +55,8 @@ const ranges = (
       name,
       source,
       registry,
-      globallyReachable: reach !== undefined
+      globallyReachable: reach === "globally reachable",
+      isPrivate: reach === "private"
     }
   })
 
@@ -60,11 +65,11 @@ export const ipv4: ReadonlyArray<Range> = [
   ...ranges("ipv4", "IANA IPv4 Special-Purpose Address Registry", [
     ["0.0.0.0/8", "this network", "RFC 791"],
     ["0.0.0.0/32", "this host on this network", "RFC 1122"],
-    ["10.0.0.0/8", "private use", "RFC 1918"],
-    ["100.64.0.0/10", "shared address space", "RFC 6598"],
+    ["10.0.0.0/8", "private use", "RFC 1918", "private"],
+    ["100.64.0.0/10", "shared address space", "RFC 6598", "private"],
     ["127.0.0.0/8", "loopback", "RFC 1122"],
     ["169.254.0.0/16", "link local", "RFC 3927"],
-    ["172.16.0.0/12", "private use", "RFC 1918"],
+    ["172.16.0.0/12", "private use", "RFC 1918", "private"],
     ["192.0.0.0/24", "IETF protocol assignments", "RFC 6890"],
     ["192.0.0.0/29", "IPv4 service continuity prefix", "RFC 7335"],
     ["192.0.0.8/32", "IPv4 dummy address", "RFC 7600"],
@@ -77,7 +82,7 @@ export const ipv4: ReadonlyArray<Range> = [
     ["192.52.193.0/24", "Automatic Multicast Tunneling", "RFC 7450", "globally reachable"],
     ["192.88.99.0/24", "deprecated 6to4 relay anycast", "RFC 7526"],
     ["192.88.99.2/32", "6a44 relay anycast", "RFC 6751"],
-    ["192.168.0.0/16", "private use", "RFC 1918"],
+    ["192.168.0.0/16", "private use", "RFC 1918", "private"],
     ["192.175.48.0/24", "direct delegation AS112 service", "RFC 7534", "globally reachable"],
     ["198.18.0.0/15", "benchmarking", "RFC 2544"],
     ["198.51.100.0/24", "documentation (TEST-NET-2)", "RFC 5737"],
@@ -88,10 +93,13 @@ export const ipv4: ReadonlyArray<Range> = [
   ...ranges("ipv4", "IANA IPv4 Address Space Registry", [
     ["224.0.0.0/4", "multicast", "RFC 5771"]
   ]),
-  // A public address that leads from each virtual machine of Azure to the services of its host. Those of other clouds are
-  // in special-use ranges.
+  // Addresses that lead from a virtual machine to services of its cloud, such as its credentials. The first one is public.
+  // The others are in private ranges, which an operator can open, so each has a row of its own that stays closed. Those
+  // in link-local ranges, such as 169.254.169.254, need none.
   ...ranges("ipv4", "none: the platform of a cloud", [
-    ["168.63.129.16/32", "Azure platform", "Microsoft Learn: What is IP address 168.63.129.16?"]
+    ["168.63.129.16/32", "Azure platform", "Microsoft Learn: What is IP address 168.63.129.16?"],
+    ["100.100.100.200/32", "Alibaba Cloud instance metadata", "documentation of Alibaba Cloud"],
+    ["100.96.0.96/32", "Volcengine instance metadata", "documentation of Volcengine"]
   ])
 ]
 
@@ -124,12 +132,20 @@ export const ipv6: ReadonlyArray<Range> = [
     ["2620:4f:8000::/48", "direct delegation AS112 service", "RFC 7534", "globally reachable"],
     ["3fff::/20", "documentation", "RFC 9637"],
     ["5f00::/16", "segment routing identifiers", "RFC 9602"],
-    ["fc00::/7", "unique local", "RFC 4193"],
+    ["fc00::/7", "unique local", "RFC 4193", "private"],
     ["fe80::/10", "link-local unicast", "RFC 4291"]
   ]),
   ...ranges("ipv6", "none: carries an IPv4 address", [
     ["::/96", "IPv4-compatible", "RFC 4291"],
     ["::ffff:0:0:0/96", "IPv4-translated", "RFC 2765"]
+  ]),
+  ...ranges("ipv6", "none: the platform of a cloud", [
+    ["fd00:ec2::/32", "Amazon EC2 instance services", "documentation of Amazon EC2"],
+    ["fd20:ce::254/128", "Google Cloud instance metadata", "documentation of Google Cloud"],
+    ["fd00:c1::a9fe:a9fe/128", "Oracle Cloud instance metadata", "documentation of Oracle Cloud"],
+    ["fd00:100::100:200/128", "Alibaba Cloud instance metadata", "documentation of Alibaba Cloud"],
+    ["fd00:a9fe:a9fe::1/128", "Akamai instance metadata", "documentation of Akamai"],
+    ["fd00:42::42/128", "Scaleway instance metadata", "documentation of Scaleway"]
   ]),
   ...ranges("ipv6", "IANA IPv6 Address Space Registry", [
     ["fec0::/10", "deprecated site-local unicast", "RFC 3879"],

@@ -41,7 +41,7 @@ describe("tables of other names", () => {
       const names = ["--schema", "oauth", "--prefix", "clients_"]
       expect(yield* run(["migrate", ...names], { env })).toMatchObject({ exitCode: 0, stderr: "" })
       expect(yield* run(["sweep", ...names], { env })).toMatchObject({ exitCode: 0 })
-      expect(yield* run(["sweep"], { env })).toMatchObject({ exitCode: 1 })
+      expect(yield* run(["sweep"], { env })).toMatchObject({ exitCode: 3 })
       expect(yield* run(["migrate", "--prefix", "no such"], { env })).toMatchObject({
         exitCode: 2,
         stdout: "",
@@ -60,21 +60,31 @@ describe("cimd sweep", () => {
       expect((yield* run(["sweep", "--database-url", url])).stdout).toContain("removed 0 expired documents\n")
     }))
 
-  it.scopedLive("CAC-08: without tables the error names the command that creates them", () =>
-    Effect.gen(function*() {
-      const { exitCode, stdout } = yield* run(["sweep", "--database-url", Redacted.value(yield* emptyUrl), "--json"])
-      expect(JSON.parse(stdout)).toMatchObject({
-        ok: false,
-        error: { code: "CacheUnavailable", message: expect.stringContaining("cimd migrate") }
+  it.scopedLive.each([[], ["--schema", "oauth"], ["--prefix", "clients_"], [
+    "--schema",
+    "oauth",
+    "--prefix",
+    "clients_"
+  ]])(
+    "CAC-08: without tables the error names the very command that creates them: %j",
+    (names) =>
+      Effect.gen(function*() {
+        const env = { DATABASE_URL: Redacted.value(yield* emptyUrl) }
+        const { exitCode, stdout } = yield* run(["sweep", ...names, "--json"], { env })
+        const { error, ok } = JSON.parse(stdout)
+        expect({ ok, code: error.code, exitCode }).toEqual({ ok: false, code: "CacheUnavailable", exitCode: 3 })
+        const [, command = ""] = /npx effect-cimd (.+) \(/.exec(error.message) ?? []
+        expect(command.split(" ")).toEqual(["migrate", ...names])
+        expect(yield* run(command.split(" "), { env })).toMatchObject({ exitCode: 0 })
+        expect(yield* run(["sweep", ...names], { env })).toMatchObject({ exitCode: 0 })
       })
-      expect(exitCode).toBe(1)
-    }))
+  )
 })
 
 describe("the database", () => {
   it.live.each([
-    { name: "resolve", args: ["resolve", "https://app.example/client.json"] },
     { name: "migrate", args: ["migrate"] },
+    { name: "migrate --status", args: ["migrate", "--status"] },
     { name: "sweep", args: ["sweep"] }
   ])("$name without a database is a usage error that lists the choices", ({ args }) =>
     Effect.gen(function*() {
@@ -101,14 +111,14 @@ describe("the database", () => {
       expect(exitCode).toBe(2)
     }))
 
-  it.live.each(["migrate", "sweep"])(
+  it.live.each(["migrate", "migrate --status", "sweep", "resolve https://app.example/client.json"])(
     "CAC-08: %s with an unreachable server fails without printing a stack or the password",
-    (name) =>
+    (command) =>
       Effect.gen(function*() {
-        const { exitCode, stderr, stdout } = yield* run([name, "--database-url", unreachable])
+        const { exitCode, stderr, stdout } = yield* run([...command.split(" "), "--database-url", unreachable])
         expect(stdout).toMatch(/^failed: CacheUnavailable\n {2}.*cannot connect to its Postgres server/)
         expect(stderr + stdout).not.toMatch(/^\s+at |sesame/m)
-        expect(exitCode).toBe(1)
+        expect(exitCode).toBe(3)
       })
   )
 
@@ -142,7 +152,7 @@ describe("the database", () => {
       yield* Effect.promise(() => symlink(target, join(env.TMPDIR, `effect-cimd-${userInfo().uid}`)))
       const { exitCode, stderr, stdout } = yield* run(["sweep", "--embedded"], { env })
       expect(stdout).toMatch(/^failed: EmbeddedPostgresError\n.*is not a folder\. Choose another, or delete it/)
-      expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: "" })
+      expect({ exitCode, stderr }).toEqual({ exitCode: 3, stderr: "" })
       expect(yield* Effect.promise(() => readdir(target))).toEqual([])
     }))
 

@@ -58,7 +58,11 @@ describe("cimd match", () => {
   })
 
   it("RED-03: another port of localhost matches only with --allow-localhost-port", async () => {
-    expect((await match("http://localhost:51004/callback")).exitCode).toBe(1)
+    const refused = await match("http://localhost:51004/callback")
+    expect(refused.stdout).toMatch(/\nno match: .*--allow-localhost-port\n$/)
+    expect(refused.exitCode).toBe(1)
+    expect((await match("http://localhost:51004/elsewhere")).stdout).not.toContain("--allow-localhost-port")
+    expect((await match("https://localhost:51004/callback")).stdout).not.toContain("--allow-localhost-port")
     expect((await match("http://localhost:51004/callback", "--allow-localhost-port")).exitCode).toBe(0)
   })
 
@@ -77,8 +81,73 @@ describe("cimd match", () => {
       expect(stdout).toMatch(/\nrefused: no client may have this redirect URI\n$/)
       expect(stdout).not.toMatch(/^match/m)
       expect(exitCode).toBe(1)
+      const json = await cimd(["match", uri, "--metadata", metadata, "--json"])
+      expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, registered: null, issues: [{ severity: "error" }] })
+      expect(json.exitCode).toBe(1)
     }
   )
+
+  it.each([
+    "data:text/html,x",
+    "blob:https://app.example/1",
+    "https://user@app.example/cb",
+    "https://app.example\\cb",
+    "JavaScript:alert(1)",
+    " javascript:alert(1)",
+    ""
+  ])("RED-05: %j is never a match", async (uri) => {
+    const metadata = file("never.json", JSON.stringify({ redirect_uris: [uri] }))
+    const { exitCode, stdout } = await cimd([
+      "match",
+      "--metadata",
+      metadata,
+      "--private-use-scheme",
+      "acme",
+      "--",
+      uri
+    ])
+    expect(stdout).toMatch(/\nrefused: no client may have this redirect URI\n$/)
+    expect(exitCode).toBe(1)
+  })
+
+  it("RED-05: a scheme that the server permits matches", async () => {
+    const metadata = file("permitted.json", JSON.stringify({ redirect_uris: ["acme:/cb"] }))
+    const args = ["match", "acme:/cb", "--metadata", metadata]
+    expect((await cimd(args)).stdout).toContain("--private-use-scheme acme\n")
+    expect((await cimd([...args, "--private-use-scheme", "other"])).exitCode).toBe(1)
+    expect((await cimd([...args, "--private-use-scheme", "ACME"])).exitCode).toBe(0)
+  })
+
+  it("DOC-20: a match is refused if the document lacks what the server requires", async () => {
+    const uri = "https://app.example/callback"
+    const args = ["match", uri, "--metadata"]
+    const here = file("here.json", JSON.stringify({ client_id: "https://app.example/c", redirect_uris: [uri] }))
+    const away = file("away.json", JSON.stringify({ client_id: "https://other.example/c", redirect_uris: [uri] }))
+    expect((await cimd([...args, here, "--same-origin-redirect"])).exitCode).toBe(0)
+    const refused = await cimd([...args, away, "--same-origin-redirect"])
+    expect(refused.stdout).toMatch(/DOC-20 at \/redirect_uris\/0[^]*\nrefused: the document lacks .*\n$/)
+    expect(refused.exitCode).toBe(1)
+    expect((await cimd([...args, away])).exitCode).toBe(0)
+    expect((await cimd([...args, here, "--mcp"])).stdout).toContain("DOC-20 at /client_name")
+    expect((await cimd([...args, here, "--mcp"])).exitCode).toBe(1)
+    expect((await cimd([...args, here, "--auth-method", "private_key_jwt"])).stdout).toContain("DOC-22")
+  })
+
+  it("DOC-20: without a client id there is no origin to compare with", async () => {
+    const { exitCode, stderr, stdout } = await match("https://app.example/callback", "--same-origin-redirect")
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" })
+    expect(stderr).toMatch(/^cimd: --same-origin-redirect needs the client id/)
+  })
+
+  it("a document cannot control the terminal", async () => {
+    const metadata = file("hostile.json", JSON.stringify({ redirect_uris: ["\u001b[2J\u200b\u{e0041}\u0085"] }))
+    const { stdout } = await cimd(["match", "https://app.example/cb", "--metadata", metadata])
+    expect(stdout).toContain("  registered: \\u001b[2J\\u200b\\udb40\\udc41\\u0085\n")
+    expect(stdout).toMatch(/^[\n\x20-\x7e]+$/)
+    const repeated = file("hostile-name.json", "{\"\u{e0041}\":1,\"\u{e0041}\":2}")
+    const { stderr } = await cimd(["match", "https://app.example/cb", "--metadata", repeated])
+    expect(stderr).toMatch(/^cimd: [\x20-\x7e]+\n$/)
+  })
 
   it("RED-05: a scheme that any app can claim does not match", async () => {
     const metadata = file("acme.json", JSON.stringify({ redirect_uris: ["acme:/cb"] }))

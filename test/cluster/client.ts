@@ -80,6 +80,8 @@ const environment = (options: Options): Record<string, string> => {
   const settings = {
     NODE_NAME: options.name,
     DATABASE_URL: Redacted.value(options.database),
+    // A run of the tests through a pooler sets it for all nodes.
+    POOLER: process.env["POOLER"],
     ORIGIN_PORT: options.origin.port,
     ORIGIN_CA: options.origin.ca,
     CACHE: options.cache,

@@ -24,7 +24,12 @@ const maxConnections = Config.integer("MAX_CONNECTIONS").pipe(Config.withDefault
 
 const Database = Layer.unwrapEffect(
   Effect.map(
-    Config.all({ url: Config.redacted("DATABASE_URL"), applicationName: name, maxConnections }),
+    Config.all({
+      url: Config.redacted("DATABASE_URL"),
+      applicationName: name,
+      maxConnections,
+      pooler: Config.literal("transaction")("POOLER").pipe(Config.withDefault(undefined))
+    }),
     (config) => PostgresCache.layerClient({ ...config, connectTimeout: "2 seconds" })
   )
 )

@@ -16,12 +16,15 @@ export interface Proxy {
   readonly swallow: Effect.Effect<void>
   /** New connections lead to the target again. */
   readonly heal: Effect.Effect<void>
+  /** New connections lead to another loopback port. Those there are stay where they are, as when a name is changed. */
+  readonly switchTo: (target: number) => Effect.Effect<void>
 }
 
 /** A proxy in front of a loopback port, for as long as the scope is open. */
 export const make = (target: number): Effect.Effect<Proxy, never, Scope.Scope> =>
   Effect.gen(function*() {
     let state: "open" | "reset" | "swallow" = "open"
+    let current = target
     const connections = new Set<{ readonly near: Socket; readonly far: Socket | undefined }>()
 
     // Half open, or the proxy would say goodbye on a connection that it swallows.
@@ -31,7 +34,7 @@ export const make = (target: number): Effect.Effect<Proxy, never, Scope.Scope> =
         near.resetAndDestroy()
         return
       }
-      const connection = { near, far: state === "open" ? connect(target, "127.0.0.1") : undefined }
+      const connection = { near, far: state === "open" ? connect(current, "127.0.0.1") : undefined }
       connections.add(connection)
       const { far } = connection
       near.on("close", () => {
@@ -78,6 +81,10 @@ export const make = (target: number): Effect.Effect<Proxy, never, Scope.Scope> =
       }),
       heal: Effect.sync(() => {
         state = "open"
-      })
+      }),
+      switchTo: (target) =>
+        Effect.sync(() => {
+          current = target
+        })
     }
   })

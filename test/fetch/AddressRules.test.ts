@@ -15,13 +15,20 @@ const kinds: Record<Address.Classification["kind"], ReadonlyArray<string>> = {
     "64:ff9b::808:808"
   ],
   "loopback": ["127.0.0.1", "127.255.255.254", "::1", "0:0:0:0:0:0:0:1", "::0.0.0.1"],
-  "special-use": [
-    "0.0.0.0",
+  "private": [
     "10.0.0.1",
     "100.64.0.1",
-    "169.254.169.254",
     "172.31.255.255",
     "192.168.1.1",
+    "fc00::1",
+    "fd12:3456:789a::1"
+  ],
+  "special-use": [
+    "0.0.0.0",
+    "100.100.100.200",
+    "169.254.169.254",
+    "192.0.2.1",
+    "198.18.0.1",
     "224.0.0.1",
     "255.255.255.255",
     "::",
@@ -38,7 +45,8 @@ const kinds: Record<Address.Classification["kind"], ReadonlyArray<string>> = {
     "2606:4700::200:5efe:8.8.8.8",
     "fe80::1",
     "fec0::1",
-    "fc00::1",
+    "fd00::5efe:10.0.0.1",
+    "fd00::200:5efe:127.0.0.1",
     "fd00:ec2::254",
     "ff02::1",
     "4000::1",
@@ -63,10 +71,16 @@ const kinds: Record<Address.Classification["kind"], ReadonlyArray<string>> = {
   ]
 }
 
-const rule = { "public": "ADR-03", "loopback": "ADR-06", "special-use": "ADR-03", "not-an-address": "ADR-05" }
+const rule = {
+  "public": "ADR-03",
+  "private": "ADR-10",
+  "loopback": "ADR-06",
+  "special-use": "ADR-03",
+  "not-an-address": "ADR-05"
+}
 
 describe("Address.classify", () => {
-  for (const kind of ["public", "loopback", "special-use", "not-an-address"] as const) {
+  for (const kind of ["public", "loopback", "private", "special-use", "not-an-address"] as const) {
     it.each(kinds[kind])(`${rule[kind]}: %s is ${kind}`, (address) => {
       assert.strictEqual(Address.classify(address).kind, kind)
     })

@@ -22,7 +22,13 @@ const holders = (number: bigint, family: Family): ReadonlyArray<Range> =>
 
 const expectedKind = (number: bigint, family: Family): Address.Classification["kind"] => {
   const [narrowest] = holders(number, family)
-  return narrowest === undefined ? "public" : narrowest.name === "loopback" ? "loopback" : "special-use"
+  return narrowest === undefined
+    ? "public"
+    : narrowest.name === "loopback"
+    ? "loopback"
+    : narrowest.isPrivate
+    ? "private"
+    : "special-use"
 }
 
 const nat64 = "64:ff9b::/96"
@@ -65,10 +71,25 @@ describe("Special-use ranges", () => {
 
   it("ADR-03, ADR-04: contain the ranges that no special-purpose registry has", () => {
     const others = (range: Range) => !range.registry.includes("Special-Purpose")
-    assert.deepStrictEqual(cidrs(ipv4, others), ["168.63.129.16/32", "224.0.0.0/4"])
+    assert.deepStrictEqual(cidrs(ipv4, others), [
+      "100.100.100.200/32",
+      "100.96.0.96/32",
+      "168.63.129.16/32",
+      "224.0.0.0/4"
+    ])
     assert.deepStrictEqual(
       cidrs(ipv6, others),
-      "::/96 ::ffff:0:0:0/96 fec0::/10 ff00::/8 ::/3 4000::/2 8000::/1".split(" ").sort()
+      [
+        "::/96 ::ffff:0:0:0/96 fec0::/10 ff00::/8 ::/3 4000::/2 8000::/1 fd00:ec2::/32 fd20:ce::254/128",
+        "fd00:c1::a9fe:a9fe/128 fd00:100::100:200/128 fd00:a9fe:a9fe::1/128 fd00:42::42/128"
+      ].join(" ").split(" ").sort()
+    )
+  })
+
+  it("ADR-10: mark the ranges that networks assign to their own hosts, and no others", () => {
+    assert.deepStrictEqual(
+      cidrs(ranges, (range) => range.isPrivate),
+      "10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.168.0.0/16 fc00::/7".split(" ").sort()
     )
   })
 
@@ -97,7 +118,7 @@ for (const range of ranges.filter((range) => cidrOf(range) !== nat64)) {
         for (const spelling of spellingsOf(number, range.family)) {
           const classification = Address.classify(spelling)
           assert.strictEqual(classification.kind, kind, spelling)
-          if (kind === "special-use") {
+          if (kind !== "loopback") {
             assert.include(classification.reason, holders(number, range.family).map(cidrOf)[0] ?? "a range", spelling)
           }
         }

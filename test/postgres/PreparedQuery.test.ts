@@ -119,6 +119,66 @@ describe("a statement on a connection of the pool", () => {
       })
     ))
 
+  const lostSessions: Record<string, readonly [state: string, before: string, after: string]> = {
+    "a column of another type since it was prepared": [
+      "0A000",
+      "CREATE TABLE things (thing integer)",
+      "ALTER TABLE things ALTER thing TYPE bigint"
+    ],
+    "a session that has not prepared it any more": ["26000", "CREATE TABLE things (thing integer)", "DEALLOCATE ALL"]
+  }
+  for (const [what, [code, before, after]] of Object.entries(lostSessions)) {
+    it.live(`CAC-09: fails once over ${what}, and the next one uses another connection`, () =>
+      withPool((pool) =>
+        Effect.gen(function*() {
+          const query = { name: "things", text: "SELECT thing FROM things" }
+          yield* Effect.promise(() => pool.pool.query(before))
+          expect(yield* started(pool, query).end).toEqual(Exit.succeed([]))
+          const session = yield* started(pool, pid).end
+          yield* Effect.promise(() => pool.pool.query(after))
+          const failure = { _tag: "Failure", cause: { error: { cause: { code } } } }
+          expect(yield* started(pool, query).end).toMatchObject(failure)
+          expect(yield* started(pool, query).end).toEqual(Exit.succeed([]))
+          expect(yield* started(pool, pid).end).not.toEqual(session)
+        }), { maxConnections: 1 }))
+  }
+
+  it.live("CAC-09: fails once over a session that another program prepared, and the next one uses another connection", () =>
+    withPool((pool) =>
+      Effect.gen(function*() {
+        yield* Effect.promise(() => pool.pool.query("PREPARE pid AS SELECT 1"))
+        expect(yield* started(pool, pid).end).toMatchObject({
+          _tag: "Failure",
+          cause: { error: { cause: { code: "42P05" } } }
+        })
+        expect(Exit.isSuccess(yield* started(pool, pid).end)).toBe(true)
+      }), { maxConnections: 1 }))
+
+  it.live("CAC-09: keeps its connection after an error that another connection would return as well", () =>
+    withPool((pool) =>
+      Effect.gen(function*() {
+        const session = yield* started(pool, pid).end
+        const failed = yield* started(pool, { name: "absent", text: "SELECT 1 FROM absent" }).end
+        expect(failed).toMatchObject({ _tag: "Failure", cause: { error: { cause: { code: "42P01" } } } })
+        expect(yield* started(pool, pid).end).toEqual(session)
+      }), { maxConnections: 1 }))
+
+  it.live("CAC-09: behind a pooler it is neither prepared nor cancelled, and keeps its connection until it ends", () =>
+    withPool((pool, admin) =>
+      Effect.gen(function*() {
+        const { end, stop } = started(pool, sleep, [0.5])
+        yield* running(admin, 1)
+        stop()
+        const others = yield* Effect.all(Array.from({ length: 8 }, () => started(pool, pid).end), {
+          concurrency: "unbounded"
+        })
+        expect(others.every(Exit.isSuccess)).toBe(true)
+        yield* running(admin, 1)
+        expect(Exit.isSuccess(yield* end)).toBe(true)
+        const prepared = yield* Effect.promise(() => pool.pool.query("SELECT name FROM pg_prepared_statements"))
+        expect(prepared.rows).toEqual([])
+      }), { pooler: "transaction" }))
+
   it.live("CAC-09: is not sent when it was stopped while it waited for a connection", () =>
     withPool((pool, admin) =>
       Effect.gen(function*() {
@@ -207,5 +267,30 @@ describe("a statement on a connection of the pool", () => {
   ])("CAC-09: an error of the system has no SQLSTATE: %s", (code, state) => {
     const cause = Object.assign(new Error("write"), { code })
     expect(SqlErrors.sqlState(new SqlError({ cause, message: "" }))).toBe(state)
+  })
+
+  it.each([
+    ["EPIPE", true],
+    ["08006", true],
+    ["08P01", true],
+    ["25006", true],
+    ["25P03", true],
+    ["25P04", true],
+    ["57P01", true],
+    ["57P02", true],
+    ["57P03", true],
+    ["57P05", true],
+    ["0A000", true],
+    ["26000", true],
+    ["42P05", true],
+    ["25P02", false],
+    ["40001", false],
+    ["42P01", false],
+    ["53100", false],
+    ["55P03", false],
+    ["57014", false],
+    ["XX000", false]
+  ])("CAC-09: whether an error ends the use of its connection: %s", (code, ends) => {
+    expect(SqlErrors.endsConnection(Object.assign(new Error("failed"), { code }))).toBe(ends)
   })
 })

@@ -12,6 +12,8 @@ declare module "vitest" {
   export interface ProvidedContext {
     postgresUrl: string
     migratedTemplate: string
+    /** The loopback port of a pooler in front of the server, in a run that has one. */
+    poolerPort?: number
   }
 }
 

@@ -6,12 +6,27 @@ import * as Redacted from "effect/Redacted"
 import { inject } from "vitest"
 
 const server = Redacted.make(inject("postgresUrl"))
+const poolerPort = inject("poolerPort")
+
+/** The pooler of this run, as `layerClient` has to know of it. */
+export const pooler = poolerPort === undefined ? undefined : "transaction"
+
+// Databases are created without it, because a template must have no connections.
+const throughPooler = (database: Redacted.Redacted): Redacted.Redacted => {
+  if (poolerPort === undefined) return database
+  const url = new URL(Redacted.value(database))
+  url.port = String(poolerPort)
+  return Redacted.make(url.href)
+}
 
 /** The URL of a new database that holds the tables. */
-export const migratedUrl = Postgres.database(server, { template: inject("migratedTemplate") })
+export const migratedUrl = Effect.map(
+  Postgres.database(server, { template: inject("migratedTemplate") }),
+  throughPooler
+)
 
 /** The URL of a new database that holds nothing. */
-export const emptyUrl = Postgres.database(server)
+export const emptyUrl = Effect.map(Postgres.database(server), throughPooler)
 
 const clientOf = (url: typeof migratedUrl) =>
   Layer.unwrapScoped(Effect.map(url, (url) => PgClient.layer({ url, maxConnections: 5 })))

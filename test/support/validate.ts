@@ -1,4 +1,4 @@
-import type { ClientMetadata, Issue } from "effect-cimd"
+import type { ClientMetadata, HostPolicy, Issue } from "effect-cimd"
 import { ClientId, Validator } from "effect-cimd"
 import * as Effect from "effect/Effect"
 
@@ -16,13 +16,18 @@ export const bytes = (document: unknown): Uint8Array =>
 /** Validates a document: a string as it is, any other value as JSON. Returns the document or the error. */
 export const outcome = (
   document: unknown,
-  profile?: Validator.Profile
+  profile?: Validator.Profile,
+  hostPolicy?: Partial<HostPolicy.HostPolicy["Type"]>
 ): ClientMetadata.AcceptedDocument | Validator.InvalidDocument | Validator.UnauthorizedClient =>
-  Effect.runSync(Effect.merge(Validator.make(profile).validate(clientId(), bytes(document))))
+  Effect.runSync(Effect.merge(Validator.make(profile, hostPolicy).validate(clientId(), bytes(document))))
 
 /** Returns every issue, whether the document is accepted or not. */
-export const issuesOf = (document: unknown, profile?: Validator.Profile): ReadonlyArray<Issue.Issue> => {
-  const result = outcome(document, profile)
+export const issuesOf = (
+  document: unknown,
+  profile?: Validator.Profile,
+  hostPolicy?: Partial<HostPolicy.HostPolicy["Type"]>
+): ReadonlyArray<Issue.Issue> => {
+  const result = outcome(document, profile, hostPolicy)
   if (result instanceof Validator.UnauthorizedClient) {
     return []
   }
@@ -32,9 +37,12 @@ export const issuesOf = (document: unknown, profile?: Validator.Profile): Readon
 /** Returns the issues of the minimal document with other members, as `severity rule path`. */
 export const brief = (
   members: { readonly [name: string]: unknown },
-  profile?: Validator.Profile
+  profile?: Validator.Profile,
+  hostPolicy?: Partial<HostPolicy.HostPolicy["Type"]>
 ): ReadonlyArray<string> =>
-  issuesOf({ ...minimal, ...members }, profile).map((issue) => `${issue.severity} ${issue.rule} ${issue.path}`)
+  issuesOf({ ...minimal, ...members }, profile, hostPolicy).map((issue) =>
+    `${issue.severity} ${issue.rule} ${issue.path}`
+  )
 
 /** Validates a document and returns it. Throws if it is not accepted. */
 export const accepted = (document: unknown, profile?: Validator.Profile): ClientMetadata.AcceptedDocument => {

@@ -4,8 +4,8 @@ import { AddressBlocked, LookupFailed, Throttled } from "../../FetchError.js"
 import type { HostPolicy } from "../../HostPolicy.js"
 import type { NameLookup } from "../../NameLookup.js"
 import * as Address from "../addressRules.js"
+import { reasonAgainstPort } from "../rules/badPorts.js"
 import { printable } from "../rules/text.js"
-import { reasonAgainstPort } from "./badPorts.js"
 import type { FetchTarget } from "./fetchTarget.js"
 import { codeOf } from "./sockets.js"
 
@@ -29,15 +29,21 @@ export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<str
 const isLoopbackHost = (target: FetchTarget): boolean =>
   target.host === "localhost" || Address.classify(target.host).kind === "loopback"
 
-/** Returns why an address must not be dialed for this target. */
+/** Returns why an address must not be dialed for this target. The policy can open private addresses, but no others. */
 const reasonNotToDial = (target: FetchTarget, address: string, policy: HostPolicy["Type"]): string | undefined => {
   const { kind, reason } = Address.classify(address)
   switch (kind) {
     case "public":
-      return target.isAddress && !policy.addressLiterals ? "an address in the place of a host name" : undefined
+      return target.isAddress && !policy.addressLiterals
+        ? "an address in the place of a host name"
+        : policy.reasonAgainstAddress(address)
     case "loopback":
       // A stranger's name that leads to loopback is an attack, in development mode as well.
-      return policy.loopback && isLoopbackHost(target) ? undefined : reason
+      return policy.loopback && isLoopbackHost(target) ? policy.reasonAgainstAddress(address) : reason
+    case "private":
+      return !target.isAddress && policy.permitsPrivateAddress(target.host, address)
+        ? policy.reasonAgainstAddress(address)
+        : reason
     default:
       return reason
   }

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
-import { constants } from "node:crypto"
+import { constants, X509Certificate } from "node:crypto"
+import { isIP } from "node:net"
 import type { Duplex } from "node:stream"
 import type { SecureContext, TLSSocket } from "node:tls"
 import * as tls from "node:tls"
@@ -28,7 +29,17 @@ export const failure = (target: FetchTarget, address: string, error: Error): Tls
  * identifies a server (RFC 9525, section 2). So the common name is hidden from it.
  */
 const checkServerIdentity: typeof tls.checkServerIdentity = (host, certificate) =>
-  tls.checkServerIdentity(host, { ...certificate, subject: { ...certificate.subject, CN: "" } })
+  isIP(host) === 0
+    ? tls.checkServerIdentity(host, { ...certificate, subject: { ...certificate.subject, CN: "" } })
+    : checkAddress(host, certificate)
+
+/** OpenSSL compares the addresses, because `tls.checkServerIdentity` of Node.js 22.23 refuses every IPv6 address. */
+const checkAddress: typeof tls.checkServerIdentity = (address, { raw, subjectaltname }) =>
+  new X509Certificate(raw).checkIP(address) === undefined
+    ? Object.assign(new Error(`The certificate is not for ${address}, but for: ${subjectaltname ?? "no name"}`), {
+      code: "ERR_TLS_CERT_ALTNAME_INVALID"
+    })
+    : undefined
 
 const tlsOver = (target: FetchTarget, socket: Duplex, secureContext: SecureContext): TLSSocket =>
   ignore(tls.connect({

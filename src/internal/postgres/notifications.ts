@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
 import pg from "pg"
 import * as metrics from "../metrics.js"
+import { lostBy, PrimaryClient } from "./connection.js"
 import { connectionConfig } from "./pool.js"
 import * as SocketTimeout from "./socketTimeout.js"
 
@@ -135,8 +136,15 @@ export const make = (
 
 const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to listen" })
 
+// A server that turned read-only delivers nothing of what is written on the new primary.
+const failIfLost = (client: pg.Client) =>
+  Effect.suspend(() => {
+    const lost = lostBy(client)
+    return lost === undefined ? Effect.void : Effect.fail(failed(lost))
+  })
+
 const query = (client: pg.Client, text: string, values?: Array<unknown>) =>
-  Effect.tryPromise({ try: () => client.query(text, values), catch: failed })
+  Effect.tryPromise({ try: () => client.query(text, values), catch: failed }).pipe(Effect.tap(failIfLost(client)))
 
 /** A connection that is closed with the scope, also while it is being opened. */
 const connect = (config: PgClientConfig): Effect.Effect<pg.Client, SqlError, Scope.Scope> => {
@@ -145,7 +153,7 @@ const connect = (config: PgClientConfig): Effect.Effect<pg.Client, SqlError, Sco
   let isConnected = false
   return Effect.acquireRelease(
     Effect.sync(() => {
-      const client = new pg.Client({ ...connectionConfig(config), stream: () => stream = makeStream() })
+      const client = new PrimaryClient({ ...connectionConfig(config), stream: () => stream = makeStream() })
       // Without a listener, an error of the connection would end the process.
       return client.on("error", () => {})
     }),

@@ -1,4 +1,7 @@
-/** The pool of `PostgresCache.layerClient`: it counts the callers that wait for a connection, and the server ends long statements. */
+/**
+ * The pool of `PostgresCache.layerClient`. It counts the callers that wait for a connection, drops connections that are of
+ * no use any more, and lets the server end long statements.
+ */
 import type { PgClient, PgClientConfig } from "@effect/sql-pg/PgClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
@@ -9,7 +12,10 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import pg from "pg"
 import * as metrics from "../metrics.js"
-import { endsConnection } from "./sqlErrors.js"
+import { lostBy, PooledClient, PrimaryClient } from "./connection.js"
+
+/** A pooler that assigns a connection to each transaction, so that no session belongs to one program. */
+export type Pooler = "transaction"
 
 /**
  * What `layerClient` provides beside the `PgClient`, which hides its pool. A program can replace the `PgClient` alone, so
@@ -18,8 +24,8 @@ import { endsConnection } from "./sqlErrors.js"
 export class OwnPool extends Context.Tag("effect-cimd/PostgresCache/OwnPool")<OwnPool, {
   readonly client: PgClient
   readonly pool: pg.Pool
-  /** Whether connections prepare the statements of the cache. */
-  readonly prepare: boolean
+  /** What is between this program and the server. */
+  readonly pooler: Pooler | undefined
   /** The connection settings as the host gave them. */
   readonly config: PgClientConfig
 }>() {}
@@ -55,14 +61,20 @@ export const connectionConfig = (config: PgClientConfig): pg.ClientConfig => ({
   application_name: config.applicationName ?? "effect-cimd"
 })
 
-/** The pool, once its server has answered. It ends with the scope, and no statement takes longer than the timeout. */
+/** How a pool is made. */
+export interface Options {
+  readonly pooler: Pooler | undefined
+  readonly statementTimeoutMillis: number
+}
+
+/** The pool, once its server has answered. It ends with the scope. */
 export const make = (
   config: PgClientConfig,
-  statementTimeoutMillis: number
+  options: Options
 ): Effect.Effect<pg.Pool, SqlError, Scope.Scope> => {
   const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to connect" })
   return Effect.acquireRelease(
-    Effect.sync(() => open(config, statementTimeoutMillis)),
+    Effect.sync(() => open(config, options)),
     // A connection whose query never ends must not delay the end of the program.
     (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("1 second"))
   ).pipe(
@@ -77,57 +89,51 @@ export const make = (
   )
 }
 
-/** pg-pool runs `verify` on each new connection before it hands it out. Its types do not declare the option. */
-interface PoolConfig extends pg.PoolConfig {
-  readonly verify?: (client: pg.PoolClient, done: (error?: Error) => void) => void
-}
-
-const open = (config: PgClientConfig, statementTimeoutMillis: number): pg.Pool => {
-  const poolConfig: PoolConfig = {
-    ...connectionConfig(config),
+const open = (config: PgClientConfig, { pooler, statementTimeoutMillis }: Options): pg.Pool => {
+  const connection = connectionConfig(config)
+  const pool = new Pool({
+    ...connection,
+    Client: pooler === undefined ? PrimaryClient : PooledClient,
     max: config.maxConnections,
     min: config.minConnections,
     idleTimeoutMillis: millis(config.idleTimeout),
     maxLifetimeSeconds: seconds(config.connectionTTL),
-    ...(Number.isFinite(statementTimeoutMillis) ? { verify: limitStatements(Math.ceil(statementTimeoutMillis)) } : {})
-  }
-  const pool = new CountingPool(poolConfig)
+    ...(pooler === undefined ? statementTimeout(connection, statementTimeoutMillis) : {})
+  })
   // A lost idle connection is replaced when one is needed. Without a listener its error would end the process.
   pool.on("error", () => {})
   return pool
 }
 
-// A cancellation by this process waits for a free connection, and a backend that waits for a lock does not notice that
-// its client is gone. So the server ends statements itself, after the timeout of the host or else after this one.
-// node-postgres 9 rejects a statement that is queued behind another, so the connection is handed out after this one.
-const limitStatements = (timeoutMillis: number): NonNullable<PoolConfig["verify"]> => (client, done) => {
-  // The pool has no listener of its own here, and an error without a listener would end the process.
-  const ignore = () => {}
-  client.on("error", ignore)
-  client.query(
-    "SELECT set_config('statement_timeout', $1, false) WHERE current_setting('statement_timeout') = '0'",
-    [String(timeoutMillis)],
-    (cause: Error | null) => {
-      client.off("error", ignore)
-      // A server that rejects the statement still serves others, with the timeout of this process. A lost connection
-      // serves none.
-      done(cause !== null && endsConnection(new SqlError({ cause })) ? cause : undefined)
-    }
-  )
+/**
+ * A cancellation by this process waits for a free connection, and a backend that waits for a lock does not notice that its
+ * client is gone. So the server ends statements itself. The connection asks for that as it starts, because a statement
+ * would set it on a session that a pooler may give to other programs. A pooler refuses such a start.
+ */
+const statementTimeout = (
+  { connectionString = "" }: pg.ClientConfig,
+  timeoutMillis: number
+): pg.ClientConfig => {
+  // node-postgres prefers a `statement_timeout` of the URL by itself, but Postgres prefers this one to that of `options`.
+  const options = /[?&]options=([^&#]+)/.exec(connectionString)?.[1] ?? process.env["PGOPTIONS"] ?? pg.defaults.options
+  const isSet = /statement[_-]timeout/i.test(options ?? "") || typeof pg.defaults.statement_timeout === "number"
+  return isSet || !Number.isFinite(timeoutMillis) ? {} : { statement_timeout: Math.ceil(timeoutMillis) }
 }
 
 type Method = (...args: ReadonlyArray<unknown>) => unknown
+type Release = (error?: Error | boolean) => void
+type Connected = (cause: Error | undefined, client: pg.PoolClient | undefined, release: Release) => void
 
-class CountingPool extends pg.Pool {
+class Pool extends pg.Pool {
   constructor(config: pg.PoolConfig) {
     super(config)
     const connect = this.connect.bind(this) as Method
     const count = () => metrics.poolWaiting.unsafeUpdate(this.waitingCount, [])
-    const counting: Method = (callback, ...rest) => {
+    const connecting: Method = (callback, ...rest) => {
+      // A caller whose wait timed out does not wait either.
       const connection = connect(
-        // A caller whose wait timed out does not wait either.
         typeof callback === "function"
-          ? (...result: ReadonlyArray<unknown>) => (count(), callback(...result))
+          ? (...result: Parameters<Connected>) => (count(), judged(callback as Connected)(...result))
           : callback,
         ...rest
       )
@@ -135,6 +141,18 @@ class CountingPool extends pg.Pool {
       return connection
     }
     // It returns what `connect` returns, whose overloads only a cast can follow.
-    this.connect = counting as typeof this.connect
+    this.connect = connecting as typeof this.connect
   }
+}
+
+/** Passes on no connection that is lost from its start, and drops one that is lost by the time of its release. */
+const judged = (callback: Connected): Connected => (cause, client, release) => {
+  if (client === undefined) return callback(cause, client, release)
+  const lost = lostBy(client)
+  if (lost !== undefined) {
+    release(lost)
+    return callback(lost, undefined, () => {})
+  }
+  client.release = (error) => release(error || lostBy(client))
+  callback(cause, client, client.release)
 }

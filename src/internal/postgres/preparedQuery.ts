@@ -5,6 +5,8 @@
 import { SqlError } from "@effect/sql/SqlError"
 import * as Exit from "effect/Exit"
 import type pg from "pg"
+import { lostBy } from "./connection.js"
+import type { OwnPool } from "./pool.js"
 import { endsConnection } from "./sqlErrors.js"
 import type { Start } from "./statementTimeout.js"
 
@@ -25,11 +27,12 @@ const asText = { getTypeParser: () => String }
 const ignore = () => {}
 
 /**
- * Starts a statement on a connection of the pool. Stopping it cancels it on the server. Its connection returns to the
- * pool only after that, because a cancellation stops whatever runs on the connection when it arrives.
+ * Starts a statement on a connection of the pool. Stopping it cancels it on the server, unless a pooler is in between. Its
+ * connection returns to the pool only after that, because a cancellation stops whatever runs on the connection when it
+ * arrives.
  */
 export const start = (
-  { pool, prepare }: { readonly pool: pg.Pool; readonly prepare: boolean },
+  { pool, pooler }: OwnPool["Type"],
   { name, text }: Query,
   values: Array<unknown>
 ): Start<Rows> =>
@@ -47,21 +50,18 @@ export const start = (
     if (client === undefined) return done(Exit.fail(sqlError(cause)))
     running = client.on("error", ignore)
     if (stopped) return release()
-    const query = { ...(prepare ? { name } : {}), text, values, rowMode: "array" as const, types: asText }
+    const query = { ...(pooler === undefined ? { name } : {}), text, values, rowMode: "array" as const, types: asText }
     client.query(query, (cause: Error | null, result: pg.QueryArrayResult) => {
-      if (cause === null) {
-        release()
-        return done(Exit.succeed(result.rows))
-      }
-      const error = sqlError(cause)
-      lost = endsConnection(error)
+      // A server that has turned read-only returned rows that may be older than those of the new primary.
+      const failure = cause ?? lostBy(client)
+      lost = failure !== undefined && endsConnection(failure)
       release()
-      done(Exit.fail(error))
+      done(failure === undefined ? Exit.succeed(result.rows) : Exit.fail(sqlError(failure)))
     })
   })
   return () => {
     stopped = true
-    if (running === undefined || pool.ending) return
+    if (running === undefined || pooler !== undefined || pool.ending) return
     pool.connect((_, client) => {
       // Without a connection in time, the server's own `statement_timeout` ends the statement.
       if (client === undefined) return

@@ -21,13 +21,31 @@ export const defectsToFailures = <A, E, R>(
 const statePattern = /^(?=.*[0-9])[0-9A-Z]{5}$/
 
 /** The SQLSTATE of an error that Postgres reported; `undefined` for an error of the connection. */
-export const sqlState = (error: SqlError): string | undefined => {
-  const cause = error.cause
-  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
-      statePattern.test(cause.code)
+export const sqlState = (error: SqlError): string | undefined => stateOf(error.cause)
+
+const stateOf = (cause: unknown): string | undefined =>
+  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
+    statePattern.test(cause.code)
     ? cause.code
     : undefined
+
+/** The SQLSTATE of a write on a server that is read-only. */
+export const readOnlyState = "25006"
+
+// 08: an error of the protocol. 57P: the server ends the connection. 25P03, 25P04: so does a timeout of transactions.
+const ending = /^(08|57P|25P03|25P04)/
+
+// The server is read-only, so the primary is elsewhere. 26000, 42P05: the session has not prepared what this connection
+// has, or has what it has not, so it was exchanged or reset. 0A000: the type of a column has changed since a statement was
+// prepared, and this session can never run it again. Another connection can help in each case.
+const unusable = new Set([readOnlyState, "26000", "42P05", "0A000"])
+
+/** Whether an error says that its connection must not be used again. An error without a state is the connection's own. */
+export const endsConnection = (cause: unknown): boolean => {
+  const state = stateOf(cause)
+  return state === undefined || ending.test(state) || unusable.has(state)
 }
 
-// 57P01 to 57P03: the server ends the connection. An error without a state comes from the connection itself.
-export const endsConnection = (error: SqlError): boolean => sqlState(error)?.startsWith("57P") ?? true
+/** Whether a pooler refused a parameter of the connection, which a server of Postgres accepts. */
+export const isRefusedParameter = ({ cause }: SqlError): boolean =>
+  stateOf(cause) === "08P01" && cause instanceof Error && cause.message.startsWith("unsupported startup parameter")

@@ -34,6 +34,12 @@ export interface Timeout extends Run {
 }
 
 /**
+ * What happens to a statement that timed out. Behind a pooler a cancellation reaches nothing, and an interruption would
+ * return the connection to the pool while its statement runs. There the statement is abandoned, and keeps its connection.
+ */
+export type OnTimeout = "cancel" | "abandon"
+
+/**
  * Limits the duration of statements, also where the caller cannot be interrupted. Cancelling a query can take seconds
  * when no connection is free. So the query runs in a fiber of its own, and the caller does not wait for its end.
  *
@@ -43,7 +49,10 @@ export interface Timeout extends Run {
  * The statement does not join a caller's transaction. Its `now()` would decide expiry checks, and its rollback would
  * undo what was stored.
  */
-export const make = (timeout: Duration.DurationInput): Effect.Effect<Timeout, never, Scope.Scope> =>
+export const make = (
+  timeout: Duration.DurationInput,
+  timedOut: OnTimeout = "cancel"
+): Effect.Effect<Timeout, never, Scope.Scope> =>
   Effect.map(FiberSet.makeRuntime<never>(), (fork) => {
     const timeoutMillis = Duration.toMillis(timeout)
     const message = `timed out after ${Duration.format(Duration.decode(timeout))}`
@@ -53,7 +62,9 @@ export const make = (timeout: Duration.DurationInput): Effect.Effect<Timeout, ne
     const forked: Timeout["forked"] = (statement) => (done) => {
       const fiber = fork(statement)
       fiber.addObserver(done)
-      return () => fiber.unsafeInterruptAsFork(FiberId.none)
+      return () => {
+        if (timedOut === "cancel") fiber.unsafeInterruptAsFork(FiberId.none)
+      }
     }
 
     const start: Timeout["start"] = (operation, statement, done) => {

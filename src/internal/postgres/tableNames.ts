@@ -19,6 +19,7 @@ export interface TableNames {
 /** The full names of the tables, and of the channel that carries the notifications. */
 export interface Tables {
   readonly schema: string | undefined
+  readonly prefix: string
   readonly documents: string
   readonly leases: string
   readonly state: string
@@ -31,10 +32,22 @@ const validName = /^[a-z_][a-z0-9_]{0,39}$/
 
 const defaultPrefix = "cimd_"
 
+/** Returns a name as SQL. It is quoted, because some valid names are keywords. */
+export const quoted = (name: string): string => name.split(".").map((part) => `"${part}"`).join(".")
+
+/** The command that creates or updates the tables. It names them, unless they have the names by default. */
+export const migrateCommand = ({ prefix, schema }: Tables): string =>
+  [
+    "npx effect-cimd migrate",
+    ...(schema === undefined ? [] : [`--schema ${schema}`]),
+    ...(prefix === defaultPrefix ? [] : [`--prefix ${prefix}`])
+  ].join(" ")
+
 const tablesOf = (schema: string | undefined, prefix: string): Tables => {
   const qualify = (name: string) => schema === undefined ? `${prefix}${name}` : `${schema}.${prefix}${name}`
   return {
     schema,
+    prefix,
     documents: qualify("documents"),
     leases: qualify("leases"),
     state: qualify("state"),

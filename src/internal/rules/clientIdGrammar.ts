@@ -51,11 +51,14 @@ export const issuesOf = (input: unknown, options?: Options): ReadonlyArray<Issue
   }
   const scheme = /^https?:\/\//i.exec(input)?.[0]
   if (scheme === undefined) {
+    const blank = /^[\s\u0000-\u001f](?=\s*https?:)/i.exec(input)?.[0].codePointAt(0)
     return [error(
       "URL-01",
       "",
-      "The client id does not begin with https://, so it does not name a metadata document. Use the https URL of the " +
-        "document, with its scheme and two slashes."
+      blank === undefined
+        ? "The client id does not begin with https://, so it does not name a metadata document. Use the https URL of " +
+          "the document, with its scheme and two slashes."
+        : `The client id begins with the character ${codePoint(blank)}. Remove what stands before https://.`
     )]
   }
   const errors: Array<Issue> = []

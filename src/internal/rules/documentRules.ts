@@ -2,9 +2,9 @@
  * The rules for the members of a document (DOC-04 to DOC-14, DOC-18, DOC-20, DOC-21, DOC-23). Pure.
  */
 import type { ClientId } from "../../ClientId.js"
-
 import type { JsonObject } from "../../ClientMetadata.js"
 import type { Issue } from "../../Issue.js"
+import { reasonAgainstPort } from "./badPorts.js"
 import { parts } from "./clientIdParts.js"
 import * as DisplayText from "./displayText.js"
 import * as Jwk from "./keyMaterial.js"
@@ -28,6 +28,8 @@ export interface Options {
   readonly privateUseSchemes?: ReadonlyArray<string> | undefined
   readonly loopback?: boolean | undefined
   readonly addressLiterals?: boolean | undefined
+  /** Returns why the server must not fetch from a host and port. */
+  readonly reasonAgainstFetch?: ((host: string, port: number) => string | undefined) | undefined
 }
 
 /** Returns every issue of a client's document. The order is stable: member by member, then rule by rule. */
@@ -85,12 +87,12 @@ const checkMembers = (document: JsonObject, options: Options, issues: Array<Issu
         checkText(text, path, issues)
       } else if (meaning === "plain") {
         checkPlain(text, path, issues)
-      } else if (!isPlainHttps(text)) {
-        if (meaning === "redirect") {
-          issues.push(...RedirectUriRules.issuesOf(text, pointerOf(path), options.privateUseSchemes))
-        } else {
-          checkUri(text, meaning, pointerOf(path), options, issues)
-        }
+      } else if (isPlainHttps(text)) {
+        if (isFetched(meaning)) checkPlainTarget(text, path, options, issues)
+      } else if (meaning === "redirect") {
+        issues.push(...RedirectUriRules.issuesOf(text, pointerOf(path), options.privateUseSchemes))
+      } else {
+        checkUri(text, meaning, pointerOf(path), options, issues)
       }
     }
   }
@@ -168,6 +170,9 @@ const checkUri = (text: string, meaning: Meaning, path: string, options: Options
   }
   if (read.port !== undefined && !WebHost.isPlainPort(read.port)) {
     report(`${quote(read.port)} is not a port. Use a number from 1 to 65535 without leading zeros.`)
+  } else if (isFetched(meaning) && isFetchable(host, options)) {
+    const port = read.port === undefined || read.port === "" ? 443 : Number(read.port)
+    checkTarget(host.kind === "address" ? host.address : read.host.toLowerCase(), port, path, options, issues)
   }
   if (scheme === "http") {
     issues.push(warning("DOC-13", path, "The scheme is http. Use https."))
@@ -179,6 +184,33 @@ const checkUri = (text: string, meaning: Meaning, path: string, options: Options
   }
   if (meaning === "resource" && read.fragment !== undefined) {
     report("The URL has a fragment. Remove the \"#\" and everything after it.")
+  }
+}
+
+/** Reports a host and port that the server must not fetch from. */
+const checkTarget = (host: string, port: number, path: string, options: Options, issues: Array<Issue>): void => {
+  const reason = options.reasonAgainstFetch === undefined
+    ? reasonAgainstPort(port)
+    : options.reasonAgainstFetch(host, port)
+  if (reason !== undefined) {
+    issues.push(error(
+      "DOC-13",
+      path,
+      `The server fetches the URL, but must not fetch from ${quote(host)}: ${reason}. Use another host or port.`
+    ))
+  }
+}
+
+/** The same for a URL so plain that its host ends at the first slash, and that has no port. */
+const checkPlainTarget = (
+  text: string,
+  path: ReadonlyArray<string | number>,
+  options: Options,
+  issues: Array<Issue>
+): void => {
+  if (options.reasonAgainstFetch !== undefined) {
+    const [, , host = ""] = text.split("/", 3)
+    checkTarget(host, 443, pointerOf(path), options, issues)
   }
 }
 

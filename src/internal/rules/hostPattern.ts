@@ -59,6 +59,7 @@ export const issueOf = (pattern: string): string | undefined => {
  * more labels of a name than the longest pattern has, so its cost does not grow with the name.
  */
 export const matcher = (patterns: ReadonlyArray<string>): (host: string) => boolean => {
+  if (patterns.length === 0) return () => false
   const hosts = new Set(patterns.filter((pattern) => !pattern.startsWith("*.")))
   const bases = new Set(patterns.filter((pattern) => pattern.startsWith("*.")).map((pattern) => pattern.slice(2)))
   let depth = 0

@@ -17,6 +17,7 @@ export const sources = {
   "URL-10": "effect-cimd",
   "URL-11": "RFC 3986 2.1",
   "URL-12": "CIMD 7.1",
+  "URL-13": "effect-cimd",
   "DOC-01": "RFC 8259 8.1",
   "DOC-02": "CIMD 4",
   "DOC-03": "effect-cimd, RFC 8259 4",

@@ -5,16 +5,26 @@
 /** Maximum number of characters of an untrusted text in a message. */
 const quotedLength = 80
 
-// These characters are invisible or change the reading direction, and `JSON.stringify` does not escape them.
-const invisible = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g
+// These characters are invisible, change the reading direction or look like a space, and `JSON.stringify` does not escape
+// them: C1 controls, Default_Ignorable_Code_Point, and blanks except those of East Asian text.
+const invisible = new RegExp(
+  String.raw`[\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f` +
+    String.raw`\u205f-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb` +
+    String.raw`\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]`,
+  "gu"
+)
 
-const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
+
+// A character outside the basic plane has two units, and JSON escapes each.
+const escape = (character: string): string => character.split("").map(escapeUnit).join("")
 
 /**
- * Returns the text with an escape for every character that is invisible or controls a terminal. The escapes are also
- * valid inside a JSON string.
+ * Returns the text with an escape for every character that is invisible or controls a terminal, and for every lone
+ * surrogate. The escapes are also valid inside a JSON string.
  */
-export const visible = (text: string): string => text.replace(invisible, escape).replace(/[\u0000-\u001f]/g, escape)
+export const visible = (text: string): string =>
+  text.replace(invisible, escape).replace(/[\u0000-\u001f]|\p{Surrogate}/gu, escape)
 
 /** Returns the text quoted, shortened and escaped. */
 export const quote = (text: string): string =>
