@@ -62,8 +62,8 @@ export interface StoredDocument extends Stored.StoredDocument {}
 export type Change = DocumentChange.Change
 
 /**
- * A document that was shown to a user, and when its fetch started. A `Resolution` of the resolver is one. `fetchedAt` is
- * `undefined` for a document that was not fetched, such as a pinned one.
+ * A document that was shown to a user, and when its fetch started. `fetchedAt` is `undefined` for a document that was not
+ * fetched, such as a pinned one.
  *
  * @since 0.1.0
  * @category models
@@ -387,7 +387,7 @@ export class ClientRegistry extends Context.Tag("effect-cimd/ClientRegistry")<Cl
 
   /**
    * Records a good fetch of a confirmed client, unless one that started later is recorded or the client was evicted since.
-   * Writes nothing for any other client. The resolver calls it (REG-02).
+   * Writes nothing for any other client. Call it after each good fetch (REG-02).
    */
   readonly recordFetch: (
     document: AcceptedDocument,
@@ -395,7 +395,7 @@ export class ClientRegistry extends Context.Tag("effect-cimd/ClientRegistry")<Cl
   ) => Effect.Effect<void, RegistryError>
   /**
    * Records a fetch that found the document of a confirmed client gone, or with a `ruleset`, invalid under that rule set.
-   * A second one at least a minute later ends `recall`, until a good fetch. The resolver calls it (REG-07).
+   * A second one at least a minute later ends `recall`, until a good fetch (REG-07).
    */
   readonly withdraw: (
     clientId: ClientId,
@@ -468,7 +468,7 @@ export class ClientRegistry extends Context.Tag("effect-cimd/ClientRegistry")<Cl
    * loses the oldest ones, so nobody waits for it.
    */
   readonly events: Stream.Stream<Event>
-  /** Publishes the refusal of a client to `events`. The resolver calls it. */
+  /** Publishes the refusal of a client to `events`. `error` is the tag of the error. */
   readonly refused: (clientId: string, error: string) => Effect.Effect<void>
   /** Deletes clients that no longer count as confirmed, and the audit that is older than its age. */
   readonly sweep: Effect.Effect<Swept, RegistryError>
@@ -724,7 +724,19 @@ const makeMemory = (
 
 /**
  * The registry of one process, in memory: for tests, and for a server with one node whose clients may be confirmed again
- * after a restart. It behaves like the registry in Postgres, except that it is neither shared nor durable.
+ * after a restart. It is neither shared nor durable.
+ *
+ * @example
+ * ```ts
+ * import { ClientRegistry } from "effect-cimd"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const registry = yield* ClientRegistry.ClientRegistry
+ *   yield* registry.block("*.abuse.example", { by: "alice", reason: "phishing, ticket 42" })
+ *   yield* registry.block("pages.example/mallory/", { by: "alice", reason: "phishing, ticket 43" })
+ * }).pipe(Effect.provide(ClientRegistry.layerMemory()))
+ * ```
  *
  * @since 0.1.0
  * @category layers

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { ClientId } from "effect-cimd"
-import { ClientRegistry } from "effect-cimd"
+import { ClientRegistry, OAuthError } from "effect-cimd"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -144,6 +144,20 @@ describe("ClientRegistry.layerMemory", () => {
       )
       expect((yield* Effect.timeout(Fiber.await(events), "2 seconds"))._tag).toBeDefined()
     }))
+
+  it("REG-14: while the registry fails, clients are refused for now and keep their credentials", () => {
+    const error = new ClientRegistry.RegistryError({ operation: "admission", cause: new Error("away") })
+    expect(error.oauthError).toBe(OAuthError.temporarilyUnavailable)
+    expect(error.message).toContain("could not read the decisions")
+    expect(error.cause).toEqual(new Error("away"))
+  })
+
+  it("REG-12: a client without approval is refused with a text of its own", () => {
+    const { oauthError } = new ClientRegistry.ClientUnapproved({ clientId: "https://app.example/c", rejected: false })
+    expect(oauthError).toBe(OAuthError.unapprovedClient)
+    expect(oauthError.error_description).not.toBe(OAuthError.invalidClient.error_description)
+    expect(oauthError.error_description).not.toBe(OAuthError.temporarilyUnavailable.error_description)
+  })
 
   it.live("the messages of its errors name the client and what to do", () =>
     Effect.gen(function*() {
