@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as ClientRecord from "../../src/internal/registry/clientRecord.js"
+import { assertInSlices } from "../support/properties.js"
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 1000)
 
@@ -28,7 +29,7 @@ const find = fc.record({
 describe("ClientRecord", () => {
   it("REG-02, REG-08: fetches and an eviction leave the same document in every order of arrival (property)", () => {
     const arrivals = fc.uniqueArray(fetch, { selector: ({ at }) => at, minLength: 1, maxLength: 6 })
-    fc.assert(
+    return assertInSlices(
       fc.property(arrivals, fc.nat(6), instant, (fetches, position, evictedAt) => {
         const record = [
           ...fetches.slice(0, position),
@@ -44,12 +45,12 @@ describe("ClientRecord", () => {
         expect(record.accepted?.fetchedAt).toBe(latest)
         expect(record.consent).toBe(confirmed.consent)
       }),
-      { numRuns }
+      numRuns
     )
   })
 
   it("REG-07: a withdrawal needs two finds a minute apart after the last good fetch, in any order (property)", () => {
-    fc.assert(
+    return assertInSlices(
       fc.property(fc.array(fc.oneof(fetch, find), { maxLength: 8 }), (steps) => {
         const record = steps.reduce(apply, confirmed)
         const good = steps.reduce((at, step) => step.name === "fetch" && step.at > at ? step.at : at, 0n)
@@ -66,7 +67,7 @@ describe("ClientRecord", () => {
           expect(ClientRecord.isWithdrawn(inOrder.reduce(apply, confirmed), ruleset)).toBe(apart)
         }
       }),
-      { numRuns }
+      numRuns
     )
   })
 
