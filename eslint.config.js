@@ -92,6 +92,7 @@ export default tseslint.config(
   // The walls between the rooms of src/internal. A relative import is the only way in: nothing of it is exported.
   ...[
     { room: "rules", closed: ["fetch", "postgres"], paths: [{ name: "effect/Effect", message: "Rules are pure." }] },
+    { room: "registry", closed: ["fetch", "postgres"], paths: [] },
     { room: "fetch", closed: ["postgres"], paths: [] },
     { room: "postgres", closed: ["fetch"], paths: [] }
   ].map(({ closed, paths, room }) => ({

@@ -42,6 +42,18 @@ export const invalidClient: OAuthError = { error: "invalid_client", error_descri
 export const unauthorizedClient: OAuthError = { error: "unauthorized_client", error_description }
 
 /**
+ * The operator of this server admits approved clients only, and has not approved this one (REG-12). Waiting or asking for
+ * an approval helps, so it has a text of its own. It says nothing about the client's document, which was not fetched.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const unapprovedClient: OAuthError = {
+  error: "unauthorized_client",
+  error_description: "The client must be approved by the operator of this server before it can be used."
+}
+
+/**
  * This server cannot resolve the client at the moment, for whatever reason: the network, the origin, the cache, or a
  * limit. The error says nothing about the client, and the client may try again. Send it with status 503.
  *

@@ -13,6 +13,10 @@ export * as ClientMetadata from "./ClientMetadata.js"
 /**
  * @since 0.1.0
  */
+export * as ClientRegistry from "./ClientRegistry.js"
+/**
+ * @since 0.1.0
+ */
 export * as Dialer from "./Dialer.js"
 /**
  * @since 0.1.0

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, ClientId, FetchError, HostPolicy, OAuthError, Validator } from "effect-cimd"
+import { Cache, ClientId, ClientRegistry, FetchError, HostPolicy, OAuthError, Validator } from "effect-cimd"
 import { readFileSync } from "node:fs"
 import type { Line } from "../src/internal/errorMeaning.js"
 import { lineOf, meanings } from "../src/internal/errorMeaning.js"
@@ -19,11 +19,20 @@ const timeouts = (...phases: ReadonlyArray<FetchError.Phase>) =>
 const throttled = (reason: "failed" | "rate" | "busy", originFault?: boolean) =>
   new FetchError.Throttled({ clientId, reason, originFault, retryAfterMillis: 10 })
 const tooLarge = (part: "headers" | "fields" | "body") => new FetchError.ResponseTooLarge({ clientId, part, limit: 1 })
+const notRecalled = (...reasons: ReadonlyArray<ClientRegistry.NotRecalled["reason"]>) =>
+  reasons.map((reason) => new ClientRegistry.NotRecalled({ clientId, reason }))
 
 /** Every error of each line. An error class without a sample does not compile. */
 const samples = {
   "InvalidClientId": [new ClientId.InvalidClientId({ input: "x", issues: [] })],
   "HostRefused": [new HostPolicy.HostRefused({ clientId, host: "app.example", reason: "it is on the block list" })],
+  "ClientBlocked": [
+    new ClientRegistry.ClientBlocked({ clientId, subject: "app.example/", by: "operator", reason: "abuse" })
+  ],
+  "ClientUnapproved": [true, false].map((rejected) => new ClientRegistry.ClientUnapproved({ clientId, rejected })),
+  "NotRecalled withdrawn or blocked": notRecalled("withdrawn", "blocked"),
+  "NotRecalled unconfirmed or tooOld": notRecalled("unconfirmed", "tooOld"),
+  "RegistryError": [new ClientRegistry.RegistryError({ operation: "admission", cause: new Error("away") })],
   "CacheError": [new Cache.CacheError({ operation: "get", cause: new Error("away") })],
   "LookupFailed": ["ENOTFOUND", "ESERVFAIL", "EMPTY"].map((code) =>
     new FetchError.LookupFailed({ clientId, host: "app.example", code })

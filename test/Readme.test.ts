@@ -95,6 +95,7 @@ describe("The Configuration of README.md", () => {
     PostgresCache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
     "PostgresCache.layerClient": ["src/PostgresCache.ts"],
     Cache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
+    ClientRegistry: ["src/ClientRegistry.ts", ...filesIn("src/internal/registry")],
     HostPolicy: ["src/HostPolicy.ts"],
     Validator: ["src/Validator.ts", "src/internal/rules/ruleset.ts"],
     Sweeper: ["src/Sweeper.ts"],

@@ -1,12 +1,12 @@
 /**
- * What each error of a resolve means: for the stored document, and for the OAuth client (FET-12, FET-16).
+ * What each error of the resolver means: for the stored document, and for the OAuth client (FET-12, FET-16).
  *
  * Only a verdict on the client withdraws its stored document, and only a verdict is `invalid_client`. OAuth clients drop
  * their credentials at `invalid_client`, so a bot wall or a change of DNS must not cause it. `docs/rules.md` has the same
  * table, and a test compares the two. An error without a line here does not compile, because its `oauthError` reads the table.
  */
 import type { OAuthError } from "../OAuthError.js"
-import { invalidClient, temporarilyUnavailable, unauthorizedClient } from "../OAuthError.js"
+import { invalidClient, temporarilyUnavailable, unapprovedClient, unauthorizedClient } from "../OAuthError.js"
 
 interface Meaning {
   /** Whether the error shows that the stored document is no longer the client's. */
@@ -26,6 +26,12 @@ const ownLimit: Meaning = { withdraws: false, permitsStale: false, oauthError: t
 export const meanings = {
   "InvalidClientId": neverFetched,
   "HostRefused": neverFetched,
+  "ClientBlocked": neverFetched,
+  "ClientUnapproved": { ...neverFetched, oauthError: unapprovedClient },
+  "NotRecalled withdrawn or blocked": neverFetched,
+  // Nothing was found out about the client, so it must keep its credentials.
+  "NotRecalled unconfirmed or tooOld": ownLimit,
+  "RegistryError": ownLimit,
   "CacheError": ownLimit,
   "LookupFailed": notNow,
   "AddressBlocked": notNow,
@@ -54,6 +60,7 @@ export type Line = keyof typeof meanings
 /** The members of an error that select its line. */
 type Selector =
   | { readonly _tag: "UnexpectedStatus"; readonly status: number }
+  | { readonly _tag: "NotRecalled"; readonly reason: "unconfirmed" | "tooOld" | "withdrawn" | "blocked" }
   | { readonly _tag: "FetchTimeout"; readonly phase: string }
   | { readonly _tag: "Throttled"; readonly reason: string; readonly originFault?: boolean | undefined }
   | {
@@ -68,6 +75,10 @@ export const lineOf = (error: Selector): Line => {
       return error.status === 404 || error.status === 410
         ? "UnexpectedStatus 404 or 410"
         : "UnexpectedStatus of any other status"
+    case "NotRecalled":
+      return error.reason === "withdrawn" || error.reason === "blocked"
+        ? "NotRecalled withdrawn or blocked"
+        : "NotRecalled unconfirmed or tooOld"
     case "FetchTimeout":
       return error.phase === "budget" ? "FetchTimeout in the phase budget" : "FetchTimeout in any other phase"
     case "Throttled":

@@ -38,6 +38,18 @@ const urlOf = (server: URL, port = Number(server.port)) => {
 /** Two servers, and an address that leads to the first. */
 const world = Effect.gen(function*() {
   const [first, second] = yield* Effect.all([server, server], { concurrency: "unbounded" })
+  // A standby has what its primary has, so also the key of the notifications.
+  const [state] = yield* on(
+    urlOf(first),
+    Effect.flatMap(
+      PgClient.PgClient,
+      (sql) => sql<{ key: string }>`SELECT notification_key::text AS key FROM cimd_state`
+    )
+  )
+  yield* on(
+    urlOf(second),
+    Effect.flatMap(PgClient.PgClient, (sql) => sql`UPDATE cimd_state SET notification_key = ${state!.key}::text::bytea`)
+  )
   const proxy = yield* Proxy.make(Number(first.port))
   return {
     first: urlOf(first),

@@ -4,7 +4,7 @@ import { sources } from "../../src/internal/rules/ruleCatalog.js"
 
 const rows = [
   ...readFileSync(new URL("../../docs/rules.md", import.meta.url), "utf8").matchAll(
-    /^\| ((?:URL|DOC|RED)-\d+) \| .* \| ([^|]+) \|$/gm
+    /^\| ((?:URL|DOC|RED|REG)-\d+) \| .* \| ([^|]+) \|$/gm
   )
 ].map(([, id = "", source = ""]) => ({ id, source: source.trim() }))
 

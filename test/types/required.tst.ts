@@ -1,6 +1,6 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
-import type { Cache, ClientId, ClientMetadata, InvalidOptions } from "effect-cimd"
+import type { Cache, ClientId, ClientMetadata, ClientRegistry, InvalidOptions } from "effect-cimd"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,6 +17,7 @@ type OptionsInvalid = InvalidOptions.InvalidOptions
 
 declare const clientLayer: Layer.Layer<PgClient.PgClient>
 declare const cache: Cache.Cache["Type"]
+declare const registry: ClientRegistry.ClientRegistry["Type"]
 declare const clientId: ClientId.ClientId
 declare const reader: Context.Tag.Service<typeof Validator.Validator>
 declare const document: ClientMetadata.AcceptedDocument
@@ -68,6 +69,36 @@ describe("CAC-01: only an accepted document can be put", () => {
     expect(cache.put).type.not.toBeCallableWith(document)
     expect(cache.put).type.not.toBeCallableWith(document, { timeToLive: "1 hour" })
     expect(cache.put).type.not.toBeCallableWith(document, { fetchedAt: 0n })
+  })
+})
+
+describe("REG-01, REG-09: only an accepted document can be confirmed, recorded or pinned", () => {
+  const decision = { reason: "a test" }
+
+  test("an accepted document is taken", () => {
+    expect(registry.confirm({ document, fetchedAt: undefined })).type.toBe<
+      Effect.Effect<void, ClientRegistry.RegistryError>
+    >()
+    expect(registry.recordFetch(document, fetched)).type.toBe<Effect.Effect<void, ClientRegistry.RegistryError>>()
+    expect(registry.pin(document, decision)).type.toBe<
+      Effect.Effect<void, ClientRegistry.InvalidDecision | ClientRegistry.RegistryError>
+    >()
+  })
+
+  test("bytes, and an object of the same members, are not", () => {
+    expect(registry.pin).type.not.toBeCallableWith(new Uint8Array(), decision)
+    expect(registry.pin).type.not.toBeCallableWith({ clientId, json: {}, metadata: { client_id: "" } }, decision)
+    expect(registry.confirm).type.not.toBeCallableWith({
+      document: { clientId, json: {}, metadata: { client_id: "" } },
+      fetchedAt: 0n
+    })
+  })
+
+  test("consent asks when the document was fetched, and a decision for a reason", () => {
+    expect(registry.confirm).type.not.toBeCallableWith({ document })
+    expect(registry.confirm).type.not.toBeCallableWith(document)
+    expect(registry.block).type.not.toBeCallableWith("app.example")
+    expect(registry.block).type.not.toBeCallableWith("app.example", { by: "operator" })
   })
 })
 

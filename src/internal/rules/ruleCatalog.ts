@@ -47,7 +47,22 @@ export const sources = {
   "RED-02": "RFC 8252 7.3",
   "RED-03": "RFC 8252 8.3",
   "RED-04": "RFC 6749 4.1.2.1",
-  "RED-05": "RFC 8252 8.4, effect-cimd"
+  "RED-05": "RFC 8252 8.4, effect-cimd",
+  "REG-01": "effect-cimd",
+  "REG-02": "effect-cimd",
+  "REG-03": "RFC 9111 3, effect-cimd",
+  "REG-04": "effect-cimd",
+  "REG-05": "effect-cimd",
+  "REG-06": "effect-cimd",
+  "REG-07": "effect-cimd",
+  "REG-08": "effect-cimd",
+  "REG-09": "effect-cimd",
+  "REG-10": "effect-cimd",
+  "REG-11": "effect-cimd, RFC 3986 6.2.2",
+  "REG-12": "effect-cimd",
+  "REG-13": "effect-cimd",
+  "REG-14": "effect-cimd",
+  "REG-15": "effect-cimd"
 } as const
 
 export type RuleId = keyof typeof sources
