@@ -11,7 +11,8 @@ const Database = PostgresCache.layerClientConfig({ url: Config.redacted("DATABAS
 const Live = Resolver.layer().pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),
   Layer.provide([Fetcher.layer(), Validator.layer(Validator.mcp), PostgresCache.layerTiered()]),
-  Layer.provide(HostPolicy.layerPublic),
+  // Nobody can name this server itself as a client.
+  Layer.provide(HostPolicy.layer({ issuer: "https://auth.example.com" })),
   Layer.provide(Database)
 )
 
