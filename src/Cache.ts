@@ -61,15 +61,7 @@ export interface Entry {
  * @since 0.1.0
  * @category models
  */
-export interface Reader {
-  /** The name of the rules. */
-  readonly ruleset: string
-  /**
-   * Validates the JSON text of a document that was stored under other rules, and fails if it is not accepted. The cache
-   * remembers the outcome as long as it has the document (CAC-11).
-   */
-  readonly validate: (clientId: ClientId, body: Uint8Array) => Effect.Effect<AcceptedDocument, unknown>
-}
+export interface Reader extends StoredDocument.Reader {}
 
 /**
  * The result of an election, which decides what node fetches a client for the cluster.

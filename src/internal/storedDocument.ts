@@ -1,9 +1,19 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Reader } from "../Cache.js"
 import type { ClientId } from "../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../ClientMetadata.js"
 import * as Accepted from "./rules/acceptedDocument.js"
+
+/** The rules under which a caller reads documents. */
+export interface Reader {
+  /** The name of the rules. */
+  readonly ruleset: string
+  /**
+   * Validates the JSON text of a document that was stored under other rules, and fails if it is not accepted. The cache
+   * remembers the outcome as long as it has the document (CAC-11).
+   */
+  readonly validate: (clientId: ClientId, body: Uint8Array) => Effect.Effect<AcceptedDocument, unknown>
+}
 
 // A process has a few rule sets. A caller that makes up more of them validates again.
 const maxOthers = 8

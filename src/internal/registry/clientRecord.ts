@@ -2,7 +2,7 @@
  * What the registry keeps of one client, and how each call changes it. Each transition depends on the instants that it is
  * given and not on the order of arrival, except where two calls of the host contradict each other.
  */
-import type * as StoredDocument from "./storedDocument.js"
+import type * as StoredDocument from "./documentRecord.js"
 
 /** In microseconds since the Unix epoch. */
 type Instant = bigint

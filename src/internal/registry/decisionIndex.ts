@@ -3,7 +3,7 @@
  * new one, so callers always read a consistent state.
  */
 import * as ClientPattern from "../rules/clientPattern.js"
-import type { StoredDocument } from "./storedDocument.js"
+import type { StoredDocument } from "./documentRecord.js"
 
 /** Who made a decision, when, and why. */
 export interface Decided {
