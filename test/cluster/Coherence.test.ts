@@ -13,7 +13,7 @@ import { moment } from "./protocol.js"
 import * as Proxy from "./proxy.js"
 import * as World from "./world.js"
 
-const rounds = Number(process.env["COHERENCE_ROUNDS"] ?? 1000)
+const rounds = Number(process.env["CLUSTER_ROUNDS"] ?? 250)
 
 /** The second in which every node must have heard of a change. */
 const boundMillis = 1000
