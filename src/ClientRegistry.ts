@@ -165,7 +165,7 @@ export type Event =
  */
 export interface ApprovalRequest {
   readonly clientId: ClientId
-  /** The user who asked first. */
+  /** The first user to ask. */
   readonly by: string
   readonly at: Instant
 }

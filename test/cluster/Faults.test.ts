@@ -25,6 +25,9 @@ const hour = 3_600_000
 const ids = (name: string, count: number) =>
   Array.from({ length: count }, (_, index) => `https://app.example/${name}-${index}.json`)
 
+// Behind a pooler a node hears of no change. Its memory asks again after a second, and each round takes that long.
+const [raceRounds, staleBoundMillis] = Postgres.pooler === undefined ? [200, 1000] : [15, 1250]
+
 describe.sequential("two processes over one database", () => {
   const scope = Effect.runSync(Scope.make())
   let database: Redacted.Redacted
@@ -141,11 +144,11 @@ describe.sequential("two processes over one database", () => {
     })))
 
   it.live(
-    "CAC-05: of two processes that write an old and a new document at once the old one never wins (200 rounds)",
+    `CAC-05: of two processes that write an old and a new document at once the old one never wins (${raceRounds} rounds)`,
     () =>
       Effect.gen(function*() {
         const clientId = "https://app.example/race.json"
-        for (let round = 0; round < 200; round++) {
+        for (let round = 0; round < raceRounds; round++) {
           const [late, early] = round % 2 === 0 ? nodes : [nodes[1], nodes[0]]
           const earlier = yield* late.ask("now", {})
           const later = yield* early.ask("now", {})
@@ -164,7 +167,7 @@ describe.sequential("two processes over one database", () => {
           )
           for (const { lastOldAt, version } of seen) {
             expect(version).toBe(`new ${round}`)
-            expect((lastOldAt ?? from) - from).toBeLessThan(1000)
+            expect((lastOldAt ?? from) - from).toBeLessThan(staleBoundMillis)
           }
         }
         expect(yield* requestsFor(clientId)).toBe(0)
