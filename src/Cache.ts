@@ -207,8 +207,9 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
   /** Forgets every client, and the result of every fetch that has started (CAC-10). */
   readonly evictAll: Effect.Effect<void, CacheError>
   /**
-   * Deletes what expired before this moment and is not kept for `stale`, by whatever cache stored it, in batches of `batchSize` rows. An interruption
-   * stops it between two batches (SWP-01, SWP-04). `batchSize` is limited to 1 to 1,000,000, and defaults to `10_000`.
+   * Deletes what expired before this moment and is not kept for `stale`, by whatever cache stored it, in batches of
+   * `batchSize` rows. An interruption stops it between two batches (SWP-01, SWP-04, SWP-08). `batchSize` is limited to 1 to
+   * 1,000,000, and defaults to `10_000`.
    */
   readonly sweep: (options?: { readonly batchSize?: number | undefined }) => Effect.Effect<Swept, CacheError>
 }>() {}

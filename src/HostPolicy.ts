@@ -74,7 +74,7 @@ export class HostPolicy extends Context.Tag("effect-cimd/HostPolicy")<HostPolicy
   readonly permitsPrivateAddress: (host: string, address: string) => boolean
   /**
    * A text that changes with everything by which `reasonAgainstFetch` could judge a document. It is part of the rule set
-   * of the `Validator`, so a document that was accepted under another policy is not served (CAC-11).
+   * of the `Validator`, so a document that was accepted under another policy is validated again (CAC-11).
    */
   readonly ruleset: string
 }>() {}

@@ -83,7 +83,8 @@ const hints: Readonly<Record<string, string>> = {
   TlsFailed: "Check the certificate of the server. --ca <file> trusts the certificate authority of a test server.",
   AddressBlocked: "Only public addresses are dialed. --allow-loopback permits those of this machine.",
   // The codes of Postgres for a missing privilege and a table that exists.
-  42501: "A user with the right to create tables can run the SQL of cimd migrate --print, with the same --schema and --prefix.",
+  42501:
+    "A user with the right to create tables can run the SQL of cimd migrate --print, with the same --schema and --prefix.",
   "42P07": "Another program owns a table of that name. Choose other names: --prefix <name>, --schema <name>."
 }
 

@@ -22,6 +22,13 @@ describe("CAC-15: a sealed notification", () => {
     expect(new Set(payloads.map(({ length }) => length)).size).toBe(1)
   })
 
+  it("shows a fingerprint of its key to the statements, and never the key", () => {
+    const key = "0b".repeat(32)
+    expect(JSON.stringify(seal)).not.toContain(key)
+    expect(seal.fingerprint).toMatch(/^[0-9a-f]{64}$/)
+    expect(seal.fingerprint).not.toBe(Seal.make("0c".repeat(32)).fingerprint)
+  })
+
   it("fits a notification with the longest client id", () => {
     const longest = `released ${"n".repeat(12)} https://app.example/`.padEnd(9 + 13 + 2048, "x")
     const payload = seal.close("channel", longest)

@@ -61,27 +61,30 @@ const stranger = (url: Redacted.Redacted, channels: ReadonlyArray<string>) =>
     return { heard, notify }
   })
 
-/** The texts of the statements that run from now on. */
+/** The texts and the parameters of the statements that run from now on. */
 const statements = Effect.gen(function*() {
   const texts: Array<string> = []
+  const parameters: Array<string> = []
   const original = pg.Client.prototype.query
   const query = vi.spyOn(pg.Client.prototype, "query")
   query.mockImplementation(function(this: pg.Client, ...args: Array<unknown>) {
     const [statement] = args
     texts.push(typeof statement === "string" ? statement : String((statement as { readonly text?: string }).text))
+    parameters.push(JSON.stringify(args))
     return Reflect.apply(original, this, args)
   } as never)
   yield* Effect.addFinalizer(() => Effect.sync(() => query.mockRestore()))
-  return texts
+  return { texts, parameters }
 })
 
 describe("CAC-15: a role without rights to the tables", () => {
   it.scopedLive("reads no client id from a notification, and from no text of a statement", () =>
     Effect.gen(function*() {
-      const texts = yield* statements
+      const { parameters, texts } = yield* statements
       const url = yield* Postgres.migratedUrl
       const { heard } = yield* stranger(url, [channel])
       const cache = yield* tiered(url)
+      yield* until(true)
       yield* put(cache)
       yield* cache.get(document.clientId, reader)
       yield* cache.supersede(document.clientId, yield* cache.now)
@@ -95,6 +98,16 @@ describe("CAC-15: a role without rights to the tables", () => {
       }
       expect(texts.length).toBeGreaterThan(7)
       for (const text of texts) expect(text).not.toMatch(/app\.example|[0-9a-f]{64}/)
+      // A server may log parameters.
+      const [row] = yield* Effect.provide(
+        Effect.flatMap(
+          PgClient.PgClient,
+          (sql) => sql<{ key: string }>`SELECT encode(notification_key, 'hex') AS key FROM cimd_state`
+        ),
+        PgClient.layer({ url })
+      )
+      expect(parameters.some((each) => each.includes("notification_key"))).toBe(true)
+      for (const each of parameters) expect(each).not.toContain(row!.key)
     }))
 
   it.scopedLive("empties no memory tier: what it makes up is ignored, and counted", () =>
@@ -141,7 +154,7 @@ describe("CAC-15: a role without rights to the tables", () => {
 
   it.scopedLive("cannot stand in for the heartbeats of a node, whatever it makes up or repeats", () =>
     Effect.gen(function*() {
-      const texts = yield* statements
+      const { texts } = yield* statements
       const url = yield* Postgres.migratedUrl
       yield* tiered(url)
       yield* until(true)

@@ -12,7 +12,7 @@ const accepts = (port: number) =>
     socket.once("connect", () => resume(Effect.succeed(true)))
     socket.once("error", () => resume(Effect.succeed(false)))
     return Effect.sync(() => socket.destroy())
-  }).pipe(Effect.tap(() => Effect.yieldNow()))
+  })
 
 /** Starts a PgBouncer, and returns its loopback port. `poolSize` is its number of sessions for a database. */
 export const start = (

@@ -135,8 +135,10 @@ export const make = (
         const lifetime = Lifetime.toMillis(options.timeToLive)
         if (isStored) {
           remember(StoredDocument.of(document), options.fetchedAt, startedAt, { remaining: lifetime, lifetime })
-        } // The database has a later document, so what memory has, or is about to have, may be as old as this one.
-        else changed(document.clientId)
+        } else {
+          // The database has a later document, so what memory has, or is about to have, may be as old as this one.
+          changed(document.clientId)
+        }
       }, () => {
         changed(document.clientId)
         handlesOwn = true

@@ -9,11 +9,11 @@
  * one early attempt to acquire a lease, and changes no result. A node accepts each of its heartbeats once, and only the
  * node itself receives it before a stranger can. No notification clears a whole memory tier.
  */
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto"
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto"
 
 export interface Seal {
-  /** The key in hexadecimal digits. */
-  readonly key: string
+  /** The SHA-256 of the key in hexadecimal digits. A server may log it with the statements, where the key must not be. */
+  readonly fingerprint: string
   /** The payload of a notification. It is valid on this channel alone. */
   readonly close: (channel: string, text: string) => string
   /** The text of a payload; `undefined` for one that was not made with this key for this channel. */
@@ -27,26 +27,30 @@ const tagBytes = 16
 // The length must not tell clients apart. The longest text has 2,073 characters, and its payload 2,768 of at most 8,000.
 const blockLength = 256
 
-export const make = (key: string): Seal => ({
-  key,
-  close: (channel, text) => {
-    const nonce = randomBytes(nonceBytes)
-    const cipher = createCipheriv(algorithm, Buffer.from(key, "hex"), nonce).setAAD(Buffer.from(channel))
-    const padded = text.padEnd(Math.ceil(text.length / blockLength) * blockLength)
-    const sealed = [nonce, cipher.update(padded, "utf8"), cipher.final(), cipher.getAuthTag()]
-    return Buffer.concat(sealed).toString("base64url")
-  },
-  open: (channel, payload) => {
-    const bytes = Buffer.from(payload, "base64url")
-    if (bytes.length < nonceBytes + tagBytes) return undefined
-    const decipher = createDecipheriv(algorithm, Buffer.from(key, "hex"), bytes.subarray(0, nonceBytes))
-      .setAAD(Buffer.from(channel))
-      .setAuthTag(bytes.subarray(-tagBytes))
-    try {
-      const text = decipher.update(bytes.subarray(nonceBytes, -tagBytes), undefined, "utf8") + decipher.final("utf8")
-      return text.trimEnd()
-    } catch {
-      return undefined
+/** The seal of a key, which is given in hexadecimal digits. */
+export const make = (hexKey: string): Seal => {
+  const key = Buffer.from(hexKey, "hex")
+  return {
+    fingerprint: createHash("sha256").update(key).digest("hex"),
+    close: (channel, text) => {
+      const nonce = randomBytes(nonceBytes)
+      const cipher = createCipheriv(algorithm, key, nonce).setAAD(Buffer.from(channel))
+      const padded = text.padEnd(Math.ceil(text.length / blockLength) * blockLength)
+      const sealed = [nonce, cipher.update(padded, "utf8"), cipher.final(), cipher.getAuthTag()]
+      return Buffer.concat(sealed).toString("base64url")
+    },
+    open: (channel, payload) => {
+      const bytes = Buffer.from(payload, "base64url")
+      if (bytes.length < nonceBytes + tagBytes) return undefined
+      const decipher = createDecipheriv(algorithm, key, bytes.subarray(0, nonceBytes))
+        .setAAD(Buffer.from(channel))
+        .setAuthTag(bytes.subarray(-tagBytes))
+      try {
+        const text = decipher.update(bytes.subarray(nonceBytes, -tagBytes), undefined, "utf8") + decipher.final("utf8")
+        return text.trimEnd()
+      } catch {
+        return undefined
+      }
     }
   }
-})
+}

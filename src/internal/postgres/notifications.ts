@@ -95,7 +95,7 @@ export const make = (
 
     // A node with the key of other tables can read no notification.
     const ofState =
-      sql`generation::text AS generation FROM ${state} WHERE notification_key = decode(${seal.key}, 'hex')`
+      sql`generation::text AS generation FROM ${state} WHERE sha256(notification_key) = decode(${seal.fingerprint}, 'hex')`
     const [heartbeatText] = sql`SELECT pg_notify(${ownChannel}, ${""}), ${ofState}`.compile()
     // The queue of a server on which no notification can be sent is shortened only by this function.
     const [generationText] = sql`SELECT pg_notification_queue_usage() AS usage, ${ofState}`.compile()
@@ -155,14 +155,14 @@ export const make = (
             )
           }
           isFull = true
-          yield* compareGeneration(yield* query(client, generationText, [seal.key]))
+          yield* compareGeneration(yield* query(client, generationText, [seal.fingerprint]))
           // The connection works, and another one would meet the same queue.
           lastSign = clock.unsafeCurrentTimeNanos()
         })
       const beat = Effect.suspend(() => {
         const text = `heartbeat ${nodeId} ${count++}`
         heartbeats.set(text, { sentAt: clock.unsafeCurrentTimeNanos(), received: false, compared: false })
-        return query(client, heartbeatText, [ownChannel, seal.close(ownChannel, text), seal.key]).pipe(
+        return query(client, heartbeatText, [ownChannel, seal.close(ownChannel, text), seal.fingerprint]).pipe(
           Effect.flatMap(compareGeneration),
           Effect.zipRight(Effect.sync(() => advance(text, "compared"))),
           Effect.catchIf(isQueueFull, () => withoutHeartbeat(text))

@@ -158,7 +158,8 @@ export const makeBatches = (
 
     /**
      * Until when the last document within the limit of the table is kept, if there are more: those that are kept for a
-     * shorter time are surplus. Scanning a large table takes long, so it is scanned only where Postgres' own estimate comes near the limit.
+     * shorter time are surplus. Scanning a large table takes long, so it is scanned only where Postgres' own estimate comes
+     * near the limit.
      */
     surplusBoundary: Effect.map(
       // The skipped rows are not converted: that would take longer, and fails for an infinite instant.
