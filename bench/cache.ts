@@ -2,7 +2,7 @@
  * The cache beside what it is made of: effect's own cache, and bare node-postgres on the same pool.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, Fetcher, HostPolicy, Migrations, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Cache, Fetcher, HostPolicy, Migrations, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
 import type { ClientId } from "effect-cimd"
 import { Postgres } from "effect-cimd/testing"
 import * as EffectCache from "effect/Cache"
@@ -59,7 +59,7 @@ const accepted = (clientId: ClientId.ClientId) =>
   Effect.flatMap(Validator.Validator, (validator) => validator.validate(clientId, documentOf(clientId)))
 
 const tiered = (url: Redacted.Redacted) =>
-  Layer.provide(PostgresCache.layerTiered({ maxEntries: 20_000 }), PostgresCache.layerClient({ url }))
+  Layer.provide(PostgresCache.layerTiered({ maxEntries: 20_000 }), PostgresClient.layer({ url }))
 
 const validator = Layer.provide(Validator.layer(), HostPolicy.layerPublic)
 
@@ -175,7 +175,7 @@ const reads = (url: Redacted.Redacted) =>
         `${Math.round(1280e9 / concurrent.ours)} against ${Math.round(1280e9 / concurrent.theirs)} reads a second`
       )
     ]
-  }).pipe(Effect.provide(Layer.merge(validator, PostgresCache.layerClient({ url, maxConnections: 10 }))))
+  }).pipe(Effect.provide(Layer.merge(validator, PostgresClient.layer({ url, maxConnections: 10 }))))
 
 const sizes = (url: Redacted.Redacted) =>
   Effect.gen(function*() {
@@ -211,7 +211,7 @@ const sizes = (url: Redacted.Redacted) =>
   }).pipe(
     Effect.provide(
       // To fill the table takes longer than a connection may be silent. One connection, so that one process has touched all.
-      Layer.merge(validator, PostgresCache.layerClient({ url, maxConnections: 1, socketTimeout: "5 minutes" }))
+      Layer.merge(validator, PostgresClient.layer({ url, maxConnections: 1, socketTimeout: "5 minutes" }))
     )
   )
 
@@ -279,7 +279,7 @@ const sweeps = (url: Redacted.Redacted) =>
         validator,
         Layer.provideMerge(
           PostgresCache.layer({ timeout: "1 minute" }),
-          PostgresCache.layerClient({ url, maxConnections: 10, socketTimeout: "5 minutes" })
+          PostgresClient.layer({ url, maxConnections: 10, socketTimeout: "5 minutes" })
         )
       )
     )

@@ -1,12 +1,22 @@
 /**
  * The start of an authorization endpoint: identifies the client of a request, and checks its redirect URI.
  */
-import { ClientId, Fetcher, HostPolicy, PostgresCache, RedirectUri, Resolver, Sweeper, Validator } from "effect-cimd"
+import {
+  ClientId,
+  Fetcher,
+  HostPolicy,
+  PostgresCache,
+  PostgresClient,
+  RedirectUri,
+  Resolver,
+  Sweeper,
+  Validator
+} from "effect-cimd"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-const Database = PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") })
+const Database = PostgresClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
 
 const Live = Resolver.layer().pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),

@@ -9,6 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import migration0001 from "../migrations/0001_client_metadata_documents.js"
+import migration0002 from "../migrations/0002_client_registry.js"
 import * as OptionReader from "./internal/optionReader.js"
 import { defectsToFailures } from "./internal/postgres/sqlErrors.js"
 import * as Tables from "./internal/postgres/tableNames.js"
@@ -45,7 +46,8 @@ interface Migration {
 }
 
 const migrationsOf = (tables: Tables.Tables): ReadonlyArray<Migration> => [
-  { id: 1, name: "client_metadata_documents", statements: migration0001(tables) }
+  { id: 1, name: "client_metadata_documents", statements: migration0001(tables) },
+  { id: 2, name: "client_registry", statements: migration0002(tables) }
 ]
 
 const settle = (names: TableNames | undefined) => Tables.settle("Migrations", names)
@@ -134,9 +136,13 @@ export const grants = (role: string, names?: TableNames): Effect.Effect<Readonly
     const to = `TO "${role.replaceAll("\"", "\"\"")}"`
     return [
       ...(tables.schema === undefined ? [] : [`GRANT USAGE ON SCHEMA ${Tables.quoted(tables.schema)} ${to}`]),
-      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${Tables.quoted(tables.documents)}, ${
-        Tables.quoted(tables.leases)
+      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${
+        [tables.documents, tables.leases, tables.clients, tables.decisions, tables.requests].map(Tables.quoted).join(
+          ", "
+        )
       } ${to}`,
+      // The audit is only appended to, and swept.
+      `GRANT SELECT, INSERT, DELETE ON ${Tables.quoted(tables.audit)} ${to}`,
       `GRANT SELECT, UPDATE ON ${Tables.quoted(tables.state)} ${to}`
     ]
   })
@@ -158,9 +164,11 @@ const statusOf = (tables: Tables.Tables): Effect.Effect<Status, SqlError, SqlCli
     // A statement that fails would abort a transaction of the caller.
     const columns = yield* sql`
       SELECT FROM pg_attribute WHERE attrelid = to_regclass(${tables.state}) AND attname = 'version'`
+    // Tables of version 1 have no column `latest`, which an expression on the whole row permits.
     const [state] = columns.length === 0
       ? []
-      : yield* sql<{ version: number }>`SELECT version FROM ${sql(tables.state)}`
+      : yield* sql<{ version: number }>`SELECT coalesce((to_jsonb(state) ->> 'latest')::integer, version) AS version
+          FROM ${sql(tables.state)} AS state`
     const version = state?.version ?? 0
     return {
       version,
@@ -202,13 +210,13 @@ export const run = (
  *
  * @example
  * ```ts
- * import { Migrations, PostgresCache } from "effect-cimd"
+ * import { Migrations, PostgresCache, PostgresClient } from "effect-cimd"
  * import * as Config from "effect/Config"
  * import * as Layer from "effect/Layer"
  *
  * const Live = PostgresCache.layer().pipe(
  *   Layer.provide(Migrations.layer()),
- *   Layer.provide(PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") }))
+ *   Layer.provide(PostgresClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
  * )
  * ```
  *

@@ -61,6 +61,10 @@ export * as PostgresCache from "./PostgresCache.js"
 /**
  * @since 0.1.0
  */
+export * as PostgresClient from "./PostgresClient.js"
+/**
+ * @since 0.1.0
+ */
 export * as RedirectUri from "./RedirectUri.js"
 /**
  * @since 0.1.0

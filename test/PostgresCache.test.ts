@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, layer, vi } from "@effect/vitest"
 import type { ClientMetadata } from "effect-cimd"
-import { Cache, Migrations, PostgresCache, RedirectUri, Validator } from "effect-cimd"
+import { Cache, Migrations, PostgresCache, PostgresClient, RedirectUri, Validator } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -64,9 +64,9 @@ cacheSuite(
   )
 )
 
-const ownClient = (pooler: PostgresCache.ClientConfig["pooler"]) =>
+const ownClient = (pooler: PostgresClient.Options["pooler"]) =>
   Layer.unwrapScoped(
-    Effect.map(Postgres.migratedUrl, (url) => PostgresCache.layerClient({ url, pooler, maxConnections: 5 }))
+    Effect.map(Postgres.migratedUrl, (url) => PostgresClient.layer({ url, pooler, maxConnections: 5 }))
   )
 
 for (
@@ -76,7 +76,7 @@ for (
   cacheSuite(`PostgresCache.layerTiered over ${kind}`, Layer.provide(PostgresCache.layerTiered(), ownClient(pooler)))
 }
 
-const startFailure = <R, E>(cache: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable | E, R>) =>
+const startFailure = <R, E>(cache: Layer.Layer<Cache.Cache, PostgresClient.DatabaseUnavailable | E, R>) =>
   Effect.flip(Effect.scoped(Layer.build(cache)))
 
 /** The port of a server that refuses each connection as PgBouncer does. */
@@ -104,8 +104,8 @@ describe("CAC-08: a cache that cannot work does not build", () => {
   it.live("a server that is unreachable", () =>
     Effect.gen(function*() {
       const away = { url: Redacted.make("postgresql://nobody@127.0.0.1:1/none"), connectTimeout: "1 second" } as const
-      const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient(away)))
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
+      const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresClient.layer(away)))
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Unreachable" })
       expect(error.message).toContain("psql \"$DATABASE_URL\"")
     }))
 
@@ -114,9 +114,9 @@ describe("CAC-08: a cache that cannot work does not build", () => {
       Effect.gen(function*() {
         const port = yield* refusingPooler(`unsupported startup parameter: ${parameter}`)
         const url = Redacted.make(`postgresql://node@127.0.0.1:${port}/cimd`)
-        const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url })))
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Pooler" })
-        expect(error.message).toContain("pooler: \"transaction\" of PostgresCache.layerClient")
+        const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresClient.layer({ url })))
+        expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Pooler" })
+        expect(error.message).toContain("pooler: \"transaction\" of PostgresClient.layer")
         expect(error).toMatchObject({ cause: { cause: { message: `unsupported startup parameter: ${parameter}` } } })
       }))
   }
@@ -125,8 +125,8 @@ describe("CAC-08: a cache that cannot work does not build", () => {
     Effect.gen(function*() {
       const port = yield* refusingPooler("no such database: cimd")
       const url = Redacted.make(`postgresql://node@127.0.0.1:${port}/cimd`)
-      const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url })))
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
+      const error = yield* startFailure(Layer.provide(PostgresCache.layer(), PostgresClient.layer({ url })))
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Unreachable" })
     }))
 
   it.live("a server that stops after the client has connected", () =>
@@ -138,7 +138,7 @@ describe("CAC-08: a cache that cannot work does not build", () => {
         yield* Scope.close(scope, Exit.void)
         return yield* Effect.provide(startFailure(PostgresCache.layer()), client)
       }))
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Unreachable" })
     }))
 
   for (
@@ -159,9 +159,9 @@ describe("CAC-08: a cache that cannot work does not build", () => {
         const url = new URL(Redacted.value(yield* Postgres.emptyUrl))
         change(url)
         const error = yield* startFailure(
-          Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url: Redacted.make(url.href) }))
+          Layer.provide(PostgresCache.layer(), PostgresClient.layer({ url: Redacted.make(url.href) }))
         )
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
+        expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Unreachable" })
         expect(error.message).toContain("psql \"$DATABASE_URL\"")
       }))
   }
@@ -169,7 +169,7 @@ describe("CAC-08: a cache that cannot work does not build", () => {
   it.live("a database without the tables", () =>
     Effect.gen(function*() {
       const error = yield* Effect.provide(startFailure(PostgresCache.layer()), Postgres.empty)
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "MissingTables" })
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "MissingTables" })
       expect(error.message).toContain("npx effect-cimd migrate")
     }))
 
@@ -178,14 +178,14 @@ describe("CAC-08: a cache that cannot work does not build", () => {
       Effect.gen(function*() {
         yield* Effect.flatMap(PgClient.PgClient, (sql) => sql`DROP TABLE ${sql(table)}`)
         const error = yield* startFailure(PostgresCache.layer())
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "MissingTables" })
+        expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "MissingTables" })
       }).pipe(Effect.provide(Postgres.migrated)))
   }
 
   it.live("a missing schema", () =>
     Effect.gen(function*() {
       const error = yield* Effect.provide(startFailure(PostgresCache.layer({ schema: "nowhere" })), Postgres.migrated)
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "MissingTables" })
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "MissingTables" })
     }))
 
   for (
@@ -199,7 +199,7 @@ describe("CAC-08: a cache that cannot work does not build", () => {
         const sql = yield* PgClient.PgClient
         yield* sql`UPDATE cimd_state SET version = ${version}`
         const error = yield* startFailure(PostgresCache.layer())
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason })
+        expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason })
         expect(error.message).toContain(command)
       }).pipe(Effect.provide(Postgres.migrated)))
   }
@@ -230,7 +230,7 @@ describe("CAC-08: a cache that cannot work does not build", () => {
         const error = yield* startFailure(
           Layer.provide(PostgresCache.layer(), PgClient.layer({ url: Redacted.make(asUser.href) }))
         )
-        expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Refused" })
+        expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Refused" })
         if (missing !== undefined) {
           expect(String(error.cause)).toContain("missing privileges: ")
           expect(String(error.cause)).toContain(missing)
@@ -765,14 +765,14 @@ describe("settings of the database", () => {
   }
 })
 
-describe("PostgresCache.layerClient", () => {
+describe("PostgresClient.layer", () => {
   it.scopedLive("connects through the sockets of `stream`, also to listen", () =>
     Effect.gen(function*() {
       const url = new URL(Redacted.value(yield* Postgres.migratedUrl))
       const server = { host: url.hostname, port: Number(url.port) }
       // The address in the URL is unreachable, as where a connector makes the sockets.
       url.port = "1"
-      const client = PostgresCache.layerClient({
+      const client = PostgresClient.layer({
         url: Redacted.make(url.href),
         stream: () =>
           new (class extends Socket {
@@ -792,7 +792,7 @@ describe("PostgresCache.layerClient", () => {
     it.live(`does not build with a socket timeout of ${socketTimeout}`, () =>
       Effect.gen(function*() {
         const error = yield* startFailure(
-          Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ socketTimeout }))
+          Layer.provide(PostgresCache.layer(), PostgresClient.layer({ socketTimeout }))
         )
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
         expect(error.message).toContain("`socketTimeout` must be a duration")
@@ -802,7 +802,7 @@ describe("PostgresCache.layerClient", () => {
   it.live("does not build with another pooler", () =>
     Effect.gen(function*() {
       const error = yield* startFailure(
-        Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ pooler: "session" as never }))
+        Layer.provide(PostgresCache.layer(), PostgresClient.layer({ pooler: "session" as never }))
       )
       expect(error).toMatchObject({ _tag: "InvalidOptions" })
       expect(error.message).toContain("`pooler` must be \"transaction\", but is session")
@@ -811,7 +811,7 @@ describe("PostgresCache.layerClient", () => {
   it.scopedLive("reads its options from Config", () =>
     Effect.gen(function*() {
       const url = Redacted.value(yield* Postgres.emptyUrl)
-      const client = PostgresCache.layerClientConfig({
+      const client = PostgresClient.layerConfig({
         url: Config.redacted("DATABASE_URL"),
         socketTimeout: Config.duration("SOCKET_TIMEOUT"),
         pooler: Config.literal("transaction")("POOLER").pipe(Config.withDefault(undefined))
@@ -837,7 +837,7 @@ describe("PostgresCache.layerClient", () => {
   it.scopedLive("reads from the database of its own client, with two clients in one program", () =>
     Effect.gen(function*() {
       const [first, second] = [yield* Postgres.migratedUrl, yield* Postgres.migratedUrl]
-      const own = (url: Redacted.Redacted) => PostgresCache.layerClient({ url, maxConnections: 2 })
+      const own = (url: Redacted.Redacted) => PostgresClient.layer({ url, maxConnections: 2 })
       const plain = (url: Redacted.Redacted) => PgClient.layer({ url, maxConnections: 2 })
       const document = accepted("https://app.example/databases")
       const build = <E>(client: Layer.Layer<PgClient.PgClient, E>) =>
@@ -887,7 +887,7 @@ describe("PostgresCache.layerClient", () => {
         if (isBusy) queued.push(args[0])
         return Reflect.apply(original, this, args)
       } as never)
-      const client = PostgresCache.layerClient({ url, maxConnections: 3 })
+      const client = PostgresClient.layer({ url, maxConnections: 3 })
       const cache = Context.get(
         yield* Layer.build(Layer.provide(PostgresCache.layerTiered(), client)),
         Cache.Cache
@@ -910,7 +910,7 @@ describe("PostgresCache.layerClient", () => {
         for (const delay of [0, 1, 2, 4, 8, 16, 24]) {
           const made: Array<Socket> = []
           const opened = yield* Deferred.make<void>()
-          const client = PostgresCache.layerClient({
+          const client = PostgresClient.layer({
             url,
             maxConnections: 1,
             stream: () => {
@@ -947,7 +947,7 @@ describe("PostgresCache.layerClient", () => {
     }).pipe(Effect.provide(Layer.provideMerge(
       PostgresCache.layer(),
       Layer.unwrapScoped(
-        Effect.map(Postgres.migratedUrl, (url) => PostgresCache.layerClient({ url, maxConnections: 1 }))
+        Effect.map(Postgres.migratedUrl, (url) => PostgresClient.layer({ url, maxConnections: 1 }))
       )
     ))))
 
@@ -955,12 +955,12 @@ describe("PostgresCache.layerClient", () => {
     "layer over layerClient with a pooler": (url) =>
       Layer.provideMerge(
         PostgresCache.layer(),
-        PostgresCache.layerClient({ url, pooler: "transaction", maxConnections: 1 })
+        PostgresClient.layer({ url, pooler: "transaction", maxConnections: 1 })
       ),
     "layerTiered over layerClient with a pooler": (url) =>
       Layer.provideMerge(
         PostgresCache.layerTiered(),
-        PostgresCache.layerClient({ url, pooler: "transaction", maxConnections: 1 })
+        PostgresClient.layer({ url, pooler: "transaction", maxConnections: 1 })
       ),
     "layer over PgClient": (url) =>
       Layer.provideMerge(PostgresCache.layer(), PgClient.layer({ url, maxConnections: 1 })),
@@ -1002,13 +1002,13 @@ describe("PostgresCache.layerClient", () => {
   it.scopedLive("CAC-12: with a pooler, memory serves for a second, and writes reach nodes that connect directly", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
-      const build = (client: Layer.Layer<PgClient.PgClient, PostgresCache.CacheUnavailable | unknown>) =>
+      const build = (client: Layer.Layer<PgClient.PgClient, PostgresClient.DatabaseUnavailable | unknown>) =>
         Effect.map(
           Layer.build(Layer.fresh(Layer.provide(PostgresCache.layerTiered({ disconnectedTtl: "300 millis" }), client))),
           (context) => Context.get(context, Cache.Cache)
         )
-      const pooled = yield* build(PostgresCache.layerClient({ url, pooler: "transaction" }))
-      const direct = yield* build(PostgresCache.layerClient({ url }))
+      const pooled = yield* build(PostgresClient.layer({ url, pooler: "transaction" }))
+      const direct = yield* build(PostgresClient.layer({ url }))
       const document = accepted("https://app.example/mixed.json")
       const { clientId } = document
       const isRemembered = Effect.gen(function*() {
@@ -1031,7 +1031,7 @@ describe("PostgresCache.layerClient", () => {
   it.scopedLive("CAC-09: with a pooler, a write that timed out keeps its connection until it ends, and is not cancelled", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
-      const client = PostgresCache.layerClient({
+      const client = PostgresClient.layer({
         url,
         pooler: "transaction",
         applicationName: "pooled",
@@ -1065,7 +1065,7 @@ describe("metrics of reads", () => {
   it.scopedLive("a caller that timed out waiting for a connection no longer counts as waiting", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.emptyUrl
-      const client = PostgresCache.layerClient({ url, maxConnections: 1, connectTimeout: "300 millis" })
+      const client = PostgresClient.layer({ url, maxConnections: 1, connectTimeout: "300 millis" })
       const waiting = Effect.map(Metric.value(metrics.poolWaiting), ({ value }) => value)
       yield* Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
@@ -1102,18 +1102,18 @@ describe("metrics of reads", () => {
   }
 })
 
-describe("PostgresCache.layerClient with blocked statements", () => {
-  const settings = (config: PostgresCache.ClientConfig) =>
+describe("PostgresClient.layer with blocked statements", () => {
+  const settings = (config: PostgresClient.Options) =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [row] = yield* sql<{ timeout: string }>`SELECT current_setting('statement_timeout') AS timeout`
       return row!.timeout
-    }).pipe(Effect.provide(PostgresCache.layerClient(config)))
+    }).pipe(Effect.provide(PostgresClient.layer(config)))
 
   it.scopedLive("CAC-09: leaves no waiting backend behind, also when the pool is full of them", () =>
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
-      const client = PostgresCache.layerClient({
+      const client = PostgresClient.layer({
         url,
         applicationName: "blocked",
         maxConnections: 2,
@@ -1236,7 +1236,7 @@ describe("Migrations", () => {
 describe("CAC-09: a database that stops at run time", () => {
   const clients = {
     "PgClient": (url: Redacted.Redacted) => Layer.orDie(PgClient.layer({ url })),
-    "PostgresCache.layerClient": (url: Redacted.Redacted) => Layer.orDie(PostgresCache.layerClient({ url }))
+    "PostgresClient.layer": (url: Redacted.Redacted) => Layer.orDie(PostgresClient.layer({ url }))
   }
   it.live.each(Record.toEntries(clients))(
     "causes typed errors within the timeout, and is used again after it restarts (%s)",

@@ -93,7 +93,7 @@ describe("The Configuration of README.md", () => {
     Resolver: ["src/Resolver.ts", "src/Freshness.ts", "src/internal/rules/clientIdGrammar.ts"],
     Fetcher: filesIn("src/internal/fetch"),
     PostgresCache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
-    "PostgresCache.layerClient": ["src/PostgresCache.ts"],
+    "PostgresClient.layer": ["src/PostgresClient.ts"],
     Cache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
     ClientRegistry: ["src/ClientRegistry.ts", ...filesIn("src/internal/registry")],
     HostPolicy: ["src/HostPolicy.ts"],

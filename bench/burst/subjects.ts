@@ -1,5 +1,5 @@
 /** The libraries whose burst is measured, each behind one function, and each over real TLS to the origin. */
-import { Fetcher, HostPolicy, Migrations, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Fetcher, HostPolicy, Migrations, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -20,7 +20,7 @@ export interface Subject {
 }
 
 const ours = ({ databaseUrl, origin }: World): Subject => {
-  const Database = PostgresCache.layerClient({ url: Redacted.make(databaseUrl), maxConnections: 10 })
+  const Database = PostgresClient.layer({ url: Redacted.make(databaseUrl), maxConnections: 10 })
   const Fetching = Fetcher.layerWithoutDependencies({ ca: origin.ca }).pipe(
     Layer.provide(NameLookupTest.layer(() => Effect.succeed(Origin.publicAddresses))),
     Layer.provide(DialerTest.layerWith(() => origin.port))

@@ -4,7 +4,7 @@
  * Name lookup and dialing are doubles: every connection goes to the origin of the demo. The rest is what a server runs in
  * production, with every guard in force.
  */
-import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import { Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Sweeper, Validator } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -27,7 +27,7 @@ const Fetching = Layer.unwrapEffect(Effect.gen(function*() {
 
 const Caching = Layer.provide(
   PostgresCache.layerTiered(),
-  PostgresCache.layerClientConfig({ url: Config.redacted("DATABASE_URL") })
+  PostgresClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
 )
 
 // A lower bound of half a second, so that the demo can show an expiry.

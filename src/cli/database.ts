@@ -13,7 +13,7 @@ import { tmpdir, userInfo } from "node:os"
 import * as Path from "node:path"
 import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
-import * as PostgresCache from "../PostgresCache.js"
+import * as PostgresClient from "../PostgresClient.js"
 import * as Postgres from "../testing/Postgres.js"
 import { UsageError } from "./exitCode.js"
 
@@ -77,7 +77,7 @@ export const tableNames = ({ tables: { prefix, schema } }: Choice): Migrations.T
 export type DatabaseError =
   | InvalidOptions
   | UsageError
-  | PostgresCache.CacheUnavailable
+  | PostgresClient.DatabaseUnavailable
   | Postgres.EmbeddedPostgresError
   | SqlError
   | Migrator.MigrationError
@@ -88,7 +88,7 @@ const ownFolder = () => Path.join(tmpdir(), `effect-cimd-${process.getuid?.() ??
 const embedded = (dataDirectory: Option.Option<string>) =>
   Layer.unwrapScoped(Effect.gen(function*() {
     const url = yield* Postgres.embedded({ dataDirectory: Option.getOrElse(dataDirectory, ownFolder) })
-    return PostgresCache.layerClient({ url })
+    return PostgresClient.layer({ url })
   }))
 
 const chosenUrl = (given: Option.Option<Redacted.Redacted>): Effect.Effect<Redacted.Redacted, UsageError> =>
@@ -121,7 +121,7 @@ export const layerClient = (
     return Layer.unwrapEffect(Effect.map(chosenUrl(choice.databaseUrl), (url) =>
       // A migration of large tables has no time limit. A command runs once, so it prepares nothing, and a pooler may be in
       // between.
-      PostgresCache.layerClient({ url, pooler: "transaction", socketTimeout: Duration.infinity })))
+      PostgresClient.layer({ url, pooler: "transaction", socketTimeout: Duration.infinity })))
   }
   return Option.isSome(choice.databaseUrl)
     ? Layer.fail(new UsageError({ message: "Choose one of --database-url and --embedded." }))

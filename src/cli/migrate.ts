@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as TableNames from "../internal/postgres/tableNames.js"
 import type { InvalidOptions } from "../InvalidOptions.js"
 import * as Migrations from "../Migrations.js"
-import { CacheUnavailable } from "../PostgresCache.js"
+import { DatabaseUnavailable } from "../PostgresClient.js"
 import * as Database from "./database.js"
 import * as ErrorResult from "./errorResult.js"
 import { UsageError } from "./exitCode.js"
@@ -23,7 +23,7 @@ const run = (choice: Database.Choice): Answer =>
     const names = Database.tableNames(choice)
     const migrations = yield* Migrations.run(names)
     const { required, version } = yield* Migrations.status(names)
-    if (version > required) return yield* new CacheUnavailable({ reason: "NewerTables" })
+    if (version > required) return yield* new DatabaseUnavailable({ reason: "NewerTables" })
     return {
       verdict: "yes",
       json: { migrations: toJson(migrations) },
@@ -35,7 +35,7 @@ const run = (choice: Database.Choice): Answer =>
 
 const adviceFor = ({ pending, required, version }: Migrations.Status, tables: TableNames.Tables): string =>
   version > required
-    ? new CacheUnavailable({ reason: "NewerTables" }).message
+    ? new DatabaseUnavailable({ reason: "NewerTables" }).message
     : pending.length > 0
     ? `Run them with: ${TableNames.migrateCommand(tables)}`
     : "The tables are up to date."

@@ -83,7 +83,7 @@ export const refusalsOf = tagged(
   "error"
 )
 
-/** Measured for a client of `PostgresCache.layerClient` only, since Effect's own client hides its pool. */
+/** Measured for a client of `PostgresClient.layer` only, since Effect's own client hides its pool. */
 export const poolWaiting = Metric.gauge("cimd_pool_waiting", {
   description: "Statements waiting for a free connection of the pool"
 })

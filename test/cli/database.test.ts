@@ -72,7 +72,7 @@ describe("cimd sweep", () => {
         const env = { DATABASE_URL: Redacted.value(yield* emptyUrl) }
         const { exitCode, stdout } = yield* run(["sweep", ...names, "--json"], { env })
         const { error, ok } = JSON.parse(stdout)
-        expect({ ok, code: error.code, exitCode }).toEqual({ ok: false, code: "CacheUnavailable", exitCode: 3 })
+        expect({ ok, code: error.code, exitCode }).toEqual({ ok: false, code: "DatabaseUnavailable", exitCode: 3 })
         const [, command = ""] = /npx effect-cimd (.+) \(/.exec(error.message) ?? []
         expect(command.split(" ")).toEqual(["migrate", ...names])
         expect(yield* run(command.split(" "), { env })).toMatchObject({ exitCode: 0 })
@@ -116,7 +116,7 @@ describe("the database", () => {
     (command) =>
       Effect.gen(function*() {
         const { exitCode, stderr, stdout } = yield* run([...command.split(" "), "--database-url", unreachable])
-        expect(stdout).toMatch(/^failed: CacheUnavailable\n {2}.*cannot connect to its Postgres server/)
+        expect(stdout).toMatch(/^failed: DatabaseUnavailable\n {2}.*cannot connect to its Postgres server/)
         expect(stderr + stdout).not.toMatch(/^\s+at |sesame/m)
         expect(exitCode).toBe(3)
       })

@@ -135,7 +135,7 @@ describe("cimd resolve", () => {
         const { asked, clientId, trusting } = yield* published()
         const url = Redacted.value(yield* emptyUrl)
         const { exitCode, stdout } = yield* run(["resolve", clientId, "--database-url", url, ...trusting, "--json"])
-        expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: "CacheUnavailable" } })
+        expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: "DatabaseUnavailable" } })
         expect(stdout).toContain("cimd migrate")
         expect(exitCode).toBe(3)
         expect(yield* asked).toBe(0)

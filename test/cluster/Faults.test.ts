@@ -256,7 +256,7 @@ describe.sequential("two processes over one database", () => {
       yield* sql`UPDATE cimd_state SET version = version - 1`
       const refused = yield* Effect.flip(Client.spawn({ name: "late", database, origin }))
       yield* sql`UPDATE cimd_state SET version = version + 1`
-      expect(refused).toMatchObject({ _tag: "NodeNotStarted", error: "CacheUnavailable", exitCode: 1 })
+      expect(refused).toMatchObject({ _tag: "NodeNotStarted", error: "DatabaseUnavailable", exitCode: 1 })
       expect(refused.message).toContain("npx effect-cimd migrate")
     })))
 })

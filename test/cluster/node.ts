@@ -6,7 +6,7 @@
  */
 import "./clock.js"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, ClientId, Fetcher, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Cache, ClientId, Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -30,7 +30,7 @@ const Database = Layer.unwrapEffect(
       maxConnections,
       pooler: Config.literal("transaction")("POOLER").pipe(Config.withDefault(undefined))
     }),
-    (config) => PostgresCache.layerClient({ ...config, connectTimeout: "2 seconds" })
+    (config) => PostgresClient.layer({ ...config, connectTimeout: "2 seconds" })
   )
 )
 

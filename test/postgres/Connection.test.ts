@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, Migrations, PostgresCache } from "effect-cimd"
+import { Cache, Migrations, PostgresCache, PostgresClient } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -85,12 +85,12 @@ const sessions = (url: Redacted.Redacted) =>
   )
 
 const build = (
-  cache: Layer.Layer<Cache.Cache, PostgresCache.CacheUnavailable | unknown, PgClient.PgClient>,
+  cache: Layer.Layer<Cache.Cache, PostgresClient.DatabaseUnavailable | unknown, PgClient.PgClient>,
   url: Redacted.Redacted
 ) =>
   Effect.map(
     Layer.build(Layer.fresh(
-      Layer.provide(cache, PostgresCache.layerClient({ url, maxConnections, applicationName: "node" }))
+      Layer.provide(cache, PostgresClient.layer({ url, maxConnections, applicationName: "node" }))
     )),
     (context) => Context.get(context, Cache.Cache)
   )
@@ -186,7 +186,7 @@ describe("a server that turns read-only while connections to it are open", () =>
     Effect.gen(function*() {
       const url = urlOf(yield* server)
       const sql = Context.get(
-        yield* Layer.build(PostgresCache.layerClient({ url, maxConnections: 1 })),
+        yield* Layer.build(PostgresClient.layer({ url, maxConnections: 1 })),
         PgClient.PgClient
       )
       const pid = Effect.map(sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`, ([row]) => row!.pid)
@@ -207,9 +207,9 @@ describe("a server that is read-only from the start", () => {
         url,
         Effect.flatMap(PgClient.PgClient, (sql) => sql`ALTER ROLE node SET default_transaction_read_only = on`)
       )
-      const error = yield* Effect.flip(Layer.build(PostgresCache.layerClient({ url })))
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Unreachable" })
-      expect(String((error as PostgresCache.CacheUnavailable).cause)).toContain("SqlError")
+      const error = yield* Effect.flip(Layer.build(PostgresClient.layer({ url })))
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Unreachable" })
+      expect(String((error as PostgresClient.DatabaseUnavailable).cause)).toContain("SqlError")
       expect(error).toMatchObject({ cause: { cause: { code: "25006" } } })
       expect(yield* sessions(url)).toBe(0)
     }).pipe(Effect.scoped))

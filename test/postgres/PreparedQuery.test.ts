@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlError } from "@effect/sql/SqlError"
 import { describe, expect, it } from "@effect/vitest"
-import { PostgresCache } from "effect-cimd"
+import { PostgresClient } from "effect-cimd"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
@@ -15,7 +15,7 @@ import * as Postgres from "../support/postgres.js"
 
 const withPool = <A, E>(
   use: (pool: Pool.OwnPool["Type"], admin: pg.Client) => Effect.Effect<A, E>,
-  options?: PostgresCache.ClientConfig
+  options?: PostgresClient.Options
 ) =>
   Effect.gen(function*() {
     const url = yield* Postgres.emptyUrl
@@ -32,7 +32,7 @@ const withPool = <A, E>(
       )
       return yield* use(own, admin)
     }).pipe(
-      Effect.provide(PostgresCache.layerClient({ url, maxConnections: 2, applicationName: "direct", ...options }))
+      Effect.provide(PostgresClient.layer({ url, maxConnections: 2, applicationName: "direct", ...options }))
     )
   }).pipe(Effect.scoped)
 

@@ -8,7 +8,7 @@ import { inject } from "vitest"
 const server = Redacted.make(inject("postgresUrl"))
 const poolerPort = inject("poolerPort")
 
-/** The pooler of this run, as `layerClient` has to know of it. */
+/** The pooler of this run, as `PostgresClient.layer` has to know of it. */
 export const pooler = poolerPort === undefined ? undefined : "transaction"
 
 // Databases are created without it, because a template must have no connections.

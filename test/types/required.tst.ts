@@ -1,5 +1,5 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import { Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import { Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Sweeper, Validator } from "effect-cimd"
 import type { Cache, ClientId, ClientMetadata, ClientRegistry, InvalidOptions } from "effect-cimd"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -31,12 +31,12 @@ describe("CAC-08: a program without its cache does not compile", () => {
 
   test("the Postgres cache asks for a client", () => {
     expect(PostgresCache.layer()).type.toBe<
-      Layer.Layer<Cache.Cache, OptionsInvalid | PostgresCache.CacheUnavailable, PgClient.PgClient>
+      Layer.Layer<Cache.Cache, OptionsInvalid | PostgresClient.DatabaseUnavailable, PgClient.PgClient>
     >()
     const withoutClient = Layer.provide(withoutCache, PostgresCache.layer())
     expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutClient))
     const whole = Layer.provide(withoutClient, clientLayer)
-    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, OptionsInvalid | PostgresCache.CacheUnavailable>>()
+    expect(whole).type.toBe<Layer.Layer<Resolver.Resolver, OptionsInvalid | PostgresClient.DatabaseUnavailable>>()
     expect(Effect.runPromise).type.toBeCallableWith(Effect.provide(program, whole))
   })
 

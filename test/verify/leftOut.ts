@@ -25,7 +25,7 @@ export const leftOut: ReadonlyArray<readonly [test: string, reason: string]> = [
   ["and writes reach nodes that connect directly", refused],
   ["CAC-09: with a pooler, a write that timed out keeps its connection", sessions],
   ["a caller that timed out waiting for a connection no longer counts as waiting", refused],
-  ["PostgresCache.layerClient with blocked statements", sessions],
+  ["PostgresClient.layer with blocked statements", sessions],
   ["a statement on a connection of the pool", sessions],
   ["what one node puts or evicts, the other forgets within a second", notifications],
   ["also after its LISTEN connection was terminated", notifications],

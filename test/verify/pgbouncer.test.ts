@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, Migrations, PostgresCache } from "effect-cimd"
+import { Cache, Migrations, PostgresCache, PostgresClient } from "effect-cimd"
 import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -39,9 +39,9 @@ const shared = Effect.gen(function*() {
 
 const clients: Record<string, (url: Redacted.Redacted) => Layer.Layer<Cache.Cache, unknown>> = {
   "layer over layerClient": (url) =>
-    Layer.provide(PostgresCache.layer(), PostgresCache.layerClient({ url, pooler: "transaction" })),
+    Layer.provide(PostgresCache.layer(), PostgresClient.layer({ url, pooler: "transaction" })),
   "layerTiered over layerClient": (url) =>
-    Layer.provide(PostgresCache.layerTiered(), PostgresCache.layerClient({ url, pooler: "transaction" })),
+    Layer.provide(PostgresCache.layerTiered(), PostgresClient.layer({ url, pooler: "transaction" })),
   "layer over PgClient": (url) => Layer.provide(PostgresCache.layer(), PgClient.layer({ url })),
   "layerTiered without notifications over PgClient": (url) =>
     Layer.provide(PostgresCache.layerTiered({ notifications: false }), PgClient.layer({ url }))
@@ -75,15 +75,15 @@ describe("PgBouncer in transaction mode", () => {
   it.scopedLive("CAC-08: a client without the option is refused by an error that names it", () =>
     Effect.gen(function*() {
       const { url } = yield* shared
-      const error = yield* Effect.flip(Layer.build(PostgresCache.layerClient({ url })))
-      expect(error).toMatchObject({ _tag: "CacheUnavailable", reason: "Pooler" })
+      const error = yield* Effect.flip(Layer.build(PostgresClient.layer({ url })))
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Pooler" })
       expect(error.message).toContain("pooler: \"transaction\"")
       const own = new URL(Redacted.value(url))
       own.searchParams.set("options", "-c statement_timeout=7s")
       const withOptions = yield* Effect.flip(
-        Layer.build(PostgresCache.layerClient({ url: Redacted.make(own.href), pooler: "transaction" }))
+        Layer.build(PostgresClient.layer({ url: Redacted.make(own.href), pooler: "transaction" }))
       )
-      expect(withOptions).toMatchObject({ _tag: "CacheUnavailable", reason: "Pooler" })
+      expect(withOptions).toMatchObject({ _tag: "DatabaseUnavailable", reason: "Pooler" })
     }))
 
   it.scopedLive("migrations run through it", () =>
@@ -91,7 +91,7 @@ describe("PgBouncer in transaction mode", () => {
       const { url } = yield* shared
       const migrate = Effect.provide(
         Migrations.run({ prefix: "other_" }),
-        PostgresCache.layerClient({ url, pooler: "transaction" })
+        PostgresClient.layer({ url, pooler: "transaction" })
       )
       expect(yield* migrate).toHaveLength(1)
       expect(yield* migrate).toHaveLength(0)

@@ -62,7 +62,7 @@ export const settle = (options: TieredOptions): Effect.Effect<Settings, InvalidO
     return {
       tables: TableNames.read(reader, options),
       timeoutMillis,
-      // No caller waits for a sweep, but it must end before the socket timeout of `layerClient` closes its connection.
+      // No caller waits for a sweep, but it must end before the socket timeout of `PostgresClient.layer` closes its connection.
       sweepTimeoutMillis: Math.max(timeoutMillis, 8000),
       ...MemoryOptions.read(reader, options),
       maxPerOrigin: whole("maxPerOrigin", options.maxPerOrigin, 1000),

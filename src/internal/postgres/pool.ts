@@ -1,5 +1,5 @@
 /**
- * The pool of `PostgresCache.layerClient`. It counts the callers that wait for a connection, drops connections that are of
+ * The pool of `PostgresClient.layer`. It counts the callers that wait for a connection, drops connections that are of
  * no use any more, and lets the server end long statements.
  */
 import type { PgClient, PgClientConfig } from "@effect/sql-pg/PgClient"
@@ -18,7 +18,7 @@ import { lostBy, PooledClient, PrimaryClient } from "./connection.js"
 export type Pooler = "transaction"
 
 /**
- * What `layerClient` provides beside the `PgClient`, which hides its pool. A program can replace the `PgClient` alone, so
+ * What `PostgresClient.layer` provides beside the `PgClient`, which hides its pool. A program can replace the `PgClient` alone, so
  * the value names its client, and serves no other one. Without it the cache works, with slower reads.
  */
 export class OwnPool extends Context.Tag("effect-cimd/PostgresCache/OwnPool")<OwnPool, {
@@ -30,7 +30,7 @@ export class OwnPool extends Context.Tag("effect-cimd/PostgresCache/OwnPool")<Ow
   readonly config: PgClientConfig
 }>() {}
 
-/** The pool under a client, if `layerClient` made the client. */
+/** The pool under a client, if `PostgresClient.layer` made the client. */
 export const ofClient = (client: PgClient): Effect.Effect<OwnPool["Type"] | undefined> =>
   Effect.map(
     Effect.serviceOption(OwnPool),

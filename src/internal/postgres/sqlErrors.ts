@@ -49,3 +49,16 @@ export const endsConnection = (cause: unknown): boolean => {
 /** Whether a pooler refused a parameter of the connection, which a server of Postgres accepts. */
 export const isRefusedParameter = ({ cause }: SqlError): boolean =>
   stateOf(cause) === "08P01" && cause instanceof Error && cause.message.startsWith("unsupported startup parameter")
+
+// No connection (08), no such user or a wrong password (28), no such database (3D), too many connections or no memory for
+// one more (53), a server that is starting or stopping (57P), or one that is not the primary (25006).
+const noConnection = /^(08|25006|28|3D|53|57P)/
+
+/** Whether there is no connection to a server that can be written to. */
+export const isNoConnection = (error: SqlError): boolean => noConnection.test(sqlState(error) ?? "08")
+
+// 3F000 and 42P01: no such schema, no such table. 42703: a table of that name, with other columns.
+const missing = new Set(["3F000", "42P01", "42703"])
+
+/** Whether a table is not there, or is not the one that the statement expects. */
+export const isMissingTable = (error: SqlError): boolean => missing.has(sqlState(error) ?? "")

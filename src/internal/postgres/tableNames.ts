@@ -4,7 +4,7 @@ import type { InvalidOptions } from "../../InvalidOptions.js"
 import * as OptionReader from "../optionReader.js"
 
 /**
- * The names of the tables. The migrations, the cache and the sweep need the same ones.
+ * The names of the tables. The migrations, the cache and the registry need the same ones.
  *
  * @since 0.1.0
  * @category models
@@ -22,6 +22,10 @@ export interface Tables {
   readonly prefix: string
   readonly documents: string
   readonly leases: string
+  readonly clients: string
+  readonly decisions: string
+  readonly requests: string
+  readonly audit: string
   readonly state: string
   readonly migrations: string
   readonly channel: string
@@ -50,6 +54,10 @@ const tablesOf = (schema: string | undefined, prefix: string): Tables => {
     prefix,
     documents: qualify("documents"),
     leases: qualify("leases"),
+    clients: qualify("clients"),
+    decisions: qualify("decisions"),
+    requests: qualify("requests"),
+    audit: qualify("audit"),
     state: qualify("state"),
     migrations: qualify("migrations"),
     // A channel is an identifier of at most 63 bytes, and some qualified names are longer.
@@ -79,4 +87,4 @@ export const settle = (module: string, names: TableNames = {}): Effect.Effect<Ta
   OptionReader.read(module, (reader) => read(reader, names))
 
 /** The version of the tables that this package reads and writes: the id of the last migration. */
-export const tablesVersion = 1
+export const tablesVersion = 2
