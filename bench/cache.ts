@@ -2,7 +2,17 @@
  * The cache beside what it is made of: effect's own cache, and bare node-postgres on the same pool.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, Fetcher, HostPolicy, Migrations, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
+import {
+  Cache,
+  ClientRegistry,
+  Fetcher,
+  HostPolicy,
+  Migrations,
+  PostgresCache,
+  PostgresClient,
+  Resolver,
+  Validator
+} from "effect-cimd"
 import type { ClientId } from "effect-cimd"
 import { Postgres } from "effect-cimd/testing"
 import * as EffectCache from "effect/Cache"
@@ -95,7 +105,7 @@ const memoryHit = (url: Redacted.Redacted) =>
     )
   }).pipe(Effect.provide(
     Resolver.layer().pipe(
-      Layer.provideMerge(Layer.mergeAll(noFetch, Validator.layer(), tiered(url))),
+      Layer.provideMerge(Layer.mergeAll(noFetch, Validator.layer(), tiered(url), ClientRegistry.layerMemory())),
       Layer.provide(HostPolicy.layerPublic)
     )
   ))

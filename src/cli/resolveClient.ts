@@ -3,6 +3,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Cache from "../Cache.js"
+import * as ClientRegistry from "../ClientRegistry.js"
 import * as PostgresCache from "../PostgresCache.js"
 import * as Resolver from "../Resolver.js"
 import * as Database from "./database.js"
@@ -16,6 +17,7 @@ import * as Profile from "./profile.js"
 const sources = {
   memory: "the memory of this process",
   origin: "the client's origin",
+  pin: "a pin of the operator",
   postgres: "the cache in Postgres"
 } as const
 
@@ -65,7 +67,7 @@ export const resolveClient = ({ clientId, database, fetch }: Request): Effect.Ef
     Effect.provide(
       Layer.provide(
         Resolver.layer(),
-        Layer.mergeAll(Fetch.layer(fetch), Profile.layerValidator(fetch.profile), cache(database))
+        Layer.mergeAll(Fetch.layer(fetch), Profile.layerValidator(fetch.profile), cache(database), ClientRegistry.layerMemory())
       )
     ),
     ErrorResult.orResult

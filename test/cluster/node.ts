@@ -6,7 +6,17 @@
  */
 import "./clock.js"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, ClientId, Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
+import {
+  Cache,
+  ClientId,
+  ClientRegistry,
+  Fetcher,
+  HostPolicy,
+  PostgresCache,
+  PostgresClient,
+  Resolver,
+  Validator
+} from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -80,14 +90,11 @@ const Validating = Layer.unwrapEffect(
 
 const Node = Layer.unwrapEffect(
   Effect.map(
-    Config.all({
-      minimum: Config.duration("MINIMUM_LIFETIME").pipe(Config.withDefault("60 seconds")),
-      onCacheError: Config.literal("fail", "fetch")("ON_CACHE_ERROR").pipe(Config.withDefault("fail"))
-    }),
-    ({ minimum, onCacheError }) => Resolver.layer({ freshness: { minimum }, onCacheError })
+    Config.duration("MINIMUM_LIFETIME").pipe(Config.withDefault("60 seconds")),
+    (minimum) => Resolver.layer({ freshness: { minimum } })
   )
 ).pipe(
-  Layer.provideMerge(Layer.mergeAll(Fetching, Validating, Caching)),
+  Layer.provideMerge(Layer.mergeAll(Fetching, Validating, Caching, ClientRegistry.layerMemory())),
   Layer.provideMerge(Database),
   Layer.provide(HostPolicy.layerPublic)
 )
