@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import { Cache, ClientRegistry, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -49,7 +49,9 @@ const resolve = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve
 
 const node = <E>(cache: Layer.Layer<Cache.Cache, E>, policy = HostPolicy.layerPublic) =>
   Resolver.layer({ freshness: { minimum: "1 milli" } }).pipe(
-    Layer.provideMerge(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache)),
+    Layer.provideMerge(
+      Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache, ClientRegistry.layerMemory())
+    ),
     Layer.provide(policy)
   )
 
@@ -200,6 +202,7 @@ describe("metrics", () => {
       expect(yield* raised(counters, Effect.flip(sweepNow))).toEqual([0, 1, 0])
     }).pipe(
       Effect.provide(Sweeper.layer({ interval: "1 hour" })),
+      Effect.provide(ClientRegistry.layerMemory()),
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
