@@ -32,6 +32,9 @@ const stateOf = (cause: unknown): string | undefined =>
 /** The SQLSTATE of a write on a server that is read-only. */
 export const readOnlyState = "25006"
 
+/** The SQLSTATE of a statement that waited for a lock for longer than `lock_timeout`. */
+export const lockTimeoutState = "55P03"
+
 // 08: an error of the protocol. 57P: the server ends the connection. 25P03, 25P04: so does a timeout of transactions.
 const ending = /^(08|57P|25P03|25P04)/
 
