@@ -325,7 +325,8 @@ describe("Migrations.run while another session uses the tables", () => {
     () =>
       Effect.gen(function*() {
         const url = yield* Postgres.emptyUrl
-        const client = PgClient.layer({ url })
+        // It is connected before the clock moves, because connecting has a timeout.
+        const client = yield* Layer.build(PgClient.layer({ url }))
         yield* Effect.provide(ofVersion1, client)
         const release = yield* lockHeld(url, "cimd_state")
         const running = yield* Effect.fork(Effect.provide(Effect.flip(Migrations.run()), client))

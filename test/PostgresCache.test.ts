@@ -219,8 +219,8 @@ describe("CAC-08: a cache that cannot work does not build", () => {
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         yield* sql`UPDATE cimd_state SET version = ${version}, latest = 1000`
-        const { now } = yield* Effect.provide(Cache.Cache, PostgresCache.layer())
-        expect(yield* now).toBeGreaterThan(0n)
+        const now = Effect.flatMap(Cache.Cache, (cache) => cache.now)
+        expect(yield* Effect.provide(now, PostgresCache.layer())).toBeGreaterThan(0n)
       }).pipe(Effect.provide(Postgres.migrated))
   )
 
