@@ -1,6 +1,6 @@
 /**
  * What the server knows of its clients: which ones its users let in, what their documents said then, and what its operator
- * decided about them (rules REG-01 to REG-15).
+ * decided about them (rules REG-01 to REG-16).
  *
  * A cache may forget anything at any time, and strangers fill it too. The registry keeps what must outlive that: a client
  * with grants is recalled while its origin is down, and a decision stays until the operator changes it. Only clients that
