@@ -1,5 +1,5 @@
 /** The sweep of the registry: clients that no longer count as confirmed, marks of evictions, and the audit. */
-import type { Fragment, Identifier } from "@effect/sql/Statement"
+import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { Instant } from "../../../Cache.js"
@@ -26,53 +26,48 @@ export const make = (
     (rows) => instantOf(Arr.unsafeGet(rows, 0)[0]) ?? 0n
   )
 
-  /** Deletes rows that match, oldest first, without those that another session is writing. */
-  const deleted = (table: Identifier, key: Fragment, order: Fragment, condition: Fragment) => (size: number) =>
-    Effect.map(
-      sweepTimeout("sweep")(
-        sql`WITH deleted AS (
-          DELETE FROM ${table} WHERE ${key} = ANY(ARRAY(
-            SELECT ${key} FROM ${table} WHERE ${condition} ORDER BY ${order} LIMIT ${size} FOR UPDATE SKIP LOCKED
-          )) RETURNING 1
-        ) SELECT count(*)::integer FROM deleted`.values
-      ),
-      (rows) => {
-        const count = Number(Arr.unsafeGet(rows, 0)[0])
-        return { found: count, deleted: count }
-      }
-    )
+  const counted = (statement: Statement<unknown>) =>
+    Effect.map(sweepTimeout("sweep")(statement.values), (rows) => {
+      const count = Number(Arr.unsafeGet(rows, 0)[0])
+      return { found: count, deleted: count }
+    })
+
+  /** Deletes clients that match, in an order and without those that another session is writing. */
+  const deletedClients = (order: Fragment, condition: Fragment) => (size: number) =>
+    counted(sql`WITH deleted AS (
+        DELETE FROM ${clients} WHERE client_id = ANY(ARRAY(
+          SELECT client_id FROM ${clients} WHERE ${condition} ORDER BY ${order} LIMIT ${size} FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+      ) SELECT count(*)::integer FROM deleted`)
 
   const lapsed = (now: Instant) => sql`consented_at IS NOT NULL AND used_at <= ${timestamp(now - forgetAfter)}`
   const oldMark = (now: Instant) => sql`evicted_at <= ${timestamp(now - evictionMicros)}`
 
   const lapsedClients = (now: Instant) =>
-    deleted(clients, sql`client_id`, sql`used_at`, sql`${lapsed(now)} AND (evicted_at IS NULL OR ${oldMark(now)})`)
+    deletedClients(sql`used_at`, sql`${lapsed(now)} AND (evicted_at IS NULL OR ${oldMark(now)})`)
 
   /** Leaves the mark of a late eviction. */
   const lapsedToMarks = (now: Instant) => (size: number) =>
-    Effect.map(
-      sweepTimeout("sweep")(
-        sql`WITH changed AS (
-          UPDATE ${clients} SET revision = revision + 1, consented = NULL, consented_digest = NULL, consented_at = NULL,
-            used_at = NULL, accepted = NULL, accepted_digest = NULL, fetched_at = NULL, expires_at = NULL,
-            withdrawals = '[]'
-          WHERE client_id = ANY(ARRAY(
-            SELECT client_id FROM ${clients} WHERE ${lapsed(now)} AND NOT ${oldMark(now)}
-            ORDER BY used_at LIMIT ${size} FOR UPDATE SKIP LOCKED
-          )) RETURNING 1
-        ) SELECT count(*)::integer FROM changed`.values
-      ),
-      (rows) => {
-        const count = Number(Arr.unsafeGet(rows, 0)[0])
-        return { found: count, deleted: count }
-      }
-    )
+    counted(sql`WITH changed AS (
+        UPDATE ${clients} SET revision = revision + 1, consented = NULL, consented_digest = NULL, consented_at = NULL,
+          used_at = NULL, accepted = NULL, accepted_digest = NULL, fetched_at = NULL, expires_at = NULL,
+          withdrawals = '[]'
+        WHERE client_id = ANY(ARRAY(
+          SELECT client_id FROM ${clients} WHERE ${lapsed(now)} AND NOT ${oldMark(now)}
+          ORDER BY used_at LIMIT ${size} FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+      ) SELECT count(*)::integer FROM changed`)
 
-  const oldMarks = (now: Instant) =>
-    deleted(clients, sql`client_id`, sql`evicted_at`, sql`consented_at IS NULL AND ${oldMark(now)}`)
+  const oldMarks = (now: Instant) => deletedClients(sql`evicted_at`, sql`consented_at IS NULL AND ${oldMark(now)}`)
 
-  const oldAudit = (now: Instant) =>
-    deleted(audit, sql`generation`, sql`decided_at`, sql`decided_at < ${timestamp(now - auditFor)}`)
+  // Locking the rows first would need the privilege to update them. Nobody but another sweeper writes them.
+  const oldAudit = (now: Instant) => (size: number) =>
+    counted(sql`WITH deleted AS (
+        DELETE FROM ${audit} WHERE generation = ANY(ARRAY(
+          SELECT generation FROM ${audit} WHERE decided_at < ${timestamp(now - auditFor)}
+          ORDER BY decided_at, generation LIMIT ${size}
+        )) RETURNING 1
+      ) SELECT count(*)::integer FROM deleted`)
 
   const count = Effect.map(
     sweepTimeout("sweep")(
