@@ -30,7 +30,10 @@ const textLength = ({ accepted, consent }: ClientRecord): number =>
   (consent?.document.text.length ?? 0) +
   (accepted === undefined || accepted.document === consent?.document ? 0 : accepted.document.text.length)
 
-/** A bounded memory of rows. What was read the longest time ago goes first. */
+/**
+ * A bounded memory of rows. What was read from the database the longest time ago goes first. A client in use is read every
+ * second, so the order is that of use to a second, and a look at memory need not change it.
+ */
 export class RecallMemory {
   readonly #clients = new Map<string, Remembered>()
   readonly #readings = new Map<string, Set<Reading>>()
@@ -47,8 +50,6 @@ export class RecallMemory {
     if (known === undefined) return undefined
     const age = this.#nanos() - known.startedAt
     if (age >= trustNanos) return undefined
-    this.#clients.delete(clientId)
-    this.#clients.set(clientId, known)
     return { record: known.record, now: known.now + age / 1000n }
   }
 
