@@ -427,7 +427,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         const settings = yield* PostgresOptions.settle({})
-        const timeout = yield* Timeout.make(settings.timeoutMillis)
+        const timeout = yield* Timeout.make(Cache.CacheError, settings.timeoutMillis)
         const batches = Sweep.makeBatches(
           Statements.make(sql, settings, { nodeId: "test", seal: Seal.make("") }),
           settings,

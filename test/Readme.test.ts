@@ -100,6 +100,7 @@ describe("The Configuration of README.md", () => {
     "PostgresClient.layer": ["src/PostgresClient.ts"],
     Cache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
     ClientRegistry: ["src/ClientRegistry.ts", ...filesIn("src/internal/registry")],
+    PostgresRegistry: [...filesIn("src/internal/postgres/registry"), "src/internal/postgres/tableNames.ts"],
     HostPolicy: ["src/HostPolicy.ts"],
     Validator: ["src/Validator.ts", "src/internal/rules/ruleset.ts"],
     Sweeper: ["src/Sweeper.ts"],

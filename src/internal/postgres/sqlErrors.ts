@@ -17,6 +17,15 @@ export const defectsToFailures = <A, E, R>(
         : Effect.die(defect)
   )
 
+/** The same for a transaction, in which no migration runs. */
+export const transactionDefectsToFailures = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.catchAllDefect(
+    effect,
+    (defect) => defect instanceof SqlError ? Effect.fail(defect) : Effect.die(defect)
+  )
+
 // A code of the system, such as EPIPE, has no digit.
 const statePattern = /^(?=.*[0-9])[0-9A-Z]{5}$/
 
