@@ -6,7 +6,8 @@
 import { burst } from "./burst.js"
 import { cache } from "./cache.js"
 import { fetch } from "./fetch.js"
+import { registry } from "./registry.js"
 import { print } from "./row.js"
 import { validate } from "./validate.js"
 
-print([...await validate(), ...await fetch(), ...await cache(), ...await burst()])
+print([...await validate(), ...await fetch(), ...await cache(), ...await registry(), ...await burst()])

@@ -1,6 +1,6 @@
 /**
  * What the server knows of its clients: which ones its users let in, what their documents said then, and what its operator
- * decided about them (rules REG-01 to REG-15).
+ * decided about them (rules REG-01 to REG-16).
  *
  * A cache may forget anything at any time, and strangers fill it too. The registry keeps what must outlive that: a client
  * with grants is recalled while its origin is down, and a decision stays until the operator changes it. Only clients that
@@ -22,16 +22,17 @@ import type { Instant } from "./Cache.js"
 import type { ClientId } from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
 import { meaningOf } from "./internal/errorMeaning.js"
+import * as metrics from "./internal/metrics.js"
 import * as OptionReader from "./internal/optionReader.js"
+import * as Reading from "./internal/registry/clientReading.js"
 import * as Record from "./internal/registry/clientRecord.js"
+import * as DecisionCalls from "./internal/registry/decisionCalls.js"
 import type * as DecisionIndex from "./internal/registry/decisionIndex.js"
 import * as Decisions from "./internal/registry/decisionOptions.js"
 import * as Stored from "./internal/registry/documentRecord.js"
 import { FairTable } from "./internal/registry/fairTable.js"
 import * as RegistryOptions from "./internal/registry/options.js"
-import type { Slot } from "./internal/registry/standingDecisions.js"
 import { StandingDecisions } from "./internal/registry/standingDecisions.js"
-import * as ClientPattern from "./internal/rules/clientPattern.js"
 import type * as DocumentChange from "./internal/rules/documentChange.js"
 import { siteOf } from "./internal/rules/site.js"
 import { quote } from "./internal/rules/text.js"
@@ -507,9 +508,7 @@ export interface MemoryOptions extends Options {
  */
 export const digest = (document: AcceptedDocument): string => Stored.store(document).digest
 
-const requestBounds = { total: 1000, perSite: 5 }
 const maxAudit = 10_000
-const maxEvents = 1024
 
 const makeMemory = (
   options: MemoryOptions = {}
@@ -520,11 +519,11 @@ const makeMemory = (
       ...RegistryOptions.read(reader, options),
       maxClients: reader.whole("maxClients", options.maxClients, 100_000)
     }))
-    const events = yield* Effect.acquireRelease(PubSub.sliding<Event>(maxEvents), PubSub.shutdown)
+    const events = yield* Effect.acquireRelease(PubSub.sliding<Event>(RegistryOptions.maxEvents), PubSub.shutdown)
     const now = (): Instant => clock.unsafeCurrentTimeNanos() / 1000n
 
     const decisions = new StandingDecisions(settings.admission)
-    const requests = new FairTable<ApprovalRequest>(requestBounds, siteOf)
+    const requests = new FairTable<ApprovalRequest>(RegistryOptions.requestBounds, siteOf)
     const clients = new FairTable<Record.ClientRecord>(
       { total: settings.maxClients, perSite: settings.maxClients },
       siteOf
@@ -543,95 +542,43 @@ const makeMemory = (
     /** A clock that is ahead must not keep the later fetches of other nodes from being recorded, nor a document for longer. */
     const started = (fetchedAt: Instant): Instant => fetchedAt < now() ? fetchedAt : now()
 
-    const read = (
-      subject: ClientPattern.Subject | ReadonlyArray<Issue.Issue>,
-      { by = "this process", reason }: DecisionOptions
-    ): Effect.Effect<DecisionIndex.Decided & { readonly subject: string }, InvalidDecision> =>
-      Effect.suspend(() => {
-        const issues = Decisions.issuesOf({ by, reason })
-        if (!("_tag" in subject)) return new InvalidDecision({ issues: [...subject, ...issues] })
-        if (issues.length > 0) return new InvalidDecision({ issues })
-        return Effect.succeed({ subject: ClientPattern.keyOf(subject), by, at: now(), reason })
-      })
-
     const append = (entry: AuditEntry): Effect.Effect<void> => {
       audit = [...audit.slice(1 - maxAudit), entry]
+      metrics.decisionsOf(entry.decision).unsafeUpdate(1, [])
       return Effect.asVoid(PubSub.publish(events, { _tag: "Decided", entry }))
     }
 
-    /** Puts a decision into force, which ends a request for the client. */
-    const enforce = (
-      decision: AuditEntry["decision"],
-      subject: ClientPattern.Subject | ReadonlyArray<Issue.Issue>,
-      options: DecisionOptions,
-      standing:
-        | { readonly decision: "blocked" | "allowed" | "rejected" }
-        | { readonly decision: "pinned"; readonly document: StoredDocument }
-    ): Effect.Effect<void, InvalidDecision> =>
-      Effect.flatMap(read(subject, options), (decided) => {
-        const issues = decisions.set({ ...decided, ...standing })
-        if (issues.length > 0) return new InvalidDecision({ issues })
-        if ("_tag" in subject && subject._tag === "Client") requests.delete(decided.subject)
-        const digest = standing.decision === "pinned" ? standing.document.digest : undefined
-        return append({ decision, ...decided, digest })
-      })
+    const decided = ({ by = "this process", reason }: DecisionOptions): DecisionIndex.Decided => ({
+      by,
+      at: now(),
+      reason
+    })
 
-    /** Ends a decision. Returns whether there was one. */
-    const end = (
-      decision: AuditEntry["decision"],
-      slot: Slot,
-      subject: ClientPattern.Subject | ReadonlyArray<Issue.Issue>,
-      options: DecisionOptions
-    ): Effect.Effect<boolean, InvalidDecision> =>
-      Effect.flatMap(read(subject, options), (decided) =>
-        decisions.delete(slot, decided.subject)
-          ? Effect.as(append({ decision, ...decided, digest: undefined }), true)
-          : Effect.succeed(false))
+    const calls = DecisionCalls.make<InvalidDecision, InvalidDecision>((issues) => new InvalidDecision({ issues }), {
+      enforce: (decision, slot, subject, options, puts) =>
+        Effect.suspend(() => {
+          const made = { subject, ...decided(options) }
+          const issues = decisions.issuesOf({ ...made, ...puts })
+          if (issues.length > 0) return new InvalidDecision({ issues })
+          decisions.set({ ...made, ...puts }, slot)
+          requests.delete(subject)
+          return append({ decision, ...made, digest: puts.decision === "pinned" ? puts.document.digest : undefined })
+        }),
+      end: (decision, slot, subject, options) =>
+        Effect.suspend(() =>
+          decisions.delete(slot, subject)
+            ? Effect.as(append({ decision, subject, ...decided(options), digest: undefined }), true)
+            : Effect.succeed(false)
+        ),
+      evict: (clientId, options) =>
+        Effect.suspend(() => {
+          const made = decided(options)
+          keep(clientId, Record.evict(recordOf(clientId), made.at))
+          return append({ decision: "evict", subject: clientId, ...made, digest: undefined })
+        })
+    })
 
-    const client = (clientId: ClientId): ClientPattern.Subject => ({ _tag: "Client", clientId })
-
-    const isUndecided = (clientId: string): boolean => {
-      const admission = decisions.index.admission(clientId)
-      return admission._tag === "Unapproved" && admission.rejection === undefined
-    }
-
-    const recall = (clientId: ClientId, ruleset: string): Recalled | NotRecalled["reason"] => {
-      const admission = decisions.index.admission(clientId)
-      if (admission._tag === "Blocked") return "blocked"
-      const record = recordOf(clientId)
-      if (record.consent === undefined) return "unconfirmed"
-      if (admission._tag === "Pinned") {
-        const { at, document } = admission.pin
-        const { change } = Stored.difference(record.consent.document, document)
-        return { document, source: "pin", fetchedAt: at, expired: false, changed: change }
-      }
-      if (Record.isWithdrawn(record, ruleset)) return "withdrawn"
-      const { accepted } = record
-      if (accepted === undefined || accepted.fetchedAt + settings.recallFor <= now()) return "tooOld"
-      const { document, expiresAt, fetchedAt } = accepted
-      const { change } = Stored.difference(record.consent.document, document)
-      return { document, source: "origin", fetchedAt, expired: expiresAt <= now(), changed: change }
-    }
-
-    const show = (clientId: ClientId): ClientState => {
-      const { accepted, consent, evictedAt, usedAt, withdrawals } = recordOf(clientId)
-      const difference = consent !== undefined && accepted !== undefined
-        ? Stored.difference(consent.document, accepted.document)
-        : undefined
-      return {
-        clientId,
-        admission: decisions.index.admission(clientId),
-        decisions: decisions.index.matching(clientId),
-        request: isUndecided(clientId) ? requests.get(clientId) : undefined,
-        consented: consent,
-        usedAt: consent === undefined ? undefined : usedAt,
-        accepted,
-        changed: difference?.change,
-        changedMembers: difference?.members ?? [],
-        withdrawals,
-        evictedAt: evictedAt === 0n ? undefined : evictedAt
-      }
-    }
+    const isUndecided = (clientId: string): boolean => Reading.isUndecided(decisions.index.admission(clientId))
 
     return ClientRegistry.of({
       peekAdmission: (clientId) => decisions.index.admission(clientId),
@@ -655,7 +602,10 @@ const makeMemory = (
       forget: (clientId) => Effect.sync(() => keep(clientId, Record.forget(recordOf(clientId)))),
       recall: (clientId, ruleset) =>
         Effect.suspend(() => {
-          const recalled = recall(clientId, ruleset)
+          const recalled = Reading.recall(recordOf(clientId), decisions.index.admission(clientId), ruleset, {
+            now: now(),
+            recallFor: settings.recallFor
+          })
           return typeof recalled === "string"
             ? new NotRecalled({ clientId, reason: recalled })
             : Effect.succeed(recalled)
@@ -675,22 +625,7 @@ const makeMemory = (
       withdraw: (clientId, { fetchedAt, ruleset }) =>
         Effect.sync(() => keep(clientId, Record.withdraw(recordOf(clientId), started(fetchedAt), ruleset))),
 
-      block: (subject, options) => enforce("block", ClientPattern.parse(subject), options, { decision: "blocked" }),
-      unblock: (subject, options) => end("unblock", "block", ClientPattern.parse(subject), options),
-      allow: (subject, options) => enforce("allow", ClientPattern.parse(subject), options, { decision: "allowed" }),
-      disallow: (subject, options) => end("disallow", "approval", ClientPattern.parse(subject), options),
-      approve: (clientId, options) => enforce("approve", client(clientId), options, { decision: "allowed" }),
-      reject: (clientId, options) => enforce("reject", client(clientId), options, { decision: "rejected" }),
-      pin: (document, options) =>
-        Effect.suspend(() =>
-          enforce("pin", client(document.clientId), options, { decision: "pinned", document: Stored.store(document) })
-        ),
-      unpin: (clientId, options) => end("unpin", "pin", client(clientId), options),
-      evict: (clientId, options) =>
-        Effect.flatMap(read(client(clientId), options), (decided) => {
-          keep(clientId, Record.evict(recordOf(clientId), decided.at))
-          return append({ decision: "evict", ...decided, digest: undefined })
-        }),
+      ...calls,
 
       requestApproval: (clientId, { by }) =>
         Effect.suspend(() => {
@@ -704,7 +639,14 @@ const makeMemory = (
         requests.entries().flatMap(([clientId, request]) => isUndecided(clientId) ? [request] : [])
       ),
 
-      show: (clientId) => Effect.sync(() => show(clientId)),
+      show: (clientId) =>
+        Effect.sync(() =>
+          Reading.show(clientId, recordOf(clientId), {
+            admission: decisions.index.admission(clientId),
+            decisions: decisions.index.matching(clientId),
+            request: requests.get(clientId)
+          })
+        ),
       audit: ({ limit = 100, subject } = {}) =>
         Effect.sync(() => {
           const about = subject === undefined ? audit : audit.filter((entry) => entry.subject === subject)
@@ -716,6 +658,9 @@ const makeMemory = (
       sweep: Effect.sync(() => {
         const lapsed = clients.entries().filter(([clientId]) => Record.isEmpty(recordOf(clientId), now()))
         for (const [clientId] of lapsed) clients.delete(clientId)
+        const confirmed = clients.entries().filter(([, record]) => record.consent !== undefined).length
+        metrics.confirmedClients.unsafeUpdate(confirmed, [])
+        metrics.evictedClients.unsafeUpdate(clients.size - confirmed, [])
         const before = audit.length
         const oldest = now() - settings.auditFor
         audit = audit.filter(({ at }) => at >= oldest)

@@ -5,13 +5,15 @@
  */
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import migration0001 from "../migrations/0001_client_metadata_documents.js"
 import migration0002 from "../migrations/0002_client_registry.js"
 import * as OptionReader from "./internal/optionReader.js"
-import { defectsToFailures } from "./internal/postgres/sqlErrors.js"
+import { defectsToFailures, lockTimeoutState, sqlState } from "./internal/postgres/sqlErrors.js"
 import * as Tables from "./internal/postgres/tableNames.js"
 import { quote, visible } from "./internal/rules/text.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
@@ -33,6 +35,11 @@ export type TableNames = Tables.TableNames
 export interface Status {
   /** The version of the tables: the id of the last migration that ran. `0` if there are no tables. */
   readonly version: number
+  /**
+   * The first version of this package's tables whose programs can use these tables. If it is greater than `required`, this
+   * program cannot. `0` if there are no tables.
+   */
+  readonly usableFrom: number
   /** The version that this package needs. */
   readonly required: number
   /** The migrations that `run` would run. Empty too if the tables belong to a newer version of this package. */
@@ -86,9 +93,23 @@ export const loader = (names?: TableNames): Migrator.Loader =>
   )
 
 /**
+ * The names of the tables, and which migrations to return.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqlOptions extends TableNames {
+  /**
+   * The version that the tables have, as `status` returns it. Only later migrations are returned, and none for the version
+   * of this package. Defaults to `0`, which is an empty database.
+   */
+  readonly from?: number | undefined
+}
+
+/**
  * Returns the migrations as SQL statements, for a host that runs them with another tool. They create the tables in an
- * empty database, and record each migration as `run` does, so a later `run` finds nothing to do. Run them in one
- * transaction.
+ * empty database, or update those of the version `from`. They record each migration as `run` does, so a later `run` finds
+ * nothing to do. Run them in one transaction, and try again if it fails with a lock timeout (`55P03`).
  *
  * @example
  * ```ts
@@ -104,14 +125,22 @@ export const loader = (names?: TableNames): Migrator.Loader =>
  * @since 0.1.0
  * @category statements
  */
-export const sql = (names?: TableNames): Effect.Effect<ReadonlyArray<string>, InvalidOptions> =>
-  Effect.map(settle(names), (tables) => [
-    ...preparation(tables),
-    ...migrationsOf(tables).flatMap(({ id, name, statements }) => [
-      ...statements,
-      `INSERT INTO ${Tables.quoted(tables.migrations)} (migration_id, name) VALUES (${id}, '${name}')`
-    ])
-  ])
+export const sql = (options: SqlOptions = {}): Effect.Effect<ReadonlyArray<string>, InvalidOptions> =>
+  OptionReader.read("Migrations", (reader) => {
+    const tables = Tables.read(reader, options)
+    const { from = 0 } = options
+    if (!Number.isInteger(from) || from < 0 || from > Tables.tablesVersion) {
+      reader.report(`\`from\` must be an integer between 0 and ${Tables.tablesVersion}, but is ${from}`)
+    }
+    const later = migrationsOf(tables).filter(({ id }) => id > from)
+    return later.length === 0 ? [] : [
+      ...preparation(tables),
+      ...later.flatMap(({ id, name, statements }) => [
+        ...statements,
+        `INSERT INTO ${Tables.quoted(tables.migrations)} (migration_id, name) VALUES (${id}, '${name}')`
+      ])
+    ]
+  })
 
 // PostgreSQL reads PUBLIC as every role, and NONE as no role, even in quotes.
 const isRole = (role: string): boolean =>
@@ -167,20 +196,46 @@ const statusOf = (tables: Tables.Tables): Effect.Effect<Status, SqlError, SqlCli
     // Tables of version 1 have no column `latest`, which an expression on the whole row permits.
     const [state] = columns.length === 0
       ? []
-      : yield* sql<{ version: number }>`SELECT coalesce((to_jsonb(state) ->> 'latest')::integer, version) AS version
+      : yield* sql<{ version: number; usableFrom: number }>`SELECT version AS "usableFrom",
+          coalesce((to_jsonb(state) ->> 'latest')::integer, version) AS version
           FROM ${sql(tables.state)} AS state`
-    const version = state?.version ?? 0
+    const { usableFrom, version } = state ?? { usableFrom: 0, version: 0 }
     return {
       version,
+      usableFrom,
       required: Tables.tablesVersion,
       pending: migrationsOf(tables).flatMap(({ id, name }) => id > version ? [[id, name] as const] : [])
     }
+  })
+
+// A table that is altered is locked against readers, and so is one that waits for the lock. The migrations wait for a
+// second, and then the readers have time before the next attempt. In all that is half a minute.
+const lockTimeout = "1s"
+const lockPause = Duration.seconds(2)
+const lockRetries = 9
+
+const isLockTimeout = (error: unknown): boolean =>
+  error instanceof Migrator.MigrationError
+    ? isLockTimeout(error.cause)
+    : error instanceof SqlError && sqlState(error) === lockTimeoutState
+
+const locked = ({ migrations, state }: Tables.Tables, cause: unknown) =>
+  new Migrator.MigrationError({
+    reason: "locked",
+    cause,
+    message: "Another session, such as a backup, uses the tables of effect-cimd, so they could not be changed. " +
+      "Nothing was changed. Run the migrations again after that session has ended. It is listed by: " +
+      `SELECT pid, application_name, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks ` +
+      `WHERE relation IN (to_regclass('${state}'), to_regclass('${migrations}')))`
   })
 
 /**
  * Brings the tables to the version that this package needs, and returns the migrations that ran. Processes that call it
  * at the same time wait for each other, and each migration runs once. If nothing is pending, it needs no more rights than
  * the cache does at run time.
+ *
+ * Nodes of the version before can serve while it runs (CAC-08). It never queues their reads for more than a second behind
+ * another session that uses the tables. If such a session stays for half a minute, it fails with the reason `"locked"`.
  *
  * @since 0.1.0
  * @category running
@@ -200,10 +255,18 @@ export const run = (
     return yield* sql.withTransaction(Effect.gen(function*() {
       // Two migrators on a new database race to create its tables, so one waits for the other to commit.
       yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${tables.migrations}, 0))`
+      yield* sql.unsafe(`SET LOCAL lock_timeout = '${lockTimeout}'`)
       yield* execute(preparation(tables))
       return yield* Migrator.make({})({ loader: loader(names), table: tables.migrations })
-    }))
-  }).pipe(defectsToFailures)
+    })).pipe(
+      defectsToFailures,
+      Effect.tapError((error) =>
+        isLockTimeout(error) ? Effect.logInfo("Another session uses the tables of effect-cimd") : Effect.void
+      ),
+      Effect.retry({ schedule: Schedule.spaced(lockPause), times: lockRetries, while: isLockTimeout }),
+      Effect.mapError((error) => isLockTimeout(error) ? locked(tables, error) : error)
+    )
+  })
 
 /**
  * Runs the migrations before the layers above it are built.

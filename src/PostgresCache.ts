@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import { Cache } from "./Cache.js"
+import { Cache, CacheError } from "./Cache.js"
 import * as Documents from "./internal/postgres/documentWrites.js"
 import * as Leases from "./internal/postgres/leases.js"
 import * as MemoryTier from "./internal/postgres/memoryTier.js"
@@ -74,8 +74,8 @@ const makeUntiered = (
     const settings = yield* PostgresOptions.settle(options)
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
     const timedOut = pool?.pooler === undefined ? "cancel" : "abandon"
-    const timeout = yield* Timeout.make(settings.timeoutMillis, timedOut)
-    const sweepTimeout = yield* Timeout.make(settings.sweepTimeoutMillis, timedOut)
+    const timeout = yield* Timeout.make(CacheError, settings.timeoutMillis, timedOut)
+    const sweepTimeout = yield* Timeout.make(CacheError, settings.sweepTimeoutMillis, timedOut)
     const seal = Seal.make(yield* TablesCheck.check(client, settings.tables, needs(settings), settings.timeoutMillis))
     const statements = Statements.make(client, settings, { nodeId, seal })
     const { find, stale } = Reads.make(statements, pool, settings, timeout)

@@ -65,6 +65,10 @@ export * as PostgresClient from "./PostgresClient.js"
 /**
  * @since 0.1.0
  */
+export * as PostgresRegistry from "./PostgresRegistry.js"
+/**
+ * @since 0.1.0
+ */
 export * as RedirectUri from "./RedirectUri.js"
 /**
  * @since 0.1.0

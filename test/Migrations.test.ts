@@ -3,12 +3,15 @@ import * as Migrator from "@effect/sql/Migrator"
 import { describe, expect, it } from "@effect/vitest"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as TestClock from "effect/TestClock"
 import pg from "pg"
 import * as Tables from "../src/internal/postgres/tableNames.js"
 import { accepted, reader } from "./support/documents.js"
+import { ofVersion1 } from "./support/oldTables.js"
 import * as Postgres from "./support/postgres.js"
 
 /** Runs statements with nothing but a client of Postgres, in one transaction. */
@@ -38,7 +41,7 @@ const newRole = (url: Redacted.Redacted, role: string) =>
     return Redacted.make(asRole.href)
   })
 
-const migrations = [[1, "client_metadata_documents"]]
+const migrations = [[1, "client_metadata_documents"], [2, "client_registry"]]
 
 const status = (names?: Migrations.TableNames) => Migrations.status(names)
 
@@ -75,7 +78,7 @@ describe("Migrations.sql", () => {
         )
         expect(used).toBe(true)
 
-        const version = { version: 1, required: 1, pending: [] }
+        const version = { version: 2, usableFrom: 1, required: 2, pending: [] }
         expect(yield* Effect.provide(status(names), app)).toEqual(version)
         expect(yield* Effect.provide(Migrations.run(names), app)).toEqual([])
         expect(yield* Effect.provide(Migrations.run(names), PgClient.layer({ url }))).toEqual([])
@@ -98,7 +101,7 @@ describe("Migrations.sql", () => {
             WHERE conrelid::regclass::text LIKE 'cimd_%' ORDER BY 1, 2`,
           sql`SELECT relname, relpersistence FROM pg_class WHERE relname LIKE 'cimd_%' ORDER BY 1`,
           sql`SELECT migration_id, name FROM cimd_migrations`,
-          sql`SELECT version, evicted_at FROM cimd_state`
+          sql`SELECT version, latest, evicted_at FROM cimd_state`
         ]))
       const byHand = yield* Postgres.emptyUrl
       yield* execute(byHand, yield* Migrations.sql())
@@ -119,9 +122,41 @@ describe("Migrations.sql", () => {
       yield* execute(url, ["CREATE SCHEMA identity", `GRANT USAGE, CREATE ON SCHEMA identity TO ${role}`])
       yield* execute(asOwner, yield* Migrations.sql({ schema: "identity" }))
       expect(yield* Effect.provide(status({ schema: "identity" }), PgClient.layer({ url: asOwner }))).toMatchObject({
-        version: 1
+        version: 2
       })
     }).pipe(Effect.scoped))
+
+  it.live("from a version, the statements bring its tables to this version, with all their rows", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.emptyUrl
+      yield* Effect.gen(function*() {
+        yield* ofVersion1
+        const sql = yield* PgClient.PgClient
+        const state = sql`SELECT evicted_at, notification_key FROM cimd_state`
+        yield* sql`UPDATE cimd_state SET evicted_at = now()`
+        const before = yield* state
+        yield* execute(url, yield* Migrations.sql({ from: 1 }))
+        expect(yield* state).toEqual(before)
+        expect(yield* status()).toEqual({ version: 2, usableFrom: 1, required: 2, pending: [] })
+        expect(yield* Migrations.run()).toEqual([])
+        expect(yield* sql`SELECT migration_id, name FROM cimd_migrations ORDER BY 1`).toEqual(
+          migrations.map(([migration_id, name]) => ({ migration_id, name }))
+        )
+      }).pipe(Effect.provide(PgClient.layer({ url })))
+    }).pipe(Effect.scoped))
+
+  it.effect("from the version of this package there are none, and from version 0 all", () =>
+    Effect.gen(function*() {
+      expect(yield* Migrations.sql({ from: 2 })).toEqual([])
+      expect(yield* Migrations.sql({ from: 0 })).toEqual(yield* Migrations.sql())
+    }))
+
+  it.effect.each([-1, 1.5, Number.NaN, 3])("refuses to start from version %d", (from) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Migrations.sql({ from, prefix: "Cimd_" }))
+      expect(error.issues).toHaveLength(2)
+      expect(error.message).toContain(`\`from\` must be an integer between 0 and 2, but is ${from}`)
+    }))
 
   it.effect.each([
     { schema: "Identity" },
@@ -157,7 +192,9 @@ describe("Migrations.grants", () => {
     Effect.gen(function*() {
       const statements = yield* Migrations.grants("app")
       expect(statements).toEqual([
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON \"cimd_documents\", \"cimd_leases\" TO \"app\"",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON \"cimd_documents\", \"cimd_leases\", \"cimd_clients\", " +
+        "\"cimd_decisions\", \"cimd_requests\" TO \"app\"",
+        "GRANT SELECT, INSERT, DELETE ON \"cimd_audit\" TO \"app\"",
         "GRANT SELECT, UPDATE ON \"cimd_state\" TO \"app\""
       ])
       expect((yield* Migrations.grants("app", { schema: "identity" }))[0]).toBe(
@@ -171,27 +208,44 @@ describe("Migrations.status", () => {
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const tables = sql`SELECT tablename FROM pg_tables WHERE tablename LIKE 'cimd_%'`
-      expect(yield* status()).toEqual({ version: 0, required: 1, pending: migrations })
-      expect(yield* status({ schema: "nowhere" })).toEqual({ version: 0, required: 1, pending: migrations })
+      expect(yield* status()).toEqual({ version: 0, usableFrom: 0, required: 2, pending: migrations })
+      expect(yield* status({ schema: "nowhere" })).toEqual({
+        version: 0,
+        usableFrom: 0,
+        required: 2,
+        pending: migrations
+      })
       expect(yield* tables).toEqual([])
       expect(yield* Migrations.run()).toEqual(migrations)
-      expect(yield* status()).toEqual({ version: 1, required: 1, pending: [] })
-      expect(yield* status({ prefix: "other_" })).toEqual({ version: 0, required: 1, pending: migrations })
+      expect(yield* status()).toEqual({ version: 2, usableFrom: 1, required: 2, pending: [] })
+      expect(yield* status({ prefix: "other_" })).toEqual({
+        version: 0,
+        usableFrom: 0,
+        required: 2,
+        pending: migrations
+      })
     }).pipe(Effect.provide(Postgres.empty)))
 
   it.live("tables of a newer version have nothing pending, and run leaves them alone", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      yield* sql`UPDATE cimd_state SET version = 7`
-      expect(yield* status()).toEqual({ version: 7, required: 1, pending: [] })
+      yield* sql`UPDATE cimd_state SET version = 5, latest = 7`
+      expect(yield* status()).toEqual({ version: 7, usableFrom: 5, required: 2, pending: [] })
       expect(yield* Migrations.run()).toEqual([])
     }).pipe(Effect.provide(Postgres.migrated)))
+
+  it.live("tables of version 1 have the second migration pending", () =>
+    Effect.gen(function*() {
+      yield* ofVersion1
+      expect(yield* status()).toEqual({ version: 1, usableFrom: 1, required: 2, pending: migrations.slice(1) })
+      expect(yield* Migrations.run()).toEqual(migrations.slice(1))
+    }).pipe(Effect.provide(Postgres.empty)))
 
   it.live("knows the tables that the migrator of a host created", () =>
     Effect.gen(function*() {
       const migrator = Migrator.make({})({ loader: Migrations.loader(), table: "host_migrations" })
       expect(yield* migrator).toEqual(migrations)
-      expect(yield* status()).toMatchObject({ version: 1, pending: [] })
+      expect(yield* status()).toMatchObject({ version: 2, pending: [] })
       expect(yield* Migrations.run()).toEqual([])
     }).pipe(Effect.provide(Postgres.empty)))
 
@@ -207,11 +261,97 @@ describe("Migrations.status", () => {
       const sql = yield* PgClient.PgClient
       expect(yield* sql.withTransaction(Effect.zipLeft(status(), sql`SELECT 1`))).toMatchObject({ version: 0 })
       yield* Migrations.run()
-      expect(yield* sql.withTransaction(Effect.zipLeft(status(), sql`SELECT 1`))).toMatchObject({ version: 1 })
+      expect(yield* sql.withTransaction(Effect.zipLeft(status(), sql`SELECT 1`))).toMatchObject({ version: 2 })
     }).pipe(Effect.provide(Layer.unwrapScoped(Effect.map(Postgres.emptyUrl, (url) =>
       PgClient.layer({
         url,
         transformResultNames: (name) => name.toUpperCase(),
         transformQueryNames: (name) => name.toLowerCase()
       }))))))
+})
+
+describe("Migrations.run while another session uses the tables", () => {
+  /** Takes the lock of a backup or of any other reader, until the scope closes or the effect is run. */
+  const lockHeld = (url: Redacted.Redacted, table: string) =>
+    Effect.gen(function*() {
+      const client = new pg.Client({ connectionString: Redacted.value(url) })
+      const release = yield* Effect.cached(Effect.promise(() => client.end()))
+      yield* Effect.acquireRelease(Effect.promise(() => client.connect()), () => release)
+      yield* Effect.promise(() => client.query(`BEGIN; LOCK TABLE ${table} IN ACCESS SHARE MODE`))
+      return release
+    })
+
+  /** Reads as nodes of version 1 do, until it is interrupted. Sets how long the slowest read took. */
+  const reading = (url: Redacted.Redacted, slowest: { millis: number; reads: number }) =>
+    Effect.acquireUseRelease(
+      Effect.promise(async () => {
+        const client = new pg.Client({ connectionString: Redacted.value(url) })
+        await client.connect()
+        return client
+      }),
+      (client) =>
+        Effect.forever(Effect.promise(async () => {
+          const from = performance.now()
+          await client.query("SELECT version FROM cimd_state")
+          slowest.millis = Math.max(slowest.millis, performance.now() - from)
+          slowest.reads++
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        })),
+      (client) => Effect.promise(() => client.end())
+    )
+
+  it.live.each(["cimd_state", "cimd_migrations"])(
+    "CAC-08: succeeds once the lock of %s is gone, and blocks no reader for longer than about a second",
+    (table) =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.emptyUrl
+        const client = PgClient.layer({ url })
+        yield* Effect.provide(ofVersion1, client)
+        const release = yield* lockHeld(url, table)
+        const slowest = { millis: 0, reads: 0 }
+        yield* Effect.forkScoped(reading(url, slowest))
+        const running = yield* Effect.fork(Effect.provide(Migrations.run(), client))
+        yield* Effect.sleep("4 seconds")
+        expect(running.unsafePoll()).toBeNull()
+        yield* release
+        expect(yield* Fiber.join(running)).toEqual(migrations.slice(1))
+        expect(slowest.reads).toBeGreaterThan(100)
+        expect(slowest.millis).toBeLessThan(1500)
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "fails with what to do if the lock stays, changes nothing, and can be run again",
+    () =>
+      Effect.gen(function*() {
+        const url = yield* Postgres.emptyUrl
+        // It is connected before the clock moves, because connecting has a timeout.
+        const client = yield* Layer.build(PgClient.layer({ url }))
+        yield* Effect.provide(ofVersion1, client)
+        const release = yield* lockHeld(url, "cimd_state")
+        const running = yield* Effect.fork(Effect.provide(Effect.flip(Migrations.run()), client))
+        // The pauses between the attempts pass at once.
+        const pauses = yield* Effect.fork(
+          Effect.forever(
+            Effect.zipRight(Effect.promise(() => new Promise(setImmediate)), TestClock.adjust("2 seconds"))
+          )
+        )
+        const error = yield* Fiber.join(running)
+        yield* Fiber.interrupt(pauses)
+        expect(error).toMatchObject({ _tag: "MigrationError", reason: "locked" })
+        expect(error.message).toContain("Nothing was changed. Run the migrations again after that session has ended.")
+        yield* Effect.gen(function*() {
+          const sql = yield* PgClient.PgClient
+          const [, query = ""] = /: (SELECT .*)$/.exec(error.message) ?? []
+          expect(yield* sql.unsafe(query)).toEqual([
+            expect.objectContaining({ query: expect.stringContaining("LOCK") })
+          ])
+          expect(yield* status()).toMatchObject({ version: 1 })
+          expect(yield* sql`SELECT FROM pg_tables WHERE tablename = 'cimd_clients'`).toEqual([])
+          yield* release
+          expect(yield* Migrations.run()).toEqual(migrations.slice(1))
+        }).pipe(Effect.provide(client))
+      }).pipe(Effect.scoped),
+    60_000
+  )
 })

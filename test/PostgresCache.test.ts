@@ -31,6 +31,7 @@ import * as Timeout from "../src/internal/postgres/statementTimeout.js"
 import * as Sweep from "../src/internal/postgres/sweep.js"
 import { cacheSuite } from "./support/cacheSuite.js"
 import { accepted, reader, readerUnder, ruleset } from "./support/documents.js"
+import { ofVersion1 } from "./support/oldTables.js"
 import * as Postgres from "./support/postgres.js"
 
 cacheSuite("PostgresCache.layer", Layer.provide(PostgresCache.layer(), Postgres.migrated))
@@ -190,19 +191,38 @@ describe("CAC-08: a cache that cannot work does not build", () => {
 
   for (
     const [version, reason, command] of [
-      [0, "OlderTables", "npx effect-cimd migrate"],
-      [1000, "NewerTables", "npm install effect-cimd@latest"]
+      [{ usableFrom: 1, latest: 1 }, "OlderTables", "npx effect-cimd migrate"],
+      [{ usableFrom: 3, latest: 3 }, "NewerTables", "npm install effect-cimd@latest"],
+      [{ usableFrom: 3, latest: 1000 }, "NewerTables", "npm install effect-cimd@latest"]
     ] as const
   ) {
-    it.live(`tables of version ${version}`, () =>
+    it.live(`tables of version ${version.latest}, usable from version ${version.usableFrom}`, () =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        yield* sql`UPDATE cimd_state SET version = ${version}`
+        yield* sql`UPDATE cimd_state SET version = ${version.usableFrom}, latest = ${version.latest}`
         const error = yield* startFailure(PostgresCache.layer())
         expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason })
         expect(error.message).toContain(command)
       }).pipe(Effect.provide(Postgres.migrated)))
   }
+
+  it.live("tables of version 1, which have no column for the last migration", () =>
+    Effect.gen(function*() {
+      yield* ofVersion1
+      const error = yield* startFailure(PostgresCache.layer())
+      expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "OlderTables" })
+    }).pipe(Effect.provide(Postgres.empty)))
+
+  it.live.each([1, 2])(
+    "but one builds on newer tables that are usable from version %d",
+    (version) =>
+      Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        yield* sql`UPDATE cimd_state SET version = ${version}, latest = 1000`
+        const now = Effect.flatMap(Cache.Cache, (cache) => cache.now)
+        expect(yield* Effect.provide(now, PostgresCache.layer())).toBeGreaterThan(0n)
+      }).pipe(Effect.provide(Postgres.migrated))
+  )
 
   const privileges: ReadonlyArray<readonly [granted: ReadonlyArray<string>, missing: string | undefined]> = [
     [[], undefined],
@@ -407,7 +427,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         const settings = yield* PostgresOptions.settle({})
-        const timeout = yield* Timeout.make(settings.timeoutMillis)
+        const timeout = yield* Timeout.make(Cache.CacheError, settings.timeoutMillis)
         const batches = Sweep.makeBatches(
           Statements.make(sql, settings, { nodeId: "test", seal: Seal.make("") }),
           settings,
@@ -1188,7 +1208,7 @@ describe("Migrations", () => {
       const url = yield* Postgres.emptyUrl
       const migrator = Effect.provide(Migrations.run(), Layer.fresh(PgClient.layer({ url, maxConnections: 1 })))
       const runs = yield* Effect.all(Array.from({ length: 6 }, () => migrator), { concurrency: "unbounded" })
-      expect(runs.flat()).toEqual([[1, "client_metadata_documents"]])
+      expect(runs.flat()).toEqual([[1, "client_metadata_documents"], [2, "client_registry"]])
     }).pipe(Effect.scoped))
 
   it.scopedLive("run in an existing schema as a user that may not create schemas", () =>
@@ -1207,7 +1227,7 @@ describe("Migrations", () => {
       asMigrator.username = role
       asMigrator.password = "migrator"
       const client = PgClient.layer({ url: Redacted.make(asMigrator.href) })
-      expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(1)
+      expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(2)
       expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(0)
       const refused = yield* Effect.flip(Effect.provide(Migrations.run({ schema: "elsewhere" }), client))
       expect(refused._tag).toBe("SqlError")

@@ -27,7 +27,7 @@ describe("README.md", () => {
     const source = read("src/internal/metrics.ts")
     const exported = wordsOf(source, /Metric\.(?:counter|gauge)\("([a-z_]+)"/g)
     expect(exported.length).toBeGreaterThan(5)
-    expect(wordsOf(readme, /^\| `(cimd_[a-z_]+)` \|/gm)).toEqual(exported)
+    expect(wordsOf(sectionOf(readme, "## Metrics"), /^\| `(cimd_[a-z_]+)` \|/gm)).toEqual(exported)
   })
 
   it("lists every tag that they have", () => {
@@ -38,8 +38,12 @@ describe("README.md", () => {
   })
 
   it("names the tables that there are", () => {
-    const { documents, leases, migrations, state } = Tables.defaults
-    for (const table of [documents, leases, migrations, state]) expect(readme).toContain(`\`${table}\``)
+    const { channel: _, prefix, schema: __, ...tables } = Tables.defaults
+    for (const table of Object.values(tables)) expect(table).toMatch(new RegExp(`^${prefix}`))
+    expect(
+      wordsOf(sectionOf(readme, "## Postgres"), /^(\| `cimd_.*)$/gm).flatMap((row) => wordsOf(row, /`(cimd_\w+)`/g))
+        .sort()
+    ).toEqual(Object.values(tables).sort())
   })
 
   it("names every module", () => {
@@ -96,6 +100,7 @@ describe("The Configuration of README.md", () => {
     "PostgresClient.layer": ["src/PostgresClient.ts"],
     Cache: [...filesIn("src/internal/postgres"), ...filesIn("src/internal")],
     ClientRegistry: ["src/ClientRegistry.ts", ...filesIn("src/internal/registry")],
+    PostgresRegistry: [...filesIn("src/internal/postgres/registry"), "src/internal/postgres/tableNames.ts"],
     HostPolicy: ["src/HostPolicy.ts"],
     Validator: ["src/Validator.ts", "src/internal/rules/ruleset.ts"],
     Sweeper: ["src/Sweeper.ts"],

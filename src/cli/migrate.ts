@@ -22,8 +22,8 @@ const run = (choice: Database.Choice): Answer =>
   Effect.gen(function*() {
     const names = Database.tableNames(choice)
     const migrations = yield* Migrations.run(names)
-    const { required, version } = yield* Migrations.status(names)
-    if (version > required) return yield* new DatabaseUnavailable({ reason: "NewerTables" })
+    const { required, usableFrom } = yield* Migrations.status(names)
+    if (usableFrom > required) return yield* new DatabaseUnavailable({ reason: "NewerTables" })
     return {
       verdict: "yes",
       json: { migrations: toJson(migrations) },
@@ -33,11 +33,16 @@ const run = (choice: Database.Choice): Answer =>
     }
   })
 
-const adviceFor = ({ pending, required, version }: Migrations.Status, tables: TableNames.Tables): string =>
-  version > required
+const adviceFor = (
+  { pending, required, usableFrom, version }: Migrations.Status,
+  tables: TableNames.Tables
+): string =>
+  usableFrom > required
     ? new DatabaseUnavailable({ reason: "NewerTables" }).message
     : pending.length > 0
     ? `Run them with: ${TableNames.migrateCommand(tables)}`
+    : version > required
+    ? "The tables are newer, and this version can use them."
     : "The tables are up to date."
 
 const status = (choice: Database.Choice): Answer =>
@@ -45,12 +50,13 @@ const status = (choice: Database.Choice): Answer =>
     const names = Database.tableNames(choice)
     const tables = yield* TableNames.settle("Migrations", names)
     const status = yield* Migrations.status(names)
-    const { pending, required, version } = status
+    const { pending, required, usableFrom, version } = status
     return {
-      verdict: version === required ? "yes" : "no",
-      json: { version, required, pending: toJson(pending) },
+      verdict: pending.length === 0 && usableFrom <= required ? "yes" : "no",
+      json: { version, usableFrom, required, pending: toJson(pending) },
       lines: [
         `version ${version}, and ${required} is needed`,
+        ...(version === 0 ? [] : [`usable by programs that need version ${usableFrom} or later`]),
         ...pending.map(([id, name]) => `pending migration ${id}: ${name}`),
         adviceFor(status, tables)
       ]
@@ -59,10 +65,14 @@ const status = (choice: Database.Choice): Answer =>
 
 const placeholder = "your_role"
 
-const print = (choice: Database.Choice, role: Option.Option<string>): Effect.Effect<Output.Result, InvalidOptions> =>
+const print = (
+  choice: Database.Choice,
+  role: Option.Option<string>,
+  from: Option.Option<number>
+): Effect.Effect<Output.Result, InvalidOptions> =>
   Effect.gen(function*() {
     const names = Database.tableNames(choice)
-    const statements = yield* Migrations.sql(names)
+    const statements = yield* Migrations.sql({ ...names, from: Option.getOrUndefined(from) })
     const grants = yield* Migrations.grants(Option.getOrElse(role, () => placeholder), names)
     const toLines = (all: ReadonlyArray<string>) => all.flatMap((statement) => `${statement};`.split("\n"))
     return {
@@ -94,18 +104,24 @@ export const migrate = Command.make(
       Options.withDescription("With --print: also grant this role what the server needs"),
       Options.optional
     ),
+    from: Options.integer("from").pipe(
+      Options.withPseudoName("version"),
+      Options.withDescription("With --print: only the migrations after this version, for tables that have it"),
+      Options.optional
+    ),
     status: Options.boolean("status").pipe(
       Options.withDescription("Print the version of the tables and what is pending, and change nothing")
     ),
     json: Output.json
   },
-  ({ json, print: printing, role, status: asking, ...choice }) =>
+  ({ from, json, print: printing, role, status: asking, ...choice }) =>
     Effect.gen(function*() {
       if (printing && asking) return yield* new UsageError({ message: "Choose one of --print and --status." })
-      if (Option.isSome(role) && !printing) {
-        return yield* new UsageError({ message: "--role belongs to --print, which is not given." })
+      const ofPrint = Option.isSome(role) ? "--role" : Option.isSome(from) ? "--from" : undefined
+      if (ofPrint !== undefined && !printing) {
+        return yield* new UsageError({ message: `${ofPrint} belongs to --print, which is not given.` })
       }
-      if (printing) return yield* print(choice, role)
+      if (printing) return yield* print(choice, role, from)
       return yield* Effect.provide(asking ? status(choice) : run(choice), Database.layerClient(choice))
     }).pipe(
       ErrorResult.orResult,

@@ -43,6 +43,12 @@ export const sweptRows = Metric.counter("cimd_swept_rows_total", {
   incremental: true
 })
 
+const registryClients = Metric.gauge("cimd_registry_clients", {
+  description: "Clients of the registry after its last sweep, by state: confirmed, or evicted and not confirmed"
+})
+export const confirmedClients = Metric.tagged(registryClients, "state", "confirmed")
+export const evictedClients = Metric.tagged(registryClients, "state", "evicted")
+
 const sweeps = Metric.counter("cimd_sweeps_total", { description: "Sweeps, by outcome", incremental: true })
 export const sweepsDone = Metric.tagged(sweeps, "outcome", "done")
 export const sweepsFailed = Metric.tagged(sweeps, "outcome", "failed")
@@ -92,6 +98,14 @@ export const recallsOf = tagged(
     incremental: true
   }),
   "outcome"
+)
+
+export const decisionsOf = tagged(
+  Metric.counter("cimd_decisions_total", {
+    description: "Decisions of the operator that this node made, by kind",
+    incremental: true
+  }),
+  "decision"
 )
 
 /** Measured for a client of `PostgresClient.layer` only, since Effect's own client hides its pool. */

@@ -1,7 +1,9 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import pg from "pg"
+import { ofVersion1 } from "../support/oldTables.js"
 import { emptyUrl, migratedUrl } from "../support/postgres.js"
 import { built, cimd } from "./command.js"
 
@@ -79,6 +81,10 @@ describe("cimd migrate --print", () => {
   it.live.each([
     ["--print", "--status"],
     ["--role", "app"],
+    ["--from", "1"],
+    ["--status", "--from", "1"],
+    ["--print", "--from", "3"],
+    ["--print", "--from", "-1"],
     ["--status", "--role", "app"],
     ["--print", "--role", "public"],
     ["--print", "--schema", "Identity"],
@@ -92,6 +98,27 @@ describe("cimd migrate --print", () => {
     }))
 })
 
+describe("cimd migrate --print --from", () => {
+  it.scopedLive("prints a script that updates the tables of that version", () =>
+    Effect.gen(function*() {
+      const url = Redacted.value(yield* emptyUrl)
+      const env = { DATABASE_URL: url }
+      yield* Effect.provide(ofVersion1, PgClient.layer({ url: Redacted.make(url) }))
+      const printed = yield* run(["migrate", "--print", "--from", "1"])
+      expect(printed.stdout).not.toContain("\"cimd_documents\" (")
+      yield* execute(url, printed.stdout)
+      expect(yield* run(["migrate", "--status"], { env })).toMatchObject({ exitCode: 0 })
+      expect((yield* run(["migrate"], { env })).stdout).toBe("The tables are up to date.\n")
+    }))
+
+  it.live("prints the grants alone if the tables have the version of this package", () =>
+    Effect.gen(function*() {
+      const { exitCode, stdout } = yield* run(["migrate", "--print", "--from", "2", "--role", "app"])
+      expect(stdout).toMatch(/^BEGIN;\n(GRANT .*\n)+COMMIT;\n$/)
+      expect(exitCode).toBe(0)
+    }))
+})
+
 describe("cimd migrate --status", () => {
   it.scopedLive("exits with 1 while something is pending, and changes nothing", () =>
     Effect.gen(function*() {
@@ -101,19 +128,21 @@ describe("cimd migrate --status", () => {
         expect(JSON.parse(stdout)).toEqual({
           ok: false,
           version: 0,
-          required: 1,
-          pending: [{ id: 1, name: "client_metadata_documents" }]
+          usableFrom: 0,
+          required: 2,
+          pending: [{ id: 1, name: "client_metadata_documents" }, { id: 2, name: "client_registry" }]
         })
         expect(exitCode).toBe(1)
       }
       const text = yield* run(["migrate", "--status", "--schema", "oauth"], { env })
       expect(text.stdout).toMatch(
-        /\npending migration 1: client_metadata_documents\nRun .*cimd migrate --schema oauth\n$/
+        /\npending migration 1: client_metadata_documents\npending migration 2: client_registry\nRun .*cimd migrate --schema oauth\n$/
       )
       expect(yield* run(["migrate"], { env })).toMatchObject({ exitCode: 0 })
       expect(yield* run(["migrate", "--status"], { env })).toEqual({
         exitCode: 0,
-        stdout: "version 1, and 1 is needed\nThe tables are up to date.\n",
+        stdout:
+          "version 2, and 2 is needed\nusable by programs that need version 1 or later\nThe tables are up to date.\n",
         stderr: ""
       })
     }))
@@ -121,14 +150,33 @@ describe("cimd migrate --status", () => {
   it.scopedLive("CAC-08: says no to tables of a newer version, and migrate does not call them up to date", () =>
     Effect.gen(function*() {
       const url = Redacted.value(yield* migratedUrl)
-      yield* execute(url, "UPDATE cimd_state SET version = 7")
+      yield* execute(url, "UPDATE cimd_state SET version = 5, latest = 7")
       const status = yield* run(["migrate", "--status", "--database-url", url])
-      expect(status.stdout).toMatch(/^version 7, and 1 is needed\n.*npm install effect-cimd@latest\n$/)
+      expect(status.stdout).toMatch(
+        /^version 7, and 2 is needed\nusable by programs that need version 5 or later\n.*npm install effect-cimd@latest\n$/
+      )
       expect(status.exitCode).toBe(1)
+      const asJson = yield* run(["migrate", "--status", "--json", "--database-url", url])
+      expect(JSON.parse(asJson.stdout)).toEqual({ ok: false, version: 7, usableFrom: 5, required: 2, pending: [] })
       const migrated = yield* run(["migrate", "--database-url", url])
       expect(migrated.stdout).toContain("npm install effect-cimd@latest")
       expect(migrated.exitCode).toBe(3)
     }))
+
+  it.scopedLive.each([1, 2])(
+    "CAC-08: says yes to newer tables that version 2 can use, from version %d",
+    (version) =>
+      Effect.gen(function*() {
+        const url = Redacted.value(yield* migratedUrl)
+        yield* execute(url, `UPDATE cimd_state SET version = ${version}, latest = 7`)
+        expect(yield* run(["migrate", "--status", "--database-url", url])).toMatchObject({
+          exitCode: 0,
+          stdout: expect.stringMatching(/\nThe tables are newer, and this version can use them\.\n$/)
+        })
+        expect(yield* run(["migrate", "--database-url", url])).toMatchObject({ exitCode: 0 })
+        expect(yield* run(["sweep", "--database-url", url])).toMatchObject({ exitCode: 0 })
+      })
+  )
 
   it.scopedLive("a user who may not create tables, and a table of another program, have a hint", () =>
     Effect.gen(function*() {

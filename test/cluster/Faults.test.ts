@@ -251,9 +251,9 @@ describe.sequential("two processes over one database", () => {
   it.live("CAC-08: over tables of an older version a process does not start, and names the command that mends it", () =>
     observing(Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      yield* sql`UPDATE cimd_state SET version = version - 1`
+      yield* sql`UPDATE cimd_state SET latest = latest - 1`
       const refused = yield* Effect.flip(Client.spawn({ name: "late", database, origin }))
-      yield* sql`UPDATE cimd_state SET version = version + 1`
+      yield* sql`UPDATE cimd_state SET latest = latest + 1`
       expect(refused).toMatchObject({ _tag: "NodeNotStarted", error: "DatabaseUnavailable", exitCode: 1 })
       expect(refused.message).toContain("npx effect-cimd migrate")
     })))

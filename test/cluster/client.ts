@@ -7,6 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { fork } from "node:child_process"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Command, Input, Message, Output, Question } from "./protocol.js"
 
@@ -42,6 +43,8 @@ export class NodeSilent extends Schema.TaggedError<NodeSilent>()("NodeSilent", {
 
 export interface Options {
   readonly name: string
+  /** The folder of the package whose node this is. Defaults to this package. */
+  readonly checkout?: string
   readonly database: Redacted.Redacted
   readonly origin: { readonly port: number; readonly ca: string }
   /** The cache of the node. Defaults to `tiered`. */
@@ -102,9 +105,9 @@ const environment = (options: Options): Record<string, string> => {
 
 const start = (options: Options): Effect.Effect<Node & { readonly started: Effect.Effect<void, NodeNotStarted> }> =>
   Effect.sync(() => {
-    const { name } = options
-    const child = fork(fileURLToPath(new URL("./node.ts", import.meta.url)), {
-      cwd: root,
+    const { checkout = root, name } = options
+    const child = fork(join(checkout, "test/cluster/node.ts"), {
+      cwd: checkout,
       // Of the test runner's own environment nothing but what a process needs to run.
       env: {
         PATH: process.env["PATH"],

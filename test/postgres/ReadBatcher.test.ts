@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { Cache } from "effect-cimd"
+import { Cache } from "effect-cimd"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -122,7 +122,7 @@ describe("ReadBatcher", () => {
 
   it.live("CAC-09: fails two thousand reads of a database that hangs within two timeouts", () =>
     Effect.gen(function*() {
-      const timeout = yield* Timeout.make("400 millis")
+      const timeout = yield* Timeout.make(Cache.CacheError, "400 millis")
       let lookUps = 0
       const hang = () => {
         lookUps++

@@ -1,5 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
+import { Cache } from "effect-cimd"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
@@ -9,7 +10,7 @@ import * as Postgres from "../support/postgres.js"
 describe("a statement whose caller was interrupted", () => {
   it.scopedLive("runs to its end, and is cancelled only when it times out", () =>
     Effect.gen(function*() {
-      const timeout = yield* Timeout.make("1 second")
+      const timeout = yield* Timeout.make(Cache.CacheError, "1 second")
       const ends: Array<string> = []
       const ended = (count: number) =>
         Effect.repeat(Effect.delay(Effect.sync(() => ends.length), "5 millis"), { until: (ends) => ends >= count })
@@ -34,7 +35,7 @@ describe("a statement whose caller was interrupted", () => {
   it.live("CAC-09: does not cancel the statement of another caller that runs on its connection by then", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const timeout = yield* Timeout.make("2 seconds")
+      const timeout = yield* Timeout.make(Cache.CacheError, "2 seconds")
       const causes: Array<unknown> = []
       const staying = timeout("get")(sql`SELECT pg_sleep(0.002)`).pipe(
         Effect.catchAll((error) => Effect.sync(() => causes.push(error.cause)))

@@ -1,10 +1,13 @@
 import { describe, expect, it, layer } from "@effect/vitest"
 import type { Cache, ClientId, ClientMetadata } from "effect-cimd"
 import { ClientRegistry } from "effect-cimd"
+import type * as Arr from "effect/Array"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { accepted, ruleset } from "./documents.js"
 
@@ -14,6 +17,10 @@ type Registry = Layer.Layer<ClientRegistry.ClientRegistry, unknown>
 export interface Subject {
   /** Makes an empty registry. */
   readonly fresh: (options?: ClientRegistry.Options) => Registry
+  /** Makes nodes of one empty registry. By default there is one. */
+  readonly cluster?: (
+    options?: ClientRegistry.Options
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<ClientRegistry.ClientRegistry["Type"]>, unknown, Scope.Scope>
   /** The registry's clock. */
   readonly now: Effect.Effect<Cache.Instant>
 }
@@ -55,7 +62,10 @@ const admissionOf = (clientId: ClientId.ClientId) =>
   })
 
 /** The tests that every registry passes. */
-export const registrySuite = (name: string, { fresh, now }: Subject) => {
+export const registrySuite = (name: string, { cluster, fresh, now }: Subject) => {
+  const nodesOf: NonNullable<Subject["cluster"]> = cluster ??
+    ((options) => Effect.map(Layer.build(fresh(options)), (context) => [Context.get(context, registry)]))
+
   const ago = (micros: bigint) => Effect.map(now, (now) => now - micros)
 
   /** Confirms a client with a document that was fetched some time ago. */
@@ -657,9 +667,10 @@ export const registrySuite = (name: string, { fresh, now }: Subject) => {
 
     for (const names of sets) {
       for (const confirmed of ["unknown", "confirmed"] as const) {
-        it.live(`at once on a client that is ${confirmed}, ${names.join(", ")} end as they could one by one`, () =>
+        it.scopedLive(`at once on a client that is ${confirmed}, ${names.join(", ")} end as they could one by one`, () =>
           Effect.gen(function*() {
-            const registry = yield* ClientRegistry.ClientRegistry
+            const nodes = yield* nodesOf({ admission: "approve" })
+            const [registry] = nodes
             const run = (
               perform: (calls: ReadonlyArray<Effect.Effect<unknown, unknown>>) => Effect.Effect<unknown, unknown>,
               order: ReadonlyArray<keyof typeof calls>
@@ -670,7 +681,7 @@ export const registrySuite = (name: string, { fresh, now }: Subject) => {
                 if (confirmed === "confirmed") {
                   yield* registry.confirm({ document: named(clientId, "before"), fetchedAt: start })
                 }
-                yield* perform(order.map((name) => calls[name](registry, clientId, start)))
+                yield* perform(order.map((name, i) => calls[name](nodes[i % nodes.length]!, clientId, start)))
                 return yield* seen(registry, clientId)
               })
             const serial = new Set(
@@ -684,7 +695,7 @@ export const registrySuite = (name: string, { fresh, now }: Subject) => {
               const ended = yield* run((calls) => Effect.all(calls, { concurrency: "unbounded" }), rotated)
               expect(serial).toContain(ended)
             }
-          }).pipe(Effect.provide(fresh({ admission: "approve" }))))
+          }))
       }
     }
   })

@@ -20,7 +20,7 @@ const maxOverflow = 100
 export const make = (
   { changing, deleteUnlocked, documents, instant, later, sql, state, timestamp }: Statements,
   { maxPerOrigin, staleMillis }: Settings,
-  timeout: Run
+  timeout: Run<CacheError>
 ): Pick<Cache["Type"], "now" | "put" | "supersede" | "withdraw" | "evict" | "evictAll"> => {
   // An eviction of all clients at a future instant is older than a correction of the database's clock, and would stop all
   // fetches until then. It counts as one of now. Ignoring it instead would bring back what it evicted.

@@ -27,7 +27,7 @@ const onlyWait: WaitForRelease = (_, timeoutMillis) => Effect.sleep(timeoutMilli
 /** Elects by leases. */
 export const make = (
   statements: Statements,
-  timeout: Run,
+  timeout: Run<CacheError>,
   find: Find,
   wait: WaitForRelease = onlyWait
 ): Cache["Type"]["elect"] => {
@@ -100,7 +100,7 @@ type Acquisition =
 
 const makeLeases = (
   { instant, later, leases, nodeId, releasing, sql, timestamp }: Statements,
-  timeout: Run
+  timeout: Run<CacheError>
 ) => ({
   /**
    * Acquires the lease on a client if no node holds it, or if its holder stopped renewing it. A lease whose fetch failed

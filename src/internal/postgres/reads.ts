@@ -58,7 +58,7 @@ export const make = (
   { documents, sql, state }: Statements,
   pool: OwnPool["Type"] | undefined,
   { staleMillis, tables }: Settings,
-  timeout: Timeout
+  timeout: Timeout<CacheError>
 ): { readonly find: Find; readonly stale: FindStale } => {
   const notEvicted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
 

@@ -17,6 +17,15 @@ export const defectsToFailures = <A, E, R>(
         : Effect.die(defect)
   )
 
+/** The same for a transaction, in which no migration runs. */
+export const transactionDefectsToFailures = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.catchAllDefect(
+    effect,
+    (defect) => defect instanceof SqlError ? Effect.fail(defect) : Effect.die(defect)
+  )
+
 // A code of the system, such as EPIPE, has no digit.
 const statePattern = /^(?=.*[0-9])[0-9A-Z]{5}$/
 
@@ -31,6 +40,9 @@ const stateOf = (cause: unknown): string | undefined =>
 
 /** The SQLSTATE of a write on a server that is read-only. */
 export const readOnlyState = "25006"
+
+/** The SQLSTATE of a statement that waited for a lock for longer than `lock_timeout`. */
+export const lockTimeoutState = "55P03"
 
 // 08: an error of the protocol. 57P: the server ends the connection. 25P03, 25P04: so does a timeout of transactions.
 const ending = /^(08|57P|25P03|25P04)/

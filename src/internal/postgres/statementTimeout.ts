@@ -8,26 +8,30 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
-import { CacheError } from "../../Cache.js"
 
-/** Runs a statement for an operation of the cache, and fails when it takes longer than the timeout. */
-export interface Run {
-  (operation: CacheError["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, CacheError>
+/** The error of a service, which names the operation that failed. */
+interface OperationError {
+  readonly operation: string
+}
+
+/** Runs a statement for an operation of a service, and fails when it takes longer than the timeout. */
+export interface Run<E extends OperationError> {
+  (operation: E["operation"]): <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, E>
 }
 
 /** Starts a statement and returns a function that stops it. */
 export type Start<A> = (done: (exit: Exit.Exit<A, SqlError>) => void) => () => void
 
 /** {@link Run}, and what the reads need of it without a fiber for each. */
-export interface Timeout extends Run {
+export interface Timeout<E extends OperationError> extends Run<E> {
   readonly timeoutMillis: number
   /** The error of a call that timed out. */
-  readonly onTimeout: (operation: CacheError["operation"]) => CacheError
+  readonly onTimeout: (operation: E["operation"]) => E
   /** Callback form: starts the statement and returns a function that abandons it. */
   readonly start: <A>(
-    operation: CacheError["operation"],
+    operation: E["operation"],
     statement: Start<A>,
-    done: (exit: Exit.Exit<A, CacheError>) => void
+    done: (exit: Exit.Exit<A, E>) => void
   ) => () => void
   /** A statement in callback form that runs in a fiber of its own. */
   readonly forked: <A>(statement: Effect.Effect<A, SqlError>) => Start<A>
@@ -49,17 +53,18 @@ export type OnTimeout = "cancel" | "abandon"
  * The statement does not join a caller's transaction. Its `now()` would decide expiry checks, and its rollback would
  * undo what was stored.
  */
-export const make = (
+export const make = <E extends OperationError>(
+  Failure: new(failed: { readonly operation: E["operation"]; readonly cause: unknown }) => E,
   timeout: Duration.DurationInput,
   timedOut: OnTimeout = "cancel"
-): Effect.Effect<Timeout, never, Scope.Scope> =>
+): Effect.Effect<Timeout<E>, never, Scope.Scope> =>
   Effect.map(FiberSet.makeRuntime<never>(), (fork) => {
     const timeoutMillis = Duration.toMillis(timeout)
     const message = `timed out after ${Duration.format(Duration.decode(timeout))}`
 
-    const onTimeout: Timeout["onTimeout"] = (operation) => new CacheError({ operation, cause: new Error(message) })
+    const onTimeout: Timeout<E>["onTimeout"] = (operation) => new Failure({ operation, cause: new Error(message) })
 
-    const forked: Timeout["forked"] = (statement) => (done) => {
+    const forked: Timeout<E>["forked"] = (statement) => (done) => {
       const fiber = fork(statement)
       fiber.addObserver(done)
       return () => {
@@ -67,7 +72,7 @@ export const make = (
       }
     }
 
-    const start: Timeout["start"] = (operation, statement, done) => {
+    const start: Timeout<E>["start"] = (operation, statement, done) => {
       let over = false
       const end: typeof done = (exit) => {
         if (over) return
@@ -83,7 +88,7 @@ export const make = (
         end(
           Exit.mapErrorCause(exit, (cause) =>
             Cause.isFailType(cause)
-              ? Cause.fail(new CacheError({ operation, cause: cause.error }))
+              ? Cause.fail(new Failure({ operation, cause: cause.error }))
               : cause as Cause.Cause<never>)
         )
       })
@@ -92,7 +97,7 @@ export const make = (
       }
     }
 
-    const run: Run = (operation) => (statement) =>
+    const run: Run<E> = (operation) => (statement) =>
       Effect.flatMap(Effect.context<never>(), (context) =>
         Effect.async((resume) => {
           const outside = Context.omit(SqlClient.TransactionConnection)(

@@ -8,20 +8,12 @@ import type { Settings } from "./options.js"
 import { sqlState } from "./sqlErrors.js"
 import type { Statements } from "./sqlFragments.js"
 import type { Run } from "./statementTimeout.js"
-
-/** What a batch found and deleted. Another sweeper deleted the rows that it found and did not delete. */
-interface Batch {
-  readonly found: number
-  readonly deleted: number
-}
+import type { Batch } from "./sweepBatches.js"
+import { inBatches } from "./sweepBatches.js"
 
 type SweepBatch = (batchSize: number) => Effect.Effect<Batch, CacheError>
 
 const maxBatch = 1_000_000
-/** A batch of at most so many rows that times out does so for another reason than its size. */
-const minBatch = 100
-/** By then the database has ended the statement that timed out, and has released its locks. */
-const pauseMillis = 1000
 
 /** From this number of rows on, Postgres' estimate of their number is trusted. */
 const estimatedFrom = 100_000
@@ -33,8 +25,8 @@ const clampBatchSize = (batchSize = 10_000): number => batchSize >= 1 ? Math.min
 export const make = (
   statements: Statements,
   settings: Settings,
-  timeout: Run,
-  sweepTimeout: Run
+  timeout: Run<CacheError>,
+  sweepTimeout: Run<CacheError>
 ): Cache["Type"]["sweep"] => {
   const { boundary, documentsBefore, leasesBefore, surplusBoundary, tombstonesBefore } = makeBatches(
     statements,
@@ -57,29 +49,6 @@ export const make = (
     })
 }
 
-/** Runs batches until one finds fewer rows than it may take. Returns the number of deleted rows. */
-const inBatches = (batchSize: number, batch: SweepBatch): Effect.Effect<number, CacheError> => {
-  const rest = (size: number, before: number): Effect.Effect<number, CacheError> =>
-    batch(size).pipe(
-      // Counted with each batch, because its rows are gone even if a later batch fails.
-      Effect.tap(({ deleted }) => Effect.sync(() => metrics.sweptRows.unsafeUpdate(deleted, []))),
-      // An interruption stops the sweep between two batches, not within one.
-      Effect.uninterruptible,
-      Effect.matchEffect({
-        onSuccess: ({ deleted, found }) =>
-          found < size ? Effect.succeed(before + deleted) : rest(size, before + deleted),
-        onFailure: (error) =>
-          isTimeout(error) && size > minBatch
-            ? Effect.delay(rest(Math.ceil(size / 2), before), pauseMillis)
-            : Effect.fail(error)
-      })
-    )
-  return rest(batchSize, 0)
-}
-
-// An error that is not Postgres' own is that of our timeout. 57014: a timeout of the database.
-const isTimeout = ({ cause }: CacheError): boolean => !(cause instanceof SqlError) || sqlState(cause) === "57014"
-
 const countEvicted = (batch: SweepBatch): SweepBatch => (batchSize) =>
   Effect.tap(batch(batchSize), ({ deleted }) => Effect.sync(() => metrics.evictedFromTable.unsafeUpdate(deleted, [])))
 
@@ -91,8 +60,8 @@ const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError &
 export const makeBatches = (
   { deleteUnlocked, documents, instant, leases, sql, timestamp }: Statements,
   { maxDocuments, tables }: Settings,
-  timeout: Run,
-  sweepTimeout: Run
+  timeout: Run<CacheError>,
+  sweepTimeout: Run<CacheError>
 ) => {
   /** A batch row by row, on every database: it skips rows that others are writing (SWP-04). */
   const skipping = (

@@ -1,8 +1,9 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { DatabaseUnavailable } from "../../PostgresClient.js"
+import { UnreadableDecision } from "./registry/decisionRows.js"
 import { isMissingTable, isNoConnection, isRefusedParameter } from "./sqlErrors.js"
 import * as TableNames from "./tableNames.js"
 
@@ -65,6 +66,18 @@ export const check = (
     })
   )
 }
+
+/** Returns the error of a layer whose first reads failed, after the check of its tables. */
+export const unavailable = (tables: TableNames.Tables, cause: unknown): DatabaseUnavailable =>
+  new DatabaseUnavailable({
+    reason: cause instanceof SqlError
+      ? reasonOf(cause)
+      : cause instanceof UnreadableDecision
+      ? "NewerTables"
+      : "Unreachable",
+    cause,
+    migrateCommand: TableNames.migrateCommand(tables)
+  })
 
 const reasonOf = (error: SqlError): DatabaseUnavailable["reason"] =>
   isRefusedParameter(error)

@@ -4,6 +4,7 @@ import { isAccepted } from "../rules/acceptedDocument.js"
 import { canonical } from "../rules/canonicalJson.js"
 import type { Difference } from "../rules/documentChange.js"
 import { compare } from "../rules/documentChange.js"
+import { isObject } from "../rules/strictJson.js"
 
 /** A document as the registry keeps it. Its reader judges it again, so nothing of the earlier judgement is kept. */
 export interface StoredDocument {
@@ -22,6 +23,18 @@ export const store = (document: AcceptedDocument): StoredDocument => {
   }
   const text = canonical(document.json)
   return { text, digest: digestOf(text) }
+}
+
+/** Reads what a database has of a document. Returns `undefined` if it is not what {@link store} made of an object. */
+export const read = (text: string, digest: string): StoredDocument | undefined => {
+  if (digestOf(text) !== digest) return undefined
+  try {
+    const json: unknown = JSON.parse(text)
+    // Deeply nested text overflows the stack here, and not in a reader.
+    return isObject(json) && canonical(json) === text ? { text, digest } : undefined
+  } catch {
+    return undefined
+  }
 }
 
 const none: Difference = { change: "none", members: [] }

@@ -42,3 +42,9 @@ export const read = ({ millis, report }: OptionReader.Reader, options: RegistryO
     auditFor: toMicros(millis("auditFor", options.auditFor, "365 days", { most }))
   }
 }
+
+/** How many requests for an approval are kept (REG-12). */
+export const requestBounds = { total: 1000, perSite: 5 }
+
+/** How many events a subscriber may fall behind before it loses the oldest ones. */
+export const maxEvents = 1024

@@ -41,11 +41,9 @@ export class StandingDecisions {
     return this.#standing.get(keyOf(slot, subject))
   }
 
-  /** Puts a decision into force in place of the one in its slot. Returns what keeps it from being put, if anything does. */
-  set(standing: Standing): ReadonlyArray<Issue> {
-    const key = keyOf(slots[standing.decision], standing.subject)
-    const replaced = this.#standing.get(key)
-    const pinned = this.#pinnedLength - pinnedLength(replaced) + pinnedLength(standing)
+  /** Returns what keeps a decision from being put into force, if anything does. */
+  issuesOf(standing: Standing): ReadonlyArray<Issue> {
+    const replaced = this.get(slots[standing.decision], standing.subject)
     const issues: Array<Issue> = []
     if (replaced === undefined && this.#standing.size >= maxDecisions) {
       issues.push(error("REG-15", "", `There are ${maxDecisions} decisions, which is the maximum. Remove some.`))
@@ -53,16 +51,20 @@ export class StandingDecisions {
     if (pinnedLength(standing) > maxPinnedLength) {
       issues.push(error("REG-15", "", `A pinned document must have at most ${maxPinnedLength} characters.`))
     }
-    if (pinned > maxPinnedLengthInAll) {
+    if (this.#pinnedLength - pinnedLength(replaced) + pinnedLength(standing) > maxPinnedLengthInAll) {
       issues.push(
         error("REG-15", "", `All pinned documents must have at most ${maxPinnedLengthInAll} characters. Unpin some.`)
       )
     }
-    if (issues.length > 0) return issues
-    this.#standing.set(key, standing)
-    this.#pinnedLength = pinned
-    this.#index = undefined
     return issues
+  }
+
+  /** Puts a decision into force in place of the one in its slot. */
+  set(standing: Standing, slot: Slot = slots[standing.decision]): void {
+    const replaced = this.get(slot, standing.subject)
+    this.#standing.set(keyOf(slot, standing.subject), standing)
+    this.#pinnedLength += pinnedLength(standing) - pinnedLength(replaced)
+    this.#index = undefined
   }
 
   /** Returns whether there was a decision. */

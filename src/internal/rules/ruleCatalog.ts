@@ -62,7 +62,8 @@ export const sources = {
   "REG-12": "effect-cimd",
   "REG-13": "effect-cimd",
   "REG-14": "effect-cimd",
-  "REG-15": "effect-cimd"
+  "REG-15": "effect-cimd",
+  "REG-16": "effect-cimd"
 } as const
 
 export type RuleId = keyof typeof sources
