@@ -4,12 +4,12 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import {
   Cache,
-  ClientRegistry,
   Fetcher,
   HostPolicy,
   Migrations,
   PostgresCache,
   PostgresClient,
+  PostgresRegistry,
   Resolver,
   Validator
 } from "effect-cimd"
@@ -43,6 +43,8 @@ const accepted = (clientId: ClientId.ClientId) =>
 
 const tiered = (url: Redacted.Redacted) =>
   Layer.provide(PostgresCache.layerTiered({ maxEntries: 20_000 }), PostgresClient.layer({ url }))
+
+const registry = (url: Redacted.Redacted) => Layer.provide(PostgresRegistry.layer(), PostgresClient.layer({ url }))
 
 const validator = Layer.provide(Validator.layer(), HostPolicy.layerPublic)
 
@@ -78,7 +80,7 @@ const memoryHit = (url: Redacted.Redacted) =>
     )
   }).pipe(Effect.provide(
     Resolver.layer().pipe(
-      Layer.provideMerge(Layer.mergeAll(noFetch, Validator.layer(), tiered(url), ClientRegistry.layerMemory())),
+      Layer.provideMerge(Layer.mergeAll(noFetch, Validator.layer(), tiered(url), registry(url))),
       Layer.provide(HostPolicy.layerPublic)
     )
   ))

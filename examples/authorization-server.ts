@@ -3,11 +3,11 @@
  */
 import {
   ClientId,
-  ClientRegistry,
   Fetcher,
   HostPolicy,
   PostgresCache,
   PostgresClient,
+  PostgresRegistry,
   RedirectUri,
   Resolver,
   Sweeper,
@@ -25,7 +25,7 @@ const Live = Resolver.layer().pipe(
     Fetcher.layer(),
     Validator.layer(Validator.mcp),
     PostgresCache.layerTiered(),
-    ClientRegistry.layerMemory()
+    PostgresRegistry.layer()
   ]),
   // Nobody can name this server itself as a client.
   Layer.provide(HostPolicy.layer({ issuer: "https://auth.example.com" })),

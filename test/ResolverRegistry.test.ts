@@ -796,7 +796,9 @@ describe("events", () => {
   it.live("REG-13: each refusal is an event with the error, and what may pass is not", () =>
     Effect.gen(function*() {
       const registry = yield* ClientRegistry.ClientRegistry
-      const [at, untyped] = [(path: string) => `https://app.example/${path}`, null]
+      const at = (path: string) => `https://app.example/${path}`
+      // A value from JavaScript.
+      const untyped = null as never
       const receiving = yield* Effect.fork(
         registry.events.pipe(
           Stream.filterMap((event) => event._tag === "Refused" ? Option.some(event) : Option.none()),

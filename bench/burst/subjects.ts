@@ -1,11 +1,11 @@
 /** The libraries whose burst is measured, each behind one function, and each over real TLS to the origin. */
 import {
-  ClientRegistry,
   Fetcher,
   HostPolicy,
   Migrations,
   PostgresCache,
   PostgresClient,
+  PostgresRegistry,
   Resolver,
   Validator
 } from "effect-cimd"
@@ -37,7 +37,7 @@ const ours = ({ databaseUrl, origin }: World): Subject => {
   const runtime = ManagedRuntime.make(
     Resolver.layer().pipe(
       Layer.provide(
-        Layer.mergeAll(Fetching, Validator.layer(), PostgresCache.layerTiered(), ClientRegistry.layerMemory())
+        Layer.mergeAll(Fetching, Validator.layer(), PostgresCache.layerTiered(), PostgresRegistry.layer())
       ),
       Layer.provide(Database),
       Layer.provide(HostPolicy.layerPublic)

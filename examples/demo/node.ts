@@ -5,11 +5,11 @@
  * production, with every guard in force.
  */
 import {
-  ClientRegistry,
   Fetcher,
   HostPolicy,
   PostgresCache,
   PostgresClient,
+  PostgresRegistry,
   Resolver,
   Sweeper,
   Validator
@@ -34,15 +34,15 @@ const Fetching = Layer.unwrapEffect(Effect.gen(function*() {
   )
 }))
 
-const Caching = Layer.provide(
-  PostgresCache.layerTiered(),
+const Storing = Layer.provide(
+  Layer.merge(PostgresCache.layerTiered(), PostgresRegistry.layer()),
   PostgresClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
 )
 
 // A lower bound of half a second, so that the demo can show an expiry.
 const Live = Resolver.layer({ freshness: { minimum: "500 millis" } }).pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),
-  Layer.provide([Fetching, Validator.layer(), Caching, ClientRegistry.layerMemory()]),
+  Layer.provide([Fetching, Validator.layer(), Storing]),
   Layer.provide(HostPolicy.layerPublic)
 )
 
