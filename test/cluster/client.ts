@@ -50,6 +50,7 @@ export interface Options {
   /** The cache of the node. Defaults to `tiered`. */
   readonly cache?: "tiered" | "plain"
   readonly notifications?: boolean
+  readonly admission?: "open" | "approve"
   readonly maxEntries?: number
   readonly maxConnections?: number
   /** The timeout of one statement. Defaults to 2 seconds. */
@@ -90,6 +91,7 @@ const environment = (options: Options): Record<string, string> => {
     ORIGIN_CA: options.origin.ca,
     CACHE: options.cache,
     NOTIFICATIONS: options.notifications,
+    ADMISSION: options.admission,
     MAX_ENTRIES: options.maxEntries,
     MAX_CONNECTIONS: options.maxConnections,
     CACHE_TIMEOUT: duration(options.cacheTimeout),
