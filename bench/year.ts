@@ -114,10 +114,14 @@ const week = (number: number) =>
     const [from, to] = perWeek(confirmed, number)
     const now = yield* cache.now
     yield* Effect.forEach(range(from, to), (i) =>
-      Effect.flatMap(accepted(clientOf(i), 1), (document) =>
-        registry.confirm({ document, fetchedAt: now })), { concurrency: 8, discard: true })
+      Effect.flatMap(accepted(clientOf(i), 1), (document) => registry.confirm({ document, fetchedAt: now })), {
+      concurrency: 8,
+      discard: true
+    })
     // A quarter of them is used, and its documents are fetched again; a few of those have changed.
-    const active = range(0, to).filter((i) => i % 4 === number % 4)
+    const active = range(0, to).filter((i) =>
+      i % 4 === number % 4
+    )
     yield* Effect.forEach(active, (i) =>
       Effect.gen(function*() {
         const isChanged = (yield* Random.nextIntBetween(0, 100)) === 0

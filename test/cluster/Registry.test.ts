@@ -92,7 +92,7 @@ const started = (count: number, database: Redacted.Redacted) =>
     return { origin, nodes }
   })
 
-const rounds = World.isThorough ? 1000 : 72
+const rounds = World.isThorough ? 1000 : 36
 
 describe("four processes with one registry", () => {
   it.scopedLive(
@@ -105,32 +105,34 @@ describe("four processes with one registry", () => {
     600_000
   )
 
-  it.scopedLive(
+  it.scopedLive.runIf(World.isThorough)(
     "REG-16: also while the connections that listen are being killed",
     () =>
       Effect.gen(function*() {
         const database = yield* Postgres.migratedUrl
         const { nodes, origin } = yield* started(4, database)
         let killed = 0
-        const killing = yield* Effect.fork(Effect.forever(Effect.gen(function*() {
-          killed += yield* World.terminateListeners
-          yield* Effect.sleep(yield* Random.nextIntBetween(100, 1500))
-        }).pipe(Effect.provide(World.observer(database)))))
-        yield* lives(World.isThorough ? 1000 : 36, origin, nodes, "killed")
+        const killing = yield* Effect.fork(Effect.forever(
+          Effect.gen(function*() {
+            killed += yield* World.terminateListeners
+            yield* Effect.sleep(yield* Random.nextIntBetween(100, 1500))
+          }).pipe(Effect.provide(World.observer(database)))
+        ))
+        yield* lives(rounds, origin, nodes, "killed")
         yield* Fiber.interrupt(killing)
         expect(killed).toBeGreaterThan(0)
       }).pipe(Effect.provide(Origin.layer)),
     600_000
   )
 
-  it.scopedLive(
+  it.scopedLive.runIf(World.isThorough)(
     "REG-16: also while the NOTIFY queue of the server is full",
     () =>
       Effect.gen(function*() {
         const { database, url } = yield* FullQueue.server
         const { nodes, origin } = yield* started(4, database)
         const queue = yield* FullQueue.fill(url)
-        yield* lives(World.isThorough ? 1000 : 36, origin, nodes, "full")
+        yield* lives(rounds, origin, nodes, "full")
         expect(yield* queue.isFull).toBe(true)
         yield* queue.drain
       }).pipe(Effect.provide(Origin.layer)),

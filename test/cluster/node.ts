@@ -104,7 +104,12 @@ const Node = Layer.unwrapEffect(
   Layer.provide(HostPolicy.layerPublic)
 )
 
-type Services = Resolver.Resolver | ClientRegistry.ClientRegistry | Cache.Cache | Validator.Validator | PgClient.PgClient
+type Services =
+  | Resolver.Resolver
+  | ClientRegistry.ClientRegistry
+  | Cache.Cache
+  | Validator.Validator
+  | PgClient.PgClient
 
 const tallied = (
   calls: Effect.Effect<
@@ -283,8 +288,11 @@ const commands: { readonly [C in Command]: (input: Input<C>) => Effect.Effect<Ou
     ),
 
   decide: ({ clientId, decision, version = "" }) =>
-    Effect.flatMap(parse(clientId), (clientId) =>
-      Effect.map(written(decided(clientId, decision, version)), ({ doneAt, error }) => ({ error, doneAt }))),
+    Effect.flatMap(
+      parse(clientId),
+      (clientId) =>
+        Effect.map(written(decided(clientId, decision, version)), ({ doneAt, error }) => ({ error, doneAt }))
+    ),
 
   answers: ({ clientId }) => answersFor(clientId),
 
