@@ -340,8 +340,7 @@ const make = (
         ? Effect.flatMap(
           cache.stale(clientId, validator),
           Option.match({
-            onNone: () =>
-              Effect.fail(error),
+            onNone: () => Effect.fail(error),
             onSome: (entry) => Effect.succeed(fromEntry(entry))
           })
         )
@@ -387,7 +386,8 @@ const make = (
       refreshing.joinNext(
         clientId,
         untilCurrent(Effect.flatMap(cache.now, (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt))).pipe(
-          Spans.ofClient("cimd.refresh", clientId))
+          Spans.ofClient("cimd.refresh", clientId)
+        )
       )
 
     const admissionOf = (clientId: ClientId.ClientId) => {

@@ -95,7 +95,10 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, 
       Effect.tap((swept) => Effect.logDebug("Swept the client metadata cache and the client registry", swept)),
       // After any failure, also a defect, the next turn tries again (SWP-06).
       Effect.catchAllCause((cause) =>
-        Effect.logError("Failed to sweep the client metadata cache or the client registry; the next turn tries again", cause)
+        Effect.logError(
+          "Failed to sweep the client metadata cache or the client registry; the next turn tries again",
+          cause
+        )
       )
     )
     yield* Effect.forkScoped(Effect.forever(Effect.zipRight(wait, turn)))

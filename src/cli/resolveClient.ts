@@ -67,7 +67,12 @@ export const resolveClient = ({ clientId, database, fetch }: Request): Effect.Ef
     Effect.provide(
       Layer.provide(
         Resolver.layer(),
-        Layer.mergeAll(Fetch.layer(fetch), Profile.layerValidator(fetch.profile), cache(database), ClientRegistry.layerMemory())
+        Layer.mergeAll(
+          Fetch.layer(fetch),
+          Profile.layerValidator(fetch.profile),
+          cache(database),
+          ClientRegistry.layerMemory()
+        )
       )
     ),
     ErrorResult.orResult

@@ -86,7 +86,8 @@ export const refusalsOf = tagged(
 
 export const recallsOf = tagged(
   Metric.counter("cimd_recalls_total", {
-    description: "Calls of recall by outcome: `origin` or `pin`, `expired` for an origin's document past its lifetime, " +
+    description:
+      "Calls of recall by outcome: `origin` or `pin`, `expired` for an origin's document past its lifetime, " +
       "the reason of NotRecalled, or the tag of any other error",
     incremental: true
   }),

@@ -53,7 +53,6 @@ export interface Options {
   readonly cacheTimeout?: Duration.DurationInput
   readonly fetchTimeout?: Duration.DurationInput
   readonly minimumLifetime?: Duration.DurationInput
-  readonly onCacheError?: "fail" | "fetch"
   /** The profile of its validator. Defaults to none. */
   readonly profile?: "mcp"
   /** How far its time of day is ahead of that of the machine. */
@@ -93,7 +92,6 @@ const environment = (options: Options): Record<string, string> => {
     CACHE_TIMEOUT: duration(options.cacheTimeout),
     FETCH_TIMEOUT: duration(options.fetchTimeout),
     MINIMUM_LIFETIME: duration(options.minimumLifetime),
-    ON_CACHE_ERROR: options.onCacheError,
     PROFILE: options.profile,
     CLOCK_OFFSET_MILLIS: options.clockOffset?.millis
   }
