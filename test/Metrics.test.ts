@@ -128,7 +128,10 @@ describe("metrics", () => {
       const recalled = (outcome: string) => [["cimd_recalls_total", `outcome=${outcome}`]] as const
       const counted = (outcome: string, clientId = url) =>
         Effect.map(raised(recalled(outcome), Effect.ignore(recall(clientId))), ([count]) => count)
-      yield* Effect.flatMap(Origin.Origin, (origin) => origin.document(url, document, { "Cache-Control": "max-age=600" }))
+      yield* Effect.flatMap(
+        Origin.Origin,
+        (origin) => origin.document(url, document, { "Cache-Control": "max-age=600" })
+      )
       expect(yield* counted("InvalidClientId", "app")).toBe(1)
       expect(yield* counted("unconfirmed")).toBe(1)
       const resolution = yield* resolve
