@@ -121,6 +121,32 @@ describe("metrics", () => {
     }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory(), policy), Origin.layer)))
   })
 
+  it.live("counts pinned documents, and recalls by outcome", () =>
+    Effect.gen(function*() {
+      const registry = yield* ClientRegistry.ClientRegistry
+      const { recall } = yield* Resolver.Resolver
+      const recalled = (outcome: string) => [["cimd_recalls_total", `outcome=${outcome}`]] as const
+      const counted = (outcome: string, clientId = url) =>
+        Effect.map(raised(recalled(outcome), Effect.ignore(recall(clientId))), ([count]) => count)
+      yield* Effect.flatMap(
+        Origin.Origin,
+        (origin) => origin.document(url, document, { "Cache-Control": "max-age=600" })
+      )
+      expect(yield* counted("InvalidClientId", "app")).toBe(1)
+      expect(yield* counted("unconfirmed")).toBe(1)
+      const resolution = yield* resolve
+      yield* registry.confirm(resolution)
+      expect(yield* counted("origin")).toBe(1)
+      yield* registry.confirm({ ...resolution, lifetimeMillis: 0 })
+      expect(yield* counted("expired")).toBe(1)
+      yield* registry.pin(resolution.document, { reason: "a test" })
+      expect(yield* counted("pin")).toBe(1)
+      expect(yield* raised([["cimd_resolves_total", "source=pin"]], resolve)).toEqual([1])
+      yield* registry.block(url, { reason: "a test" })
+      expect(yield* counted("blocked")).toBe(1)
+      expect(yield* raised(refusals("ClientBlocked"), Effect.ignore(resolve))).toEqual([1])
+    }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory()), Origin.layer))))
+
   it.live("counts coalesced callers, on one node and across nodes", () =>
     Effect.gen(function*() {
       const database = Layer.succeedContext(yield* Layer.build(Postgres.migrated))
