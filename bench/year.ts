@@ -95,7 +95,7 @@ const decide = (i: number) =>
       case 0:
         return yield* registry.block(`*.abuse-${i}.example`, options)
       case 1:
-        return yield* registry.block(clientOf(i), options)
+        return yield* registry.block(`https://abuse.example/${i}/client.json` as ClientId.ClientId, options)
       case 2:
         return yield* registry.allow(`tenant.example/${i}/`, options)
       case 3:
