@@ -42,7 +42,7 @@ const accepted = (clientId: ClientId.ClientId) =>
   Effect.flatMap(Validator.Validator, (validator) => validator.validate(clientId, documentOf(clientId)))
 
 const tiered = (url: Redacted.Redacted) =>
-  Layer.provide(PostgresCache.layerTiered({ maxEntries: 20_000 }), PostgresClient.layer({ url }))
+  Layer.provide(PostgresCache.layerTiered(), PostgresClient.layer({ url }))
 
 const registry = (url: Redacted.Redacted) => Layer.provide(PostgresRegistry.layer(), PostgresClient.layer({ url }))
 

@@ -253,7 +253,7 @@ const main = Effect.gen(function*() {
   const occupied: Effect.Effect<Place, Client.NodeNotStarted> = Effect.gen(function*() {
     const scope = yield* Scope.make()
     const name = `n${processes++}`
-    const node = yield* Client.spawn({ name, database, origin, minimumLifetime: 1000, maxEntries: 150 }).pipe(
+    const node = yield* Client.spawn({ name, database, origin, minimumLifetime: 1000, maxBytes: 262_144 }).pipe(
       Scope.extend(scope),
       Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
     )

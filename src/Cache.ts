@@ -226,7 +226,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const settings = yield* MemoryCacheOptions.settle(options)
-    const store = new MemoryStore(settings.maxEntries)
+    const store = new MemoryStore(settings.maxBytes)
     const staleIfError = Lifetime.toNanos(settings.staleMillis)
     const nanos = () => clock.unsafeCurrentTimeNanos()
     let evictedAllAt = -1n
@@ -257,7 +257,9 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
         const remembered = store.get(clientId)
         const now = nanos()
         if (remembered?.stored === undefined || !mayServe(remembered, now)) return Effect.succeedNone
+        const isFirst = remembered.stored.under(reader.ruleset) === undefined
         return Effect.map(remembered.stored.readBy(reader), (document) => {
+          if (isFirst) store.weigh(clientId)
           if (document !== undefined) return Option.some(entryOf(remembered, document, now))
           metrics.refusedRows.unsafeUpdate(1, [])
           return Option.none()
@@ -355,7 +357,7 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
  * ```ts
  * import { Cache } from "effect-cimd"
  *
- * const Live = Cache.layerMemory({ maxEntries: 1000 })
+ * const Live = Cache.layerMemory({ maxBytes: 16_777_216 })
  * ```
  *
  * @since 0.1.0

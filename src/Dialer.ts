@@ -153,7 +153,7 @@ const throughProxy = (options: ProxyOptions): Effect.Effect<Context.Tag.Service<
     if (typeof host !== "string" || !/^[\x21-\x7e]+$/.test(host)) {
       report("`host` must be the name or the address of the proxy")
     }
-    whole("port", port, Number.NaN, 65_535)
+    whole("port", port, Number.NaN, { most: 65_535 })
     if (authorization !== undefined && !isFieldValue(authorization)) {
       report("`authorization` must be redacted, and one line of printable ASCII, such as `Basic dXNlcjpwYXNz`")
     }

@@ -126,7 +126,7 @@ const makeTiered = (
 
     let connectedUntil = () => 0n
     const tier = MemoryTier.make(cache, find, {
-      maxEntries: settings.maxEntries,
+      maxBytes: settings.maxBytes,
       disconnectedTtlNanos: Lifetime.toNanos(settings.disconnectedTtlMillis),
       nanos: () => clock.unsafeCurrentTimeNanos(),
       connectedUntil: () => connectedUntil()

@@ -11,9 +11,9 @@ cacheSuite("Cache.layerMemory", Layer.fresh(Cache.layerMemory()))
 
 describe("Cache.layerMemory", () => {
   const invalid: ReadonlyArray<readonly [Cache.MemoryOptions, string]> = [
-    [{ maxEntries: 0 }, "`maxEntries` must be a positive integer"],
-    [{ maxEntries: Number.NaN }, "`maxEntries` must be a positive integer"],
-    [{ maxEntries: 2 ** 24 + 1 }, "`maxEntries` must be a positive integer up to 16777216"],
+    [{ maxBytes: 65_535 }, "`maxBytes` must be an integer of at least 65536 and at most 8589934592, but is 65535"],
+    [{ maxBytes: Number.NaN }, "`maxBytes` must be an integer"],
+    [{ maxBytes: 2 ** 33 + 1 }, "`maxBytes` must be an integer"],
     [{ staleIfError: "abc" as never }, "`staleIfError` must be a duration"],
     [{ staleIfError: Number.NaN }, "`staleIfError` must be a duration"],
     [{ staleIfError: -1 }, "`staleIfError` must be a duration"],
@@ -31,17 +31,19 @@ describe("Cache.layerMemory", () => {
     Effect.gen(function*() {
       const kept = Effect.gen(function*() {
         const cache = yield* Cache.Cache
-        const documents = ["1", "2", "3"].map((path) => accepted(`https://app.example/${path}`))
+        const documents = ["1", "2", "3"].map((path) =>
+          accepted(`https://app.example/${path}`, { note: "x".repeat(25_000) })
+        )
         for (const document of documents) {
           yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive: "1 hour" })
         }
         return documents.filter(({ clientId }) => cache.peek(clientId, ruleset) !== undefined).length
       })
-      const under = (maxEntries: string) =>
-        Effect.provide(kept, Cache.layerMemoryConfig({ maxEntries: Config.integer("ENTRIES") })).pipe(
-          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["ENTRIES", maxEntries]])))
+      const under = (maxBytes: string) =>
+        Effect.provide(kept, Cache.layerMemoryConfig({ maxBytes: Config.integer("BYTES") })).pipe(
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["BYTES", maxBytes]])))
         )
-      expect(yield* under("2")).toBe(2)
+      expect(yield* under("65536")).toBe(2)
       expect((yield* Effect.flip(under("0")))._tag).toBe("InvalidOptions")
       expect((yield* Effect.flip(under("two")))._tag).toBe("ConfigError")
     }))

@@ -1,5 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
+import type { ClientMetadata } from "effect-cimd"
 import { Cache, ClientRegistry, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
@@ -55,10 +56,10 @@ const node = <E>(cache: Layer.Layer<Cache.Cache, E>, policy = HostPolicy.layerPu
     Layer.provide(policy)
   )
 
-const put = (path: string, timeToLive = 3_600_000) =>
+const put = (path: string, timeToLive = 3_600_000, members: ClientMetadata.JsonObject = {}) =>
   Effect.gen(function*() {
     const cache = yield* Cache.Cache
-    const document = accepted(`https://app.example/${path}`)
+    const document = accepted(`https://app.example/${path}`, members)
     yield* cache.put(document, { fetchedAt: yield* cache.now, timeToLive })
     return document.clientId
   })
@@ -174,11 +175,12 @@ describe("metrics", () => {
 
   it.live("counts evictions from a full memory", () =>
     Effect.gen(function*() {
-      yield* put("1")
-      expect(yield* raised(evictions("memory_full"), put("2"))).toEqual([0])
-      expect(yield* raised(evictions("memory_full"), put("2"))).toEqual([0])
-      expect(yield* raised(evictions("memory_full"), put("3"))).toEqual([1])
-    }).pipe(Effect.provide(Cache.layerMemory({ maxEntries: 2 }))))
+      const putLarge = (path: string) => put(path, 3_600_000, { note: "x".repeat(25_000) })
+      yield* putLarge("1")
+      expect(yield* raised(evictions("memory_full"), putLarge("2"))).toEqual([0])
+      expect(yield* raised(evictions("memory_full"), putLarge("2"))).toEqual([0])
+      expect(yield* raised(evictions("memory_full"), putLarge("3"))).toEqual([1])
+    }).pipe(Effect.provide(Cache.layerMemory({ maxBytes: 65_536 }))))
 
   it.live("counts evictions from a full origin and from a full table", () =>
     Effect.gen(function*() {

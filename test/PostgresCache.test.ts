@@ -268,7 +268,7 @@ describe("CAC-08: a cache that cannot work does not build", () => {
     [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a duration"],
     [{ maxPerOrigin: 0 }, "`maxPerOrigin` must be a positive integer"],
     [{ maxDocuments: 1.5 }, "`maxDocuments` must be a positive integer"],
-    [{ maxEntries: -1 }, "`maxEntries` must be a positive integer"]
+    [{ maxBytes: -1 }, "`maxBytes` must be an integer"]
   ]
   for (const [options, issue] of invalid) {
     it.live(`invalid options: ${JSON.stringify(options)}`, () =>

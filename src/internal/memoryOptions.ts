@@ -6,22 +6,25 @@ import * as Lifetime from "./storedLifetime.js"
 
 /** Options of a cache that keeps documents in memory. */
 export interface MemoryOptions {
-  /** Maximum number of clients in memory. The least recently read are evicted first. Defaults to `10_000`. */
-  readonly maxEntries?: number | undefined
+  /**
+   * Maximum number of bytes of memory that the documents take, from 64 KiB to 8 GiB. Those that were not read recently are
+   * evicted first (CAC-12). Defaults to 64 MiB, which is room for 20,000 to 40,000 usual documents.
+   */
+  readonly maxBytes?: number | undefined
   /** How long an expired document is kept for `stale`. Defaults to `0`, so that none is kept. */
   readonly staleIfError?: Duration.DurationInput | undefined
 }
 
 /** `MemoryOptions`, complete and checked. */
 export interface MemorySettings {
-  readonly maxEntries: number
+  readonly maxBytes: number
   readonly staleMillis: number
 }
 
 /** Reads the options that both caches have. */
 export const read = ({ millis, whole }: OptionReader.Reader, options: MemoryOptions): MemorySettings => ({
-  // A Map of Node.js cannot hold more entries.
-  maxEntries: whole("maxEntries", options.maxEntries, 10_000, 2 ** 24),
+  // A Map of Node.js holds 2 ** 24 entries, which take more than that.
+  maxBytes: whole("maxBytes", options.maxBytes, 67_108_864, { least: 2 ** 16, most: 2 ** 33 }),
   staleMillis: millis("staleIfError", options.staleIfError, 0, { least: 0, most: Lifetime.maxMillis })
 })
 

@@ -1,3 +1,5 @@
+import { BoundedStore } from "./boundedStore.js"
+import * as HeapSize from "./heapSize.js"
 import * as metrics from "./metrics.js"
 import type { StoredDocument } from "./storedDocument.js"
 
@@ -19,79 +21,58 @@ export interface Remembered {
   readonly withdrawnFor: ReadonlyArray<string>
 }
 
-interface Slot {
-  remembered: Remembered
-  used: boolean
-}
-
-/**
- * A bounded map that evicts entries that were not read recently. A read sets a flag and moves nothing, so it costs one
- * look-up. An eviction walks from the oldest entry and passes over each one that was read since its last turn. New
- * entries that nobody reads again, such as a spray of identifiers from one stranger, are evicted before those in use.
- */
+/** What a cache remembers of its clients, bounded in bytes (CAC-12). */
 export class MemoryStore {
-  readonly #slots = new Map<string, Slot>()
-  readonly #capacity: number
+  readonly #entries: BoundedStore<Remembered>
 
-  constructor(capacity: number) {
-    if (!Number.isInteger(capacity) || capacity < 1) {
-      throw new RangeError(`maxEntries must be a positive integer, but is ${capacity}`)
-    }
-    this.#capacity = capacity
+  constructor(maxBytes: number) {
+    this.#entries = new BoundedStore(maxBytes, () => metrics.evictedFromMemory.unsafeUpdate(1, []))
   }
 
   get size(): number {
-    return this.#slots.size
+    return this.#entries.size
+  }
+
+  get bytes(): number {
+    return this.#entries.bytes
   }
 
   get(clientId: string): Remembered | undefined {
-    const slot = this.#slots.get(clientId)
-    if (slot === undefined) return undefined
-    slot.used = true
-    return slot.remembered
+    return this.#entries.get(clientId)
   }
 
   /** Stores an entry, and returns `false` if one that was fetched later is already there (CAC-05). */
   set(clientId: string, remembered: Remembered): boolean {
-    const slot = this.#slots.get(clientId)
-    if (slot !== undefined) {
-      if (slot.remembered.fetchedAt > remembered.fetchedAt) return false
-      slot.remembered = remembered
-      return true
-    }
-    while (this.#slots.size >= this.#capacity) this.#evictOne()
-    this.#slots.set(clientId, { remembered, used: false })
+    const known = this.#entries.get(clientId)
+    if (known !== undefined && known.fetchedAt > remembered.fetchedAt) return false
+    const { stored } = remembered
+    this.#entries.set(clientId, remembered, stored === undefined ? HeapSize.ofTombstone(clientId) : stored.heapSize)
+    metrics.memoryBytes.unsafeUpdate(this.#entries.bytes, [])
     return true
   }
 
+  /** Weighs an entry again, whose document was validated under one more rule set. */
+  weigh(clientId: string): void {
+    const remembered = this.#entries.get(clientId)
+    if (remembered !== undefined) this.set(clientId, remembered)
+  }
+
   delete(clientId: string): void {
-    this.#slots.delete(clientId)
+    this.#entries.delete(clientId)
   }
 
   clear(): void {
-    this.#slots.clear()
+    this.#entries.clear()
   }
 
   /** Deletes the entries that are kept until before the boundary, and returns how many of them were documents. */
   deleteExpired(boundary: bigint): number {
     let documents = 0
-    for (const [clientId, { remembered }] of this.#slots) {
-      if (remembered.keptUntil >= boundary) continue
-      this.#slots.delete(clientId)
-      if (remembered.stored !== undefined) documents++
+    for (const [clientId, { keptUntil, stored }] of this.#entries.entries()) {
+      if (keptUntil >= boundary) continue
+      this.#entries.delete(clientId)
+      if (stored !== undefined) documents++
     }
     return documents
-  }
-
-  #evictOne(): void {
-    for (const [clientId, slot] of this.#slots) {
-      this.#slots.delete(clientId)
-      if (!slot.used) {
-        metrics.evictedFromMemory.unsafeUpdate(1, [])
-        return
-      }
-      slot.used = false
-      this.#slots.set(clientId, slot)
-    }
   }
 }

@@ -26,6 +26,10 @@ export const evictedFromMemory = Metric.tagged(evictions, "reason", "memory_full
 export const evictedFromOrigin = Metric.tagged(evictions, "reason", "origin_full")
 export const evictedFromTable = Metric.tagged(evictions, "reason", "table_full")
 
+export const memoryBytes = Metric.gauge("cimd_memory_bytes", {
+  description: "Bytes of memory that the documents in memory take"
+})
+
 export const coalesced = Metric.counter("cimd_coalesced_total", {
   description: "Callers that waited for a resolve or fetch of another caller, on this node or another",
   incremental: true

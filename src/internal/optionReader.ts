@@ -30,7 +30,12 @@ export interface Reader {
   /** Records an invalid option. The text names the option and says what it must be. */
   readonly report: (issue: string) => void
   /** Reads a positive integer. */
-  readonly whole: (name: string, given: number | undefined, fallback: number, most?: number) => number
+  readonly whole: (
+    name: string,
+    given: number | undefined,
+    fallback: number,
+    bounds?: { readonly least?: number; readonly most?: number }
+  ) => number
   /** Reads a duration, in milliseconds. */
   readonly millis: (
     name: string,
@@ -53,11 +58,12 @@ export const read = <A>(module: string, reading: (reader: Reader) => A): Effect.
       report: (issue) => {
         issues.push(issue)
       },
-      whole: (name, given, fallback, most = Number.MAX_SAFE_INTEGER) => {
+      whole: (name, given, fallback, { least = 1, most = Number.MAX_SAFE_INTEGER } = {}) => {
         const value = given ?? fallback
-        if (!(Number.isSafeInteger(value) && value >= 1 && value <= most)) {
-          const bound = most === Number.MAX_SAFE_INTEGER ? "" : ` up to ${most}`
-          issues.push(`\`${name}\` must be a positive integer${bound}, but is ${value}`)
+        if (!(Number.isSafeInteger(value) && value >= least && value <= most)) {
+          const kind = least === 1 ? "a positive integer" : `an integer of at least ${least}`
+          const bound = most === Number.MAX_SAFE_INTEGER ? "" : least === 1 ? ` up to ${most}` : ` and at most ${most}`
+          issues.push(`\`${name}\` must be ${kind}${bound}, but is ${value}`)
         }
         return value
       },

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ClientId } from "../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../ClientMetadata.js"
+import * as HeapSize from "./heapSize.js"
 import * as Accepted from "./rules/acceptedDocument.js"
 
 /** The rules under which a caller reads documents. */
@@ -33,6 +34,15 @@ export class StoredDocument {
     this.clientId = clientId
     this.json = json
     this.accepted = accepted
+  }
+
+  /** How many bytes of memory it takes, with what the rule sets of this process made of it. */
+  get heapSize(): number {
+    let size = HeapSize.ofDocument(this.accepted ?? { json: this.json, warnings: [] })
+    for (const document of this.#others?.values() ?? []) {
+      if (document !== undefined) size += HeapSize.ofDocument(document)
+    }
+    return size
   }
 
   /** The document as this rule set accepts it; `undefined` if it refuses the document or has not read it yet. */

@@ -51,7 +51,7 @@ export interface Options {
   readonly cache?: "tiered" | "plain"
   readonly notifications?: boolean
   readonly admission?: "open" | "approve"
-  readonly maxEntries?: number
+  readonly maxBytes?: number
   readonly maxConnections?: number
   /** The timeout of one statement. Defaults to 2 seconds. */
   readonly cacheTimeout?: Duration.DurationInput
@@ -92,7 +92,7 @@ const environment = (options: Options): Record<string, string> => {
     CACHE: options.cache,
     NOTIFICATIONS: options.notifications,
     ADMISSION: options.admission,
-    MAX_ENTRIES: options.maxEntries,
+    MAX_BYTES: options.maxBytes,
     MAX_CONNECTIONS: options.maxConnections,
     CACHE_TIMEOUT: duration(options.cacheTimeout),
     FETCH_TIMEOUT: duration(options.fetchTimeout),

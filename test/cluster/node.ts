@@ -54,7 +54,7 @@ const Caching = Layer.unwrapEffect(
       kind === "plain" ? PostgresCache.layerConfig({ timeout }) : PostgresCache.layerTieredConfig({
         timeout,
         notifications: Config.boolean("NOTIFICATIONS").pipe(Config.withDefault(true)),
-        maxEntries: Config.integer("MAX_ENTRIES").pipe(Config.withDefault(10_000))
+        maxBytes: Config.integer("MAX_BYTES").pipe(Config.withDefault(67_108_864))
       })
   )
 )

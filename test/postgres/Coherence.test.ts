@@ -184,7 +184,7 @@ describe("a read into memory", () => {
       const { clientId } = accepted("https://app.example/leaving.json")
       const behind = Context.get(yield* Layer.build(Cache.layerMemory()), Cache.Cache)
       const tier = MemoryTier.make(behind, () => Effect.never, {
-        maxEntries: 10,
+        maxBytes: 100_000,
         disconnectedTtlNanos: 0n,
         connectedUntil: () => 0n,
         // The clock is read as a read begins.
@@ -223,7 +223,7 @@ describe("writes into memory", () => {
             document === earlier.document ? Deferred.await(answer) : Effect.succeed(document === later.document)
         },
         () => Effect.never,
-        { maxEntries: 10, disconnectedTtlNanos: 1_000_000_000n, connectedUntil: () => 0n, nanos: () => 0n }
+        { maxBytes: 100_000, disconnectedTtlNanos: 1_000_000_000n, connectedUntil: () => 0n, nanos: () => 0n }
       )
       const put = ({ document, fetchedAt }: Write) => tier.cache.put(document, { fetchedAt, timeToLive: "1 hour" })
       const slow = yield* Effect.fork(put(earlier))

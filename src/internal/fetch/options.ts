@@ -103,7 +103,7 @@ export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, Inval
         },
         backoff: { initialMillis, maximumMillis },
         // The maximum size of a Map in Node.js.
-        maxTrackedKeys: whole("maxTrackedKeys", options.maxTrackedKeys, 10_000, 2 ** 24)
+        maxTrackedKeys: whole("maxTrackedKeys", options.maxTrackedKeys, 10_000, { most: 2 ** 24 })
       }
     }
   })

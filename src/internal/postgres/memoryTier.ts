@@ -22,14 +22,14 @@ export const make = (
   behind: Cache["Type"],
   find: Find,
   options: {
-    readonly maxEntries: number
+    readonly maxBytes: number
     readonly disconnectedTtlNanos: bigint
     readonly nanos: () => bigint
     readonly connectedUntil: () => bigint
   }
 ): { readonly cache: Cache["Type"]; readonly handlers: Omit<Handlers, "released"> } => {
   const { connectedUntil, nanos } = options
-  const memory = new MemoryStore(options.maxEntries)
+  const memory = new MemoryStore(options.maxBytes)
   const pending = new Map<string, Set<Pending>>()
 
   // The write of an interrupted caller may still be committed, however late, and only its notification says so. After
@@ -127,7 +127,13 @@ export const make = (
       Effect.suspend(() => {
         const entry = peek(clientId, reader.ruleset)
         return entry === undefined
-          ? Effect.flatMap(readAndRemember(clientId), entryFor(reader))
+          ? Effect.flatMap(readAndRemember(clientId), (found) => {
+            const read = entryFor(reader)(found)
+            const accepted = Option.getOrUndefined(found)?.stored?.accepted
+            return accepted?.ruleset === reader.ruleset
+              ? read
+              : Effect.tap(read, () => Effect.sync(() => memory.weigh(clientId)))
+          })
           : Effect.succeed(Option.some(entry))
       }),
     put: (document, options) =>

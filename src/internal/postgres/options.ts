@@ -34,8 +34,11 @@ export interface PostgresOptions extends TableNames.TableNames {
 
 /** Options of the cache in Postgres with a memory tier. */
 export interface TieredOptions extends PostgresOptions {
-  /** Maximum number of clients in the memory tier. The least recently read are evicted first. Defaults to `10_000`. */
-  readonly maxEntries?: number | undefined
+  /**
+   * Maximum number of bytes of memory that the documents in the memory tier take, from 64 KiB to 8 GiB. Those that were not
+   * read recently are evicted first (CAC-12). Defaults to 64 MiB, which is room for 20,000 to 40,000 usual documents.
+   */
+  readonly maxBytes?: number | undefined
   /**
    * How long the memory tier serves what it has read while it receives no notifications of other nodes. It bounds how
    * stale a served document can be (CAC-12). Defaults to `"1 second"`.

@@ -11,6 +11,8 @@ import type { CacheError, Entry, Instant, Reader } from "../../Cache.js"
 import type { ClientId } from "../../ClientId.js"
 import type { AcceptedDocument, JsonObject } from "../../ClientMetadata.js"
 import { Issue } from "../../Issue.js"
+import { BoundedStore } from "../boundedStore.js"
+import { ofString } from "../heapSize.js"
 import * as metrics from "../metrics.js"
 import * as Accepted from "../rules/acceptedDocument.js"
 import * as Members from "../rules/memberTypes.js"
@@ -147,10 +149,12 @@ export const servable: EntryFor = makeEntryFor(() => {})
 /** {@link servable} for a read that a caller asked for: a row that cannot be served is counted. */
 export const entryFor: EntryFor = makeEntryFor((rows) => rows.unsafeUpdate(1, []))
 
-/** The rows that were read under another rule set. So a cache without a memory tier validates each of them once as well. */
+/**
+ * The rows that were read under another rule set, in at most 8 MiB. So a cache without a memory tier validates each of them
+ * once as well.
+ */
 const makeRevalidated = () => {
-  const maxRows = 1000
-  const rows = new Map<string, { readonly row: Row; readonly stored: StoredDocument }>()
+  const rows = new BoundedStore<{ readonly row: Row; readonly stored: StoredDocument }>(2 ** 23)
   // The columns up to the start of the fetch are the document. The later ones change with each read.
   const columnsOfDocument = [0, 1, 2, 3, 4] as const
   return {
@@ -161,12 +165,8 @@ const makeRevalidated = () => {
         : undefined
     },
     keep: (row: Row, stored: StoredDocument): void => {
-      rows.delete(row[0])
-      rows.set(row[0], { row, stored })
-      for (const oldest of rows.keys()) {
-        if (rows.size <= maxRows) break
-        rows.delete(oldest)
-      }
+      // Once more for the document that the rule set will make of it.
+      rows.set(row[0], { row, stored }, 2 * stored.heapSize + ofString(row[2]) + ofString(row[3]))
     }
   }
 }

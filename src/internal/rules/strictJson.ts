@@ -175,7 +175,7 @@ class Reader {
       return undefined
     }
     if (this.text.charCodeAt(this.position) === Char.CloseBracket) {
-      return this.leave(elements)
+      return this.leave(elements.slice())
     }
     for (;;) {
       this.path.push(elements.length)
@@ -188,7 +188,7 @@ class Reader {
       this.whitespace()
       const code = this.text.charCodeAt(this.position)
       if (code === Char.CloseBracket) {
-        return this.leave(elements)
+        return this.leave(elements.slice())
       }
       if (code !== Char.Comma) {
         return this.syntaxError("A \",\" or \"]\" was expected after the element")
