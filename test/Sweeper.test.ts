@@ -32,7 +32,9 @@ const expired = (count: number) =>
     (sql) =>
       sql`INSERT INTO cimd_documents
           (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
-        SELECT 'https://app.example/' || i, '', '', '{}', '{}', now(), until, until
+        SELECT 'https://app.example/' || i, 'https://app.example', 'test-1',
+          jsonb_build_object('client_id', 'https://app.example/' || i, 'redirect_uris', '["https://app.example/callback"]'::jsonb),
+          '{"authMethods": ["none"], "neverMatched": [], "warnings": []}', now(), until, until
         FROM generate_series(1, ${count}) i, LATERAL (SELECT now() - i * interval '1 second' AS until) AS earlier`
   )
 
@@ -291,6 +293,27 @@ describe("Sweeper", () => {
       expect(yield* cache.sweep()).toMatchObject({ documents: 10 })
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
 
+  it.live("SWP-04, SWP-07: goes through the pages of a large table, in batches of at most so many rows, and keeps the rest", () =>
+    Effect.gen(function*() {
+      const cache = yield* Cache.Cache
+      const sql = yield* PgClient.PgClient
+      yield* sql`CREATE TABLE transactions (id xid8 DEFAULT pg_current_xact_id(), rows bigint)`
+      yield* sql.unsafe(`CREATE FUNCTION count_deleted() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+        INSERT INTO transactions (rows) SELECT count(*) FROM deleted; RETURN NULL; END$$`)
+      yield* sql`CREATE TRIGGER count_deleted AFTER DELETE ON cimd_documents REFERENCING OLD TABLE AS deleted
+        FOR EACH STATEMENT EXECUTE FUNCTION count_deleted()`
+      yield* expired(60_000)
+      yield* sql`UPDATE cimd_documents SET kept_until = now() + interval '1 hour' WHERE client_id LIKE '%7'`
+      const kept = 6000
+      expect(yield* cache.sweep({ batchSize: 3200 })).toMatchObject({ documents: 60_000 - kept })
+      expect(yield* rows).toBe(kept)
+      const [batches] = yield* sql<{ most: number; count: number }>`
+        SELECT max(rows)::integer AS most, count(DISTINCT id)::integer AS count FROM transactions`
+      // A batch by the index would have exactly so many.
+      expect(batches!.most).toBeLessThan(3200)
+      expect(batches!.count).toBeGreaterThan(54_000 / 3200)
+    }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
   it.live("SWP-05: a sweep that finds rows which another is deleting continues with the rest", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
@@ -305,11 +328,12 @@ describe("Sweeper", () => {
           Effect.map(([waiting]) => waiting.length > 0)
         )
       let met = 0
-      for (let round = 0; round < 10; round++) {
-        yield* expired(40)
+      for (let round = 0; round < 3; round++) {
+        // Enough pages for a sweep that goes through them.
+        yield* expired(60_000)
         const sweep = yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`DELETE FROM cimd_documents WHERE expires_at < now() - interval '30 seconds'`
-          const sweep = yield* Effect.fork(cache.sweep({ batchSize: 10 }))
+          const sweep = yield* Effect.fork(cache.sweep())
           if (yield* metBy(sweep)) met++
           return sweep
         }))

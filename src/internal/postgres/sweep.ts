@@ -1,22 +1,26 @@
-import { SqlError } from "@effect/sql/SqlError"
 import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError, Instant } from "../../Cache.js"
 import * as metrics from "../metrics.js"
 import type { Settings } from "./options.js"
-import { sqlState } from "./sqlErrors.js"
 import type { Statements } from "./sqlFragments.js"
 import type { Run } from "./statementTimeout.js"
-import type { Batch } from "./sweepBatches.js"
-import { inBatches } from "./sweepBatches.js"
+import { counted, inBatches, isState, isTimeout, pauseMillis } from "./sweepBatches.js"
 
-type SweepBatch = (batchSize: number) => Effect.Effect<Batch, CacheError>
+type SweepBatch = (batchSize: number) => Effect.Effect<number, CacheError>
 
 const maxBatch = 1_000_000
 
 /** From this number of rows on, Postgres' estimate of their number is trusted. */
 const estimatedFrom = 100_000
+
+/** No page of 8 KiB holds more documents, since each row has at least 256 bytes. */
+const maxRowsPerPage = 32
+/** A table of fewer pages is swept by its index. */
+const minPages = 1000
+/** The number of pages by which the others are judged. */
+const sampledPages = 500
 
 /** A sweep would never end with batches of no rows. */
 const clampBatchSize = (batchSize = 10_000): number => batchSize >= 1 ? Math.min(Math.trunc(batchSize), maxBatch) : 1
@@ -28,33 +32,51 @@ export const make = (
   timeout: Run<CacheError>,
   sweepTimeout: Run<CacheError>
 ): Cache["Type"]["sweep"] => {
-  const { boundary, documentsBefore, leasesBefore, surplusBoundary, tombstonesBefore } = makeBatches(
-    statements,
-    settings,
-    timeout,
-    sweepTimeout
-  )
+  const batches = makeBatches(statements, settings, timeout, sweepTimeout)
   return (options) =>
     Effect.gen(function*() {
       const batchSize = clampBatchSize(options?.batchSize)
-      const now = yield* boundary
-      const leases = yield* inBatches(batchSize, leasesBefore(now))
-      const tombstones = yield* inBatches(batchSize, tombstonesBefore(now))
-      const expired = yield* inBatches(batchSize, documentsBefore(now))
-      const lastToKeep = yield* surplusBoundary
-      const surplus = lastToKeep === undefined
-        ? 0
-        : yield* inBatches(batchSize, countEvicted(documentsBefore(lastToKeep)))
+      const now = yield* batches.boundary
+      const leases = yield* inBatches(batchSize, batches.leasesBefore(now))
+      const tombstones = yield* inBatches(batchSize, batches.tombstonesBefore(now))
+      const documentsBefore = (boundary: Instant) =>
+        Effect.gen(function*() {
+          const pages = yield* batches.pagesToSweep(boundary)
+          const byPage = yield* inRanges(pages, batchSize, batches.pagesBefore(boundary))
+          return byPage + (yield* inBatches(batchSize, batches.documentsBefore(boundary)))
+        })
+      const expired = yield* documentsBefore(now)
+      const lastToKeep = yield* batches.surplusBoundary
+      const surplus = lastToKeep === undefined ? 0 : yield* documentsBefore(lastToKeep)
+      metrics.evictedFromTable.unsafeUpdate(surplus, [])
       return { documents: tombstones + expired + surplus, leases }
     })
 }
 
-const countEvicted = (batch: SweepBatch): SweepBatch => (batchSize) =>
-  Effect.tap(batch(batchSize), ({ deleted }) => Effect.sync(() => metrics.evictedFromTable.unsafeUpdate(deleted, [])))
+/** Goes through a table by ranges of pages, and returns the number of deleted rows. */
+const inRanges = (
+  pages: number,
+  batchSize: number,
+  batch: (from: number, to: number) => Effect.Effect<number, CacheError>
+): Effect.Effect<number, CacheError> => {
+  const rest = (from: number, width: number, before: number): Effect.Effect<number, CacheError> =>
+    from >= pages ? Effect.succeed(before) : Effect.matchEffect(counted(batch(from, from + width)), {
+      onSuccess: (deleted) => rest(from + width, width, before + deleted),
+      onFailure: (error) =>
+        isTimeout(error) && width > 1
+          ? Effect.delay(rest(from, Math.ceil(width / 2), before), pauseMillis)
+          // What is locked is left to the batches by the index, which skip it.
+          : isState(error, locked)
+          ? rest(from + width, width, before)
+          : Effect.fail(error)
+    })
+  return rest(0, Math.max(Math.floor(batchSize / maxRowsPerPage), 1), 0)
+}
 
-// 55P03: a row is locked. 42703 and 0A000: no such column as ctid, as in some databases that speak Postgres' protocol.
-const skippable = new Set(["55P03", "42703", "0A000"])
-const mustSkip = ({ cause }: CacheError): boolean => cause instanceof SqlError && skippable.has(sqlState(cause) ?? "")
+// 55P03: another session has locked a row.
+const locked = ["55P03"]
+// No ctid or no sample: views, and some databases that speak Postgres' protocol.
+const withoutPlaces = ["42809", "42703", "42883", "42601", "0A000"]
 
 /** The statements of a sweep. */
 export const makeBatches = (
@@ -63,41 +85,17 @@ export const makeBatches = (
   timeout: Run<CacheError>,
   sweepTimeout: Run<CacheError>
 ) => {
-  /** A batch row by row, on every database: it skips rows that others are writing (SWP-04). */
+  /** A batch by the index: it skips rows that others are writing (SWP-04). */
   const skipping = (
     table: Identifier,
     order: "expires_at" | "kept_until",
     condition: Fragment
   ): SweepBatch =>
-  (batchSize) =>
-    Effect.map(
-      sweepTimeout("sweep")(deleteUnlocked(table, order, condition, batchSize)),
-      (count) => ({ found: count, deleted: count })
-    )
+  (batchSize) => sweepTimeout("sweep")(deleteUnlocked(table, order, condition, batchSize))
 
   const documentBefore = (boundary: Instant) => sql`document IS NOT NULL AND kept_until < ${timestamp(boundary)}`
-
-  /**
-   * A batch of the documents by their place in the table, which costs little more than a plain DELETE. It fails instead
-   * of waiting for a row that another session is writing, and on databases where rows have no ctid. It finds nothing
-   * while another sweeper runs one (SWP-05). Right after that, it may still find what the other has deleted.
-   */
-  const byPlace = (boundary: Instant): SweepBatch => (batchSize) =>
-    Effect.map(
-      sweepTimeout("sweep")(sql<Batch>`WITH found AS MATERIALIZED (
-          SELECT ctid AS place FROM ${documents}
-          WHERE (SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))
-            AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL
-            AND ${documentBefore(boundary)}
-          ORDER BY kept_until LIMIT ${batchSize}
-        ), deleted AS (
-          DELETE FROM ${documents} WHERE ctid = ANY(ARRAY(SELECT place FROM found))
-            AND ${documentBefore(boundary)} RETURNING 1
-        ) SELECT
-          (SELECT count(*)::integer FROM found) AS found,
-          (SELECT count(*)::integer FROM deleted) AS deleted`),
-      (rows) => Arr.unsafeGet(rows, 0)
-    )
+  /** True for one sweeper at a time, so that two do no work twice (SWP-05). */
+  const alone = sql`(SELECT pg_try_advisory_xact_lock(hashtext(${`${tables.channel} sweep`})))`
 
   return {
     /** The instant that a sweep takes as its boundary, once for all its batches (SWP-01). */
@@ -106,18 +104,39 @@ export const makeBatches = (
       (rows) => BigInt(Arr.unsafeGet(rows, 0).boundary)
     )),
 
-    /** The documents that are kept until before the boundary. After the first locked row, its batches skip locked rows. */
-    documentsBefore: (boundary: Instant): SweepBatch => {
-      let skips = false
-      const bySkipping = skipping(documents, "kept_until", documentBefore(boundary))
-      return (batchSize) =>
-        Effect.suspend(() =>
-          skips ? bySkipping(batchSize) : Effect.catchIf(byPlace(boundary)(batchSize), mustSkip, () => {
-            skips = true
-            return bySkipping(batchSize)
-          })
-        )
-    },
+    /**
+     * The number of pages of the table, if a sample shows that most of them hold a row to delete. Otherwise 0: then the
+     * index finds the rows faster.
+     */
+    pagesToSweep: (boundary: Instant): Effect.Effect<number, CacheError> =>
+      sweepTimeout("sweep")(Effect.gen(function*() {
+        const [size] = yield* sql<{ pages: number }>`
+          SELECT (pg_relation_size(${tables.documents}::regclass) / current_setting('block_size')::integer)::integer AS pages`
+        const pages = size?.pages ?? 0
+        if (pages < minPages) return 0
+        const [sample] = yield* sql<{ found: number }>`SELECT count(*)::integer AS found FROM ${documents}
+          TABLESAMPLE SYSTEM (${(100 * sampledPages) / pages}) WHERE ${documentBefore(boundary)}`
+        return (sample?.found ?? 0) >= sampledPages ? pages : 0
+      })).pipe(Effect.catchIf((error) => isState(error, withoutPlaces), () => Effect.succeed(0))),
+
+    /**
+     * A batch by the place of the rows in the table: it reads each page once, where the index leads to each row on its own.
+     * It fails instead of waiting for a row that another session is writing.
+     */
+    pagesBefore: (boundary: Instant) => (from: number, to: number): Effect.Effect<number, CacheError> =>
+      Effect.map(
+        sweepTimeout("sweep")(
+          sql`DELETE FROM ${documents} WHERE ctid >= ${`(${from},0)`}::tid AND ctid < ${`(${to},0)`}::tid
+            AND ${documentBefore(boundary)} AND ${alone}
+            AND (SELECT set_config('lock_timeout', '10ms', true)) IS NOT NULL`.raw
+        ),
+        // node-postgres counts the rows that the server reports.
+        (result) => (result as { readonly rowCount: number | null }).rowCount ?? 0
+      ),
+
+    /** The documents that are kept until before the boundary. */
+    documentsBefore: (boundary: Instant): SweepBatch =>
+      skipping(documents, "kept_until", sql`${documentBefore(boundary)} AND ${alone}`),
 
     tombstonesBefore: (boundary: Instant): SweepBatch =>
       skipping(documents, "kept_until", sql`document IS NULL AND kept_until < ${timestamp(boundary)}`),

@@ -27,10 +27,7 @@ export const make = (
   )
 
   const counted = (statement: Statement<unknown>) =>
-    Effect.map(sweepTimeout("sweep")(statement.values), (rows) => {
-      const count = Number(Arr.unsafeGet(rows, 0)[0])
-      return { found: count, deleted: count }
-    })
+    Effect.map(sweepTimeout("sweep")(statement.values), (rows) => Number(Arr.unsafeGet(rows, 0)[0]))
 
   /** Deletes clients that match, in an order and without those that another session is writing. */
   const deletedClients = (order: Fragment, condition: Fragment) => (size: number) =>
