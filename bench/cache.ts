@@ -2,7 +2,17 @@
  * The cache beside what it is made of: effect's own cache, and bare node-postgres on the same pool.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, Fetcher, HostPolicy, Migrations, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
+import {
+  Cache,
+  Fetcher,
+  HostPolicy,
+  Migrations,
+  PostgresCache,
+  PostgresClient,
+  PostgresRegistry,
+  Resolver,
+  Validator
+} from "effect-cimd"
 import type { ClientId } from "effect-cimd"
 import { Postgres } from "effect-cimd/testing"
 import * as EffectCache from "effect/Cache"
@@ -33,6 +43,8 @@ const accepted = (clientId: ClientId.ClientId) =>
 
 const tiered = (url: Redacted.Redacted) =>
   Layer.provide(PostgresCache.layerTiered({ maxEntries: 20_000 }), PostgresClient.layer({ url }))
+
+const registry = (url: Redacted.Redacted) => Layer.provide(PostgresRegistry.layer(), PostgresClient.layer({ url }))
 
 const validator = Layer.provide(Validator.layer(), HostPolicy.layerPublic)
 
@@ -68,7 +80,7 @@ const memoryHit = (url: Redacted.Redacted) =>
     )
   }).pipe(Effect.provide(
     Resolver.layer().pipe(
-      Layer.provideMerge(Layer.mergeAll(noFetch, Validator.layer(), tiered(url))),
+      Layer.provideMerge(Layer.mergeAll(noFetch, Validator.layer(), tiered(url), registry(url))),
       Layer.provide(HostPolicy.layerPublic)
     )
   ))

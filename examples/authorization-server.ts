@@ -7,6 +7,7 @@ import {
   HostPolicy,
   PostgresCache,
   PostgresClient,
+  PostgresRegistry,
   RedirectUri,
   Resolver,
   Sweeper,
@@ -20,7 +21,12 @@ const Database = PostgresClient.layerConfig({ url: Config.redacted("DATABASE_URL
 
 const Live = Resolver.layer().pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),
-  Layer.provide([Fetcher.layer(), Validator.layer(Validator.mcp), PostgresCache.layerTiered()]),
+  Layer.provide([
+    Fetcher.layer(),
+    Validator.layer(Validator.mcp),
+    PostgresCache.layerTiered(),
+    PostgresRegistry.layer()
+  ]),
   // Nobody can name this server itself as a client.
   Layer.provide(HostPolicy.layer({ issuer: "https://auth.example.com" })),
   Layer.provide(Database)

@@ -1,6 +1,7 @@
 /**
  * Every check that takes too long for the fast set of `.ci/run`: other versions of Postgres, of the peers and of Node.js,
  * a pooler, a failover, an upgrade, and the long runs. `npm run verify -- soak leaks` runs only the named steps.
+ * a pooler, a failover, a client that others wrote, and the long runs. `npm run verify -- soak leaks` runs only the named steps.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -58,6 +59,7 @@ const steps: Readonly<Record<string, () => Step>> = {
   }),
   failover: () => ({ name: "failover", command: [...vitest, "--config", "test/verify/failover.config.ts"] }),
   upgrade: () => ({ name: "upgrade", command: [...vitest, "--config", "test/verify/upgrade.config.ts"] }),
+  mcp: () => ({ name: "mcp", command: ["npm", "run", "--silent", "test:mcp"] }),
   newest: () => ({ name: "newest", command: ["npm", "run", "--silent", "test:newest"] }),
   "node-22": () => onNode("22"),
   "node-24": () => onNode("24"),

@@ -63,15 +63,17 @@ export interface StoredDocument extends Stored.StoredDocument {}
 export type Change = DocumentChange.Change
 
 /**
- * A document that was shown to a user, and when its fetch started. `fetchedAt` is `undefined` for a document that was not
- * fetched, such as a pinned one.
+ * A document that was shown to a user, such as a `Resolution` of the resolver.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Shown {
   readonly document: AcceptedDocument
+  /** When its fetch started. `undefined` for a document that was not fetched, such as a pinned one. */
   readonly fetchedAt: Instant | undefined
+  /** Milliseconds from the start of its fetch to its expiry. Without it, the document counts as expired. */
+  readonly lifetimeMillis?: number | undefined
 }
 
 /**
@@ -582,14 +584,14 @@ const makeMemory = (
       peekAdmission: (clientId) => decisions.index.admission(clientId),
       admission: (clientId) => Effect.sync(() => decisions.index.admission(clientId)),
 
-      confirm: ({ document, fetchedAt }) =>
+      confirm: ({ document, fetchedAt, lifetimeMillis = 0 }) =>
         Effect.sync(() => {
           const { clientId } = document
           const stored = Stored.store(document)
-          // Its lifetime is not known here. As an expired document it starts one refresh, which finds it in the cache.
+          const lifetime = BigInt(Lifetime.toMillis(lifetimeMillis)) * 1000n
           const fetched = fetchedAt === undefined
             ? undefined
-            : { document: stored, fetchedAt: started(fetchedAt), expiresAt: started(fetchedAt) }
+            : { document: stored, fetchedAt: started(fetchedAt), expiresAt: started(fetchedAt) + lifetime }
           clients.renew(clientId, Record.confirm(recordOf(clientId), stored, fetched, now()))
         }),
       used: (clientId) =>

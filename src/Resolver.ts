@@ -1,6 +1,6 @@
 /**
  * Resolves a client identifier to its accepted document: from the cache while it is fresh, otherwise from the client's
- * origin.
+ * origin. Recalls the last accepted document of a confirmed client without a fetch.
  *
  * @since 0.1.0
  */
@@ -9,47 +9,78 @@ import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { Election, Entry, Instant } from "./Cache.js"
-import { Cache, CacheError } from "./Cache.js"
+import type { CacheError, Entry, Instant } from "./Cache.js"
+import { Cache } from "./Cache.js"
 import type { InvalidClientId } from "./ClientId.js"
 import * as ClientId from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
+import type { Change, RegistryError, Standing } from "./ClientRegistry.js"
+import { ClientBlocked, ClientRegistry, ClientUnapproved, NotRecalled } from "./ClientRegistry.js"
 import type { FetchError } from "./Fetcher.js"
 import { Fetcher } from "./Fetcher.js"
 import * as Freshness from "./Freshness.js"
 import type { HostRefused } from "./HostPolicy.js"
 import { HostPolicy } from "./HostPolicy.js"
+import * as AttemptLimit from "./internal/attemptLimit.js"
 import * as metrics from "./internal/metrics.js"
 import * as OptionReader from "./internal/optionReader.js"
 import { maxLengthAllowed } from "./internal/rules/clientIdGrammar.js"
+import { excerpt } from "./internal/rules/text.js"
 import * as SharedFailure from "./internal/sharedFailure.js"
 import * as SingleFlight from "./internal/singleFlight.js"
 import * as Spans from "./internal/spans.js"
 import * as StaleIfError from "./internal/staleIfError.js"
+import * as ValidateOnce from "./internal/validateOnce.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { InvalidDocument, UnauthorizedClient } from "./Validator.js"
 import { Validator } from "./Validator.js"
 
 /**
- * A client's document and its source.
+ * A client's document and its source. `ClientRegistry.confirm` takes it as it is.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Resolution {
   readonly document: AcceptedDocument
-  /** A tier of the cache, or the client's origin. */
-  readonly source: "memory" | "postgres" | "origin"
+  /** A tier of the cache, the client's origin, or a pin of the operator. */
+  readonly source: "memory" | "postgres" | "origin" | "pin"
+  /** When its fetch started, by the cache's clock. `undefined` for a pinned document, which is not fetched. */
+  readonly fetchedAt: Instant | undefined
+  /** Milliseconds from the start of its fetch to its expiry. `undefined` for a pinned document, which does not expire. */
+  readonly lifetimeMillis: number | undefined
   /**
    * Whether the document has expired and is returned only because its origin failed. `false` unless the cache keeps
    * expired documents (its option `staleIfError`).
    */
   readonly stale: boolean
 }
+
+/**
+ * The last accepted document of a confirmed client (REG-05).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Recalled {
+  readonly document: AcceptedDocument
+  /** The client's origin, or a pin of the operator. */
+  readonly source: "origin" | "pin"
+  /** When its fetch started, or when it was pinned. */
+  readonly fetchedAt: Instant
+  /** Whether its lifetime has ended. A refresh in the background has then been started, at most one in a minute. */
+  readonly expired: boolean
+  /** How it differs from what the user consented to (REG-06). */
+  readonly changed: Change
+}
+
+/** The errors of a client that is not admitted. */
+type AdmissionError = ClientBlocked | HostRefused | ClientUnapproved | RegistryError
 
 /**
  * Every error of `resolve` and `refresh`. Each has a `message` for the operator and an `oauthError` for the OAuth client.
@@ -59,9 +90,24 @@ export interface Resolution {
  */
 export type ResolveError =
   | InvalidClientId
-  | HostRefused
+  | AdmissionError
   | CacheError
   | FetchError
+  | InvalidDocument
+  | UnauthorizedClient
+
+/**
+ * Every error of `recall`. A blocked client is `NotRecalled`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type RecallError =
+  | InvalidClientId
+  | HostRefused
+  | ClientUnapproved
+  | RegistryError
+  | NotRecalled
   | InvalidDocument
   | UnauthorizedClient
 
@@ -77,11 +123,6 @@ export interface Options {
   /** Maximum length of a client identifier in characters, 2048 at most (URL-09). Defaults to `2048`. */
   readonly maxClientIdLength?: number | undefined
   /**
-   * What to do while the cache fails: `"fail"` fails with `CacheError`, `"fetch"` fetches without caching (CAC-09).
-   * Defaults to `"fail"`.
-   */
-  readonly onCacheError?: "fail" | "fetch" | undefined
-  /**
    * The last part of a document's lifetime, as a fraction from 0 to 0.5, in which a hit also starts a fetch in the
    * background. Callers of a popular client then never wait for its origin. A document is never returned past its
    * expiry. Defaults to `0`, which is off.
@@ -92,13 +133,17 @@ export interface Options {
 /**
  * Resolves client identifiers to accepted documents.
  *
+ * Every method first applies the operator's decisions and the host policy: a blocked client, a refused host, a pinned
+ * document, an approval that is missing (REG-10).
+ *
  * @since 0.1.0
  * @category tags
  */
 export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
   /**
    * Returns the accepted document of a client: from the cache while it is fresh, otherwise from the client's origin.
-   * Concurrent callers of one client share one lookup and one fetch, and its failure (FET-14).
+   * Concurrent callers of one client share one lookup and one fetch, and its failure (FET-14). A pinned document is
+   * returned without a fetch (REG-09).
    */
   readonly resolve: (clientId: string) => Effect.Effect<Resolution, ResolveError>
   /**
@@ -106,7 +151,16 @@ export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
    * fetch in progress is waited for, and concurrent callers share the next one.
    */
   readonly refresh: (clientId: string) => Effect.Effect<Resolution, ResolveError>
+  /**
+   * Returns the last accepted document of a confirmed client, without waiting for its origin or for the cache: at the token
+   * endpoint, for example. If the document has expired or is too old, a refresh starts in the background, at most one per
+   * client and minute on this node (REG-05).
+   */
+  readonly recall: (clientId: string) => Effect.Effect<Recalled, RecallError>
 }>() {}
+
+/** The operator's decision to provide a client's document. */
+type Pin = Extract<Standing, { readonly decision: "pinned" }>
 
 /** The result of a fetch, and whether the cache would still return it. */
 interface Fetched {
@@ -123,7 +177,13 @@ const maxAhead = 0.5
 /** Maximum number of clients whose attempt to fetch ahead of expiry is remembered. */
 const maxTriedAhead = 10_000
 
-type Services = Cache | Fetcher | Validator | HostPolicy
+/**
+ * Refreshes in the background that `recall` starts. Only recalls of clients that users confirmed are counted, so strangers
+ * cannot fill the table.
+ */
+const refreshBounds: AttemptLimit.Bounds = { interval: 60_000_000_000n, maxKeys: 10_000 }
+
+type Services = Cache | Fetcher | Validator | HostPolicy | ClientRegistry
 
 const settle = (options: Options) =>
   OptionReader.read("Resolver", ({ report }) => {
@@ -155,8 +215,15 @@ const fromEntry = (entry: Entry): Resolution => {
   const stale = entry.remainingMillis <= 0
   const hits = entry.tier === "memory" ? metrics.memoryHits : metrics.postgresHits
   ;(stale ? metrics.staleHits : hits).unsafeUpdate(1, [])
-  return { document: entry.document, source: entry.tier, stale }
+  const { document, fetchedAt, lifetimeMillis, tier } = entry
+  return { document, source: tier, fetchedAt, lifetimeMillis, stale }
 }
+
+/** Awaits a write that keeps a record of a fetch. Its failure is logged, because the document itself is known. */
+const recorded = (
+  write: Effect.Effect<void, CacheError | RegistryError>,
+  whatFailed: string
+): Effect.Effect<void> => Effect.catchAll(write, (error) => Effect.logWarning(whatFailed, Cause.fail(error)))
 
 const make = (
   options: Options = {}
@@ -166,6 +233,7 @@ const make = (
     const fetcher = yield* Fetcher
     const validator = yield* Validator
     const hostPolicy = yield* HostPolicy
+    const registry = yield* ClientRegistry
     const scope = yield* Effect.scope
 
     const { maxClientIdLength, refreshAhead } = yield* settle(options)
@@ -176,51 +244,47 @@ const make = (
       addressLiterals: hostPolicy.addressLiterals
     }
 
-    const withoutCache = <A>(fallback: A) => <E, R>(effect: Effect.Effect<A, E | CacheError, R>) =>
-      options.onCacheError === "fetch"
-        ? Effect.catchIf(
-          effect,
-          (error) => error instanceof CacheError,
-          (error) =>
-            Effect.as(
-              Effect.logWarning("The client metadata cache failed; resolving without it", Cause.fail(error)),
-              fallback
-            )
-        )
-        : effect
+    const validateStored = yield* ValidateOnce.make(validator)
 
-    /** Fetches, validates and stores the document. Without an instant, nothing is stored. */
-    const fetch = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
+    /** Fetches, validates and stores the document. */
+    const fetch = (clientId: ClientId.ClientId, fetchedAt: Instant) =>
       Effect.gen(function*() {
         const response = yield* fetcher.fetch(clientId)
         const document = yield* validator.validate(clientId, response.body)
         const residentTime = (yield* Clock.currentTimeMillis) - response.receivedAt
-        const timeToLive = Freshness.timeToLive(response.freshness, freshness, residentTime)
-        const current = fetchedAt === undefined || (yield* withoutCache(true)(Option.match(timeToLive, {
+        const storable = Freshness.timeToLive(response.freshness, freshness, residentTime)
+        const current = yield* Option.match(storable, {
           onNone: () => cache.supersede(clientId, fetchedAt),
           onSome: (timeToLive) =>
             cache.put(document, { fetchedAt, timeToLive, mustRevalidate: response.freshness.mustRevalidate })
-        })))
+        })
+        const timeToLive = Option.getOrElse(storable, () => Duration.zero)
+        yield* recorded(
+          registry.recordFetch(document, { fetchedAt, timeToLive }),
+          "Could not record a fetch in the client registry"
+        )
         metrics.origins.unsafeUpdate(1, [])
-        return { resolution: { document, source: "origin", stale: false }, current } satisfies Fetched
+        const lifetimeMillis = Duration.toMillis(timeToLive)
+        const resolution: Resolution = { document, source: "origin", fetchedAt, lifetimeMillis, stale: false }
+        return { resolution, current } satisfies Fetched
       })
 
     /**
      * Fetches. A verdict on the client withdraws the stored document; any other failure does not (FET-16). A document
-     * that these rules refuse may be accepted by those of other nodes, so it withdraws nothing for them (CAC-11).
+     * that these rules refuse may be accepted by those of other nodes, so it withdraws nothing for them (CAC-11, REG-07).
      */
-    const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant | undefined) =>
-      Effect.tapError(fetch(clientId, fetchedAt), (error) =>
-        fetchedAt !== undefined && SharedFailure.isFailure(error) && StaleIfError.withdraws(error)
-          ? Effect.catchAll(
-            cache.withdraw(clientId, {
-              fetchedAt,
-              ruleset: SharedFailure.isRefusedDocument(error) ? validator.ruleset : undefined
-            }),
-            (error) =>
-              Effect.logWarning("Could not mark a stored document as withdrawn", Cause.fail(error))
-          )
-          : Effect.void)
+    const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant) =>
+      Effect.tapError(fetch(clientId, fetchedAt), (error) => {
+        if (!(SharedFailure.isFailure(error) && StaleIfError.withdraws(error))) return Effect.void
+        const withdrawal = {
+          fetchedAt,
+          ruleset: SharedFailure.isRefusedDocument(error) ? validator.ruleset : undefined
+        }
+        return Effect.zipRight(
+          recorded(cache.withdraw(clientId, withdrawal), "Could not mark a stored document as withdrawn"),
+          recorded(registry.withdraw(clientId, withdrawal), "Could not record a withdrawal in the client registry")
+        )
+      })
 
     /**
      * Fetches, unless another node does: then waits for its document or failure. Returns `undefined` for a failure that
@@ -231,12 +295,8 @@ const make = (
       minRemaining: number
     ): Effect.Effect<Fetched | undefined, ResolveError, Scope.Scope> =>
       Effect.gen(function*() {
-        const election = yield* withoutCache<Election | undefined>(undefined)(
-          cache.elect(clientId, validator, { minRemaining })
-        )
-        switch (election?._tag) {
-          case undefined:
-            return yield* fetch(clientId, undefined)
+        const election = yield* cache.elect(clientId, validator, { minRemaining })
+        switch (election._tag) {
           case "Found":
             return { resolution: fromEntry(election.entry), current: true }
           case "Failed": {
@@ -278,10 +338,9 @@ const make = (
     const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
       SharedFailure.isFailure(error) && StaleIfError.permitsStale(error)
         ? Effect.flatMap(
-          withoutCache<Option.Option<Entry>>(Option.none())(cache.stale(clientId, validator)),
+          cache.stale(clientId, validator),
           Option.match({
-            onNone: () =>
-              Effect.fail(error),
+            onNone: () => Effect.fail(error),
             onSome: (entry) => Effect.succeed(fromEntry(entry))
           })
         )
@@ -310,7 +369,7 @@ const make = (
     const resolveShared = (clientId: ClientId.ClientId) =>
       resolving.join(
         clientId,
-        withoutCache<Option.Option<Entry>>(Option.none())(cache.get(clientId, validator)).pipe(
+        cache.get(clientId, validator).pipe(
           Effect.flatMap(Option.match({
             onNone: () => {
               metrics.misses.unsafeUpdate(1, [])
@@ -326,33 +385,142 @@ const make = (
     const refreshShared = (clientId: ClientId.ClientId) =>
       refreshing.joinNext(
         clientId,
-        untilCurrent(Effect.flatMap(
-          withoutCache<Instant | undefined>(undefined)(cache.now),
-          (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt)
-        )).pipe(Spans.ofClient("cimd.refresh", clientId))
+        untilCurrent(Effect.flatMap(cache.now, (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt))).pipe(
+          Spans.ofClient("cimd.refresh", clientId)
+        )
       )
 
-    const countFailure = (error: ResolveError) => Effect.sync(() => metrics.refusalsOf(error._tag).unsafeUpdate(1, []))
+    const admissionOf = (clientId: ClientId.ClientId) => {
+      const known = registry.peekAdmission(clientId)
+      return known === undefined ? registry.admission(clientId) : Effect.succeed(known)
+    }
 
-    const admitted = <A>(input: string, next: (clientId: ClientId.ClientId) => Effect.Effect<A, ResolveError>) =>
-      ClientId.parse(input, grammar).pipe(
-        Effect.flatMap((clientId) => Effect.zipRight(hostPolicy.check(clientId), next(clientId))),
-        Effect.tapError(countFailure)
+    /** Applies the decisions and the host policy in their order (REG-10). Returns the pin, if the client has one. */
+    const admit = (clientId: ClientId.ClientId): Effect.Effect<Pin | undefined, AdmissionError> =>
+      Effect.flatMap(admissionOf(clientId), (admission): Effect.Effect<Pin | undefined, AdmissionError> => {
+        if (admission._tag === "Blocked") {
+          const { by, reason, subject } = admission.block
+          return new ClientBlocked({ clientId, subject, by, reason })
+        }
+        return Effect.flatMap(hostPolicy.check(clientId), (): Effect.Effect<Pin | undefined, ClientUnapproved> => {
+          switch (admission._tag) {
+            case "Admitted":
+              return Effect.succeed(undefined)
+            case "Pinned":
+              return Effect.succeed(admission.pin)
+            case "Unapproved":
+              return new ClientUnapproved({ clientId, rejected: admission.rejection !== undefined })
+          }
+        })
+      })
+
+    const fromPin = (clientId: ClientId.ClientId, pin: Pin): Effect.Effect<Resolution, ResolveError> =>
+      Effect.map(validateStored(clientId, pin.document), (document) => {
+        metrics.pins.unsafeUpdate(1, [])
+        return { document, source: "pin", fetchedAt: undefined, lifetimeMillis: undefined, stale: false }
+      })
+
+    /** Publishes what the operator may act on. What may pass by itself, such as an outage, is in the metrics only. */
+    const publish = (input: string, error: ResolveError | RecallError) =>
+      error.oauthError.error === "temporarily_unavailable"
+        ? Effect.void
+        : registry.refused(excerpt(input, maxLengthAllowed), error._tag)
+
+    const report = (input: string) => (error: ResolveError) => {
+      metrics.refusalsOf(error._tag).unsafeUpdate(1, [])
+      return publish(input, error)
+    }
+
+    const parse = (input: string) => ClientId.parse(input, grammar)
+
+    const unlessPinned = (
+      clientId: ClientId.ClientId,
+      otherwise: Effect.Effect<Resolution, ResolveError>
+    ): Effect.Effect<Resolution, ResolveError> =>
+      Effect.flatMap(admit(clientId), (pin) => pin === undefined ? otherwise : fromPin(clientId, pin))
+
+    const admitted = (
+      input: string,
+      next: (clientId: ClientId.ClientId) => Effect.Effect<Resolution, ResolveError>
+    ): Effect.Effect<Resolution, ResolveError> =>
+      parse(input).pipe(
+        Effect.flatMap((clientId) =>
+          unlessPinned(
+            clientId,
+            // A fetch takes seconds, and a decision made in that time applies to its result.
+            Effect.flatMap(next(clientId), (resolution) => unlessPinned(clientId, Effect.succeed(resolution)))
+          )
+        ),
+        Effect.tapError(report(input))
+      )
+
+    const mayRefresh = AttemptLimit.make(refreshBounds)
+
+    /**
+     * Refreshes what was recalled: in the registry if the cache has a fresh document, otherwise from the origin. It takes the
+     * same way as `resolve`, so the same limits apply.
+     */
+    const refreshRecalled = (clientId: ClientId.ClientId) =>
+      Effect.flatMap(
+        cache.get(clientId, validator),
+        Option.match({
+          onNone: () => Effect.asVoid(resolveShared(clientId)),
+          // A node that could not record its fetch, or another program, stored it.
+          onSome: ({ document, fetchedAt, remainingMillis }) =>
+            registry.recordFetch(document, { fetchedAt, timeToLive: remainingMillis })
+        })
+      ).pipe(Spans.ofClient("cimd.refreshRecalled", clientId))
+
+    const refreshLater = (clientId: ClientId.ClientId): Effect.Effect<void> =>
+      Effect.flatMap(Clock.currentTimeNanos, (now) =>
+        mayRefresh(clientId, now)
+          ? refreshRecalled(clientId).pipe(
+            Effect.catchAllCause((cause) => Effect.logDebug("Could not refresh a recalled document", cause)),
+            Effect.forkIn(scope),
+            Effect.asVoid
+          )
+          : Effect.void)
+
+    const recall = (clientId: ClientId.ClientId): Effect.Effect<Recalled, RecallError> =>
+      admit(clientId).pipe(
+        Effect.catchTag("ClientBlocked", () => new NotRecalled({ clientId, reason: "blocked" })),
+        Effect.zipRight(registry.recall(clientId, validator.ruleset)),
+        Effect.tap(({ expired }) => expired ? refreshLater(clientId) : Effect.void),
+        // Only a good fetch helps a client that is too old, and nobody else may start one.
+        Effect.tapError((error) =>
+          error._tag === "NotRecalled" && error.reason === "tooOld" ? refreshLater(clientId) : Effect.void
+        ),
+        Effect.flatMap(({ document: stored, ...recalled }) =>
+          Effect.map(validateStored(clientId, stored), (document) => ({ document, ...recalled }))
+        )
       )
 
     return Resolver.of({
       resolve: (input) =>
         Effect.suspend(() => {
           const entry = cache.peek(input, validator.ruleset)
-          if (entry === undefined) return admitted(input, resolveShared)
+          // The common case is decided here. Every other one, such as a block or a pin, goes through all steps.
+          if (entry === undefined || registry.peekAdmission(entry.document.clientId)?._tag !== "Admitted") {
+            return admitted(input, resolveShared)
+          }
           // A string in the memory tier has passed the grammar. The host policy may have changed since.
           const checked = hostPolicy.check(entry.document.clientId)
           // A check that succeeds at once saves a memory hit one step of its fiber.
           return checked === Effect.void
             ? hit(entry)
-            : Effect.zipRight(Effect.tapError(checked, countFailure), Effect.suspend(() => hit(entry)))
+            : Effect.zipRight(Effect.tapError(checked, report(input)), Effect.suspend(() => hit(entry)))
         }),
-      refresh: (input) => admitted(input, refreshShared)
+      refresh: (input) => admitted(input, refreshShared),
+      recall: (input) =>
+        Effect.flatMap(parse(input), recall).pipe(
+          Effect.tap(({ expired, source }) =>
+            Effect.sync(() => metrics.recallsOf(expired ? "expired" : source).unsafeUpdate(1, []))
+          ),
+          Effect.tapError((error) => {
+            metrics.recallsOf(error._tag === "NotRecalled" ? error.reason : error._tag).unsafeUpdate(1, [])
+            return publish(input, error)
+          })
+        )
     })
   })
 
@@ -361,12 +529,12 @@ const make = (
  *
  * @example
  * ```ts
- * import { Cache, Fetcher, HostPolicy, Resolver, Validator } from "effect-cimd"
+ * import { Cache, ClientRegistry, Fetcher, HostPolicy, Resolver, Validator } from "effect-cimd"
  * import * as Effect from "effect/Effect"
  * import * as Layer from "effect/Layer"
  *
  * const Live = Resolver.layer({ refreshAhead: 0.1 }).pipe(
- *   Layer.provide([Fetcher.layer(), Validator.layer(), Cache.layerMemory()]),
+ *   Layer.provide([Fetcher.layer(), Validator.layer(), Cache.layerMemory(), ClientRegistry.layerMemory()]),
  *   Layer.provide(HostPolicy.layerPublic)
  * )
  *

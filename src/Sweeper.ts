@@ -1,5 +1,5 @@
 /**
- * Deletes expired rows on a schedule (rules SWP-01 to SWP-07). Results are correct without it, because every read checks
+ * Deletes expired rows of the cache and the registry on a schedule (rules SWP-01 to SWP-07). Results are correct without it, because every read checks
  * the expiry itself.
  *
  * @since 0.1.0
@@ -10,11 +10,14 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import type { CacheError, Swept } from "./Cache.js"
+import type { CacheError, Swept as SweptFromCache } from "./Cache.js"
 import { Cache } from "./Cache.js"
+import type { RegistryError, Swept as SweptFromRegistry } from "./ClientRegistry.js"
+import { ClientRegistry } from "./ClientRegistry.js"
 import * as metrics from "./internal/metrics.js"
 import * as OptionReader from "./internal/optionReader.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
@@ -36,22 +39,45 @@ export interface Options {
 }
 
 /**
- * Deletes what has expired from the cache, on demand or on its schedule.
+ * The number of rows that a sweep deleted from each table (SWP-07).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Swept extends SweptFromCache, SweptFromRegistry {}
+
+/**
+ * Deletes what has expired from the cache and the registry, on demand or on its schedule.
  *
  * @since 0.1.0
  * @category tags
  */
 export class Sweeper extends Context.Tag("effect-cimd/Sweeper")<Sweeper, {
-  /** Sweeps once, and returns how many rows were deleted from each table (SWP-07). */
-  readonly sweepNow: Effect.Effect<Swept, CacheError>
+  /**
+   * Sweeps once, and returns how many rows were deleted from each table (SWP-07). If the sweep of one of them fails, the
+   * other one is swept nevertheless (SWP-06).
+   */
+  readonly sweepNow: Effect.Effect<Swept, CacheError | RegistryError>
 }>() {}
 
-const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, Cache | Scope.Scope> =>
+type Services = Cache | ClientRegistry
+
+const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, Services | Scope.Scope> =>
   Effect.gen(function*() {
     const cache = yield* Cache
+    const registry = yield* ClientRegistry
     const { batchSize, interval } = yield* settle(options)
 
-    const sweepNow = cache.sweep({ batchSize }).pipe(
+    const sweepBoth: Effect.Effect<Swept, CacheError | RegistryError> = Effect.gen(function*() {
+      const fromCache = yield* Effect.exit(cache.sweep({ batchSize }))
+      const fromRegistry = yield* Effect.exit(registry.sweep)
+      return yield* Exit.zipWith(fromCache, fromRegistry, {
+        onSuccess: (documents, clients) => ({ ...documents, ...clients }),
+        onFailure: Cause.sequential
+      })
+    })
+
+    const sweepNow = sweepBoth.pipe(
       Effect.tap(() => Effect.sync(() => metrics.sweepsDone.unsafeUpdate(1, []))),
       Effect.tapErrorCause((cause) =>
         Effect.sync(() => {
@@ -66,10 +92,13 @@ const make = (options: Options): Effect.Effect<Sweeper["Type"], InvalidOptions, 
       (factor) => Effect.sleep(interval * factor)
     )
     const turn = sweepNow.pipe(
-      Effect.tap((swept) => Effect.logDebug("Swept the client metadata cache", swept)),
+      Effect.tap((swept) => Effect.logDebug("Swept the client metadata cache and the client registry", swept)),
       // After any failure, also a defect, the next turn tries again (SWP-06).
       Effect.catchAllCause((cause) =>
-        Effect.logError("Failed to sweep the client metadata cache; the next turn tries again", cause)
+        Effect.logError(
+          "Failed to sweep the client metadata cache or the client registry; the next turn tries again",
+          cause
+        )
       )
     )
     yield* Effect.forkScoped(Effect.forever(Effect.zipRight(wait, turn)))
@@ -92,7 +121,7 @@ const settle = (options: Options) =>
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Sweeper, InvalidOptions, Cache> =>
+export const layer = (options: Options): Layer.Layer<Sweeper, InvalidOptions, Services> =>
   Layer.scoped(Sweeper, make(options))
 
 /**
@@ -111,5 +140,5 @@ export const layer = (options: Options): Layer.Layer<Sweeper, InvalidOptions, Ca
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<Sweeper, InvalidOptions | ConfigError.ConfigError, Cache> =>
+): Layer.Layer<Sweeper, InvalidOptions | ConfigError.ConfigError, Services> =>
   Layer.scoped(Sweeper, Effect.flatMap(Config.unwrap(options), make))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, Fetcher, HostPolicy, Resolver, Validator } from "effect-cimd"
+import { Cache, ClientRegistry, Fetcher, HostPolicy, Resolver, Validator } from "effect-cimd"
 import * as Freshness from "effect-cimd/Freshness"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -441,6 +441,7 @@ describe("any headers", () => {
           Layer.provideMerge(
             Layer.mergeAll(
               Cache.layerMemory(),
+              ClientRegistry.layerMemory(),
               Validator.layer(),
               Layer.succeed(Fetcher.Fetcher, { fetch: () => fetch })
             )

@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import { Cache, ClientRegistry, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -49,7 +49,9 @@ const resolve = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve
 
 const node = <E>(cache: Layer.Layer<Cache.Cache, E>, policy = HostPolicy.layerPublic) =>
   Resolver.layer({ freshness: { minimum: "1 milli" } }).pipe(
-    Layer.provideMerge(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache)),
+    Layer.provideMerge(
+      Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache, ClientRegistry.layerMemory())
+    ),
     Layer.provide(policy)
   )
 
@@ -118,6 +120,32 @@ describe("metrics", () => {
       expect(yield* raised(refusals("HostRefused"), Effect.ignore(resolve))).toEqual([1])
     }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory(), policy), Origin.layer)))
   })
+
+  it.live("counts pinned documents, and recalls by outcome", () =>
+    Effect.gen(function*() {
+      const registry = yield* ClientRegistry.ClientRegistry
+      const { recall } = yield* Resolver.Resolver
+      const recalled = (outcome: string) => [["cimd_recalls_total", `outcome=${outcome}`]] as const
+      const counted = (outcome: string, clientId = url) =>
+        Effect.map(raised(recalled(outcome), Effect.ignore(recall(clientId))), ([count]) => count)
+      yield* Effect.flatMap(
+        Origin.Origin,
+        (origin) => origin.document(url, document, { "Cache-Control": "max-age=600" })
+      )
+      expect(yield* counted("InvalidClientId", "app")).toBe(1)
+      expect(yield* counted("unconfirmed")).toBe(1)
+      const resolution = yield* resolve
+      yield* registry.confirm(resolution)
+      expect(yield* counted("origin")).toBe(1)
+      yield* registry.confirm({ ...resolution, lifetimeMillis: 0 })
+      expect(yield* counted("expired")).toBe(1)
+      yield* registry.pin(resolution.document, { reason: "a test" })
+      expect(yield* counted("pin")).toBe(1)
+      expect(yield* raised([["cimd_resolves_total", "source=pin"]], resolve)).toEqual([1])
+      yield* registry.block(url, { reason: "a test" })
+      expect(yield* counted("blocked")).toBe(1)
+      expect(yield* raised(refusals("ClientBlocked"), Effect.ignore(resolve))).toEqual([1])
+    }).pipe(Effect.provide(Layer.provideMerge(node(Cache.layerMemory()), Origin.layer))))
 
   it.live("counts coalesced callers, on one node and across nodes", () =>
     Effect.gen(function*() {
@@ -200,6 +228,7 @@ describe("metrics", () => {
       expect(yield* raised(counters, Effect.flip(sweepNow))).toEqual([0, 1, 0])
     }).pipe(
       Effect.provide(Sweeper.layer({ interval: "1 hour" })),
+      Effect.provide(ClientRegistry.layerMemory()),
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 

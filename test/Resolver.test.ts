@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import type { ClientId, InvalidOptions } from "effect-cimd"
-import { Cache, Fetcher, HostPolicy, OAuthError, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Cache, ClientRegistry, Fetcher, HostPolicy, OAuthError, PostgresCache, Resolver, Validator } from "effect-cimd"
 import { DialerTest, FetcherTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
@@ -48,7 +48,7 @@ const node = (
   }: World = {}
 ) =>
   Resolver.layer(resolver).pipe(
-    Layer.provideMerge(Layer.mergeAll(fetcher, Validator.layer(profile), cache)),
+    Layer.provideMerge(Layer.mergeAll(fetcher, Validator.layer(profile), cache, ClientRegistry.layerMemory())),
     Layer.provide(policy)
   )
 
@@ -338,7 +338,9 @@ describe("Resolver", () => {
       expect((yield* Effect.flip(under("0")))._tag).toBe("InvalidOptions")
       expect((yield* Effect.flip(under("long")))._tag).toBe("ConfigError")
     }).pipe(
-      Effect.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory())),
+      Effect.provide(
+        Layer.mergeAll(FetcherTest.layer(), Validator.layer(), Cache.layerMemory(), ClientRegistry.layerMemory())
+      ),
       Effect.provide(Layer.merge(HostPolicy.layerPublic, Origin.layer))
     ))
 
@@ -380,24 +382,18 @@ describe("Resolver and a cache that fails", () => {
     sweep: () => away
   })
 
-  it.live("CAC-09: fails closed by default", () =>
+  it.live("CAC-09: resolve and refresh fail closed, without a request", () =>
     Effect.gen(function*() {
+      const resolver = yield* Resolver.Resolver
       yield* serveDocument()
-      expect(yield* Effect.flip(resolve())).toMatchObject({
-        _tag: "CacheError",
-        oauthError: { error: "temporarily_unavailable" }
-      })
+      for (const call of [resolver.resolve(client), resolver.refresh(client)]) {
+        expect(yield* Effect.flip(call)).toMatchObject({
+          _tag: "CacheError",
+          oauthError: { error: "temporarily_unavailable" }
+        })
+      }
       expect(yield* requestCount).toBe(0)
     }).pipe(withNode({ cache: failing })))
-
-  it.live("CAC-09: fetches without caching with onCacheError: fetch", () =>
-    Effect.gen(function*() {
-      yield* serveDocument()
-      expect((yield* resolve()).source).toBe("origin")
-      expect((yield* resolve()).source).toBe("origin")
-      yield* serve({ status: 404 })
-      expect((yield* Effect.flip(resolve()))._tag).toBe("UnexpectedStatus")
-    }).pipe(withNode({ cache: failing, resolver: { onCacheError: "fetch" } })))
 })
 
 for (
@@ -790,7 +786,12 @@ describe("caps", () => {
       Effect.provide(
         Resolver.layer().pipe(
           Layer.provide(
-            Layer.mergeAll(FetcherTest.layer(), Validator.layer(), PostgresCache.layer({ maxPerOrigin: 3 }))
+            Layer.mergeAll(
+              FetcherTest.layer(),
+              Validator.layer(),
+              PostgresCache.layer({ maxPerOrigin: 3 }),
+              ClientRegistry.layerMemory()
+            )
           ),
           Layer.provide(HostPolicy.layerPublic),
           Layer.provideMerge(Layer.merge(Origin.layer, Postgres.migrated))

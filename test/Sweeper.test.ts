@@ -1,6 +1,8 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Cache, PostgresCache, Sweeper } from "effect-cimd"
+import { Cache, ClientRegistry, PostgresCache, Sweeper } from "effect-cimd"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
@@ -40,6 +42,9 @@ const rows = Effect.flatMap(
 )
   .pipe(Effect.map(([row]) => row!.count))
 
+/** The sweeper over an empty registry. */
+const sweeping = (options: Sweeper.Options) => Layer.provide(Sweeper.layer(options), ClientRegistry.layerMemory())
+
 /** A cache that counts its sweeps, the first of which end with these failures. */
 const counting = (failures: ReadonlyArray<Effect.Effect<never, Cache.CacheError>>) =>
   Effect.gen(function*() {
@@ -63,17 +68,17 @@ describe("Sweeper", () => {
     Effect.gen(function*() {
       const sweeper = yield* Sweeper.Sweeper
       yield* expired(12)
-      expect(yield* sweeper.sweepNow).toEqual({ documents: 12, leases: 0 })
-      expect(yield* sweeper.sweepNow).toEqual({ documents: 0, leases: 0 })
+      expect(yield* sweeper.sweepNow).toEqual({ documents: 12, leases: 0, clients: 0, audit: 0 })
+      expect(yield* sweeper.sweepNow).toEqual({ documents: 0, leases: 0, clients: 0, audit: 0 })
     }).pipe(
-      Effect.provide(Sweeper.layer({ interval: "1 hour", batchSize: 5 })),
+      Effect.provide(sweeping({ interval: "1 hour", batchSize: 5 })),
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
   it.live("SWP-06: sweeps on its schedule, and stops with its scope", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
-      yield* Scope.extend(Layer.build(Sweeper.layer({ interval: "30 millis" })), scope)
+      yield* Scope.extend(Layer.build(sweeping({ interval: "30 millis" })), scope)
       yield* expired(3)
       yield* Effect.repeat(Effect.delay(rows, "10 millis"), { until: (count) => count === 0 }).pipe(
         Effect.timeout("5 seconds")
@@ -83,6 +88,65 @@ describe("Sweeper", () => {
       yield* Effect.sleep("150 millis")
       expect(yield* rows).toBe(3)
     }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
+
+  it.live("SWP-07, REG-04, REG-13: sweepNow also deletes lapsed clients and the old audit of the registry", () =>
+    Effect.gen(function*() {
+      const registry = yield* ClientRegistry.ClientRegistry
+      const { sweepNow } = yield* Sweeper.Sweeper
+      yield* registry.confirm({ document: accepted("https://app.example/lapsed"), fetchedAt: undefined })
+      yield* registry.block("abuse.example", { reason: "a test" })
+      yield* Effect.sleep("20 millis")
+      expect(yield* sweepNow).toEqual({ documents: 0, leases: 0, clients: 1, audit: 1 })
+      expect(yield* sweepNow).toEqual({ documents: 0, leases: 0, clients: 0, audit: 0 })
+    }).pipe(
+      Effect.provide(Sweeper.layer({ interval: "1 hour" })),
+      Effect.provide(Layer.merge(
+        Cache.layerMemory(),
+        ClientRegistry.layerMemory({ forgetAfter: "10 millis", auditFor: "10 millis" })
+      ))
+    ))
+
+  const cacheFails = new Cache.CacheError({ operation: "sweep", cause: new Error("away") })
+  const registryFails = new ClientRegistry.RegistryError({ operation: "sweep", cause: new Error("away") })
+
+  for (
+    const [name, fails] of [
+      ["the cache", [cacheFails, undefined]],
+      ["the registry", [undefined, registryFails]],
+      ["both", [cacheFails, registryFails]]
+    ] as const
+  ) {
+    it.live(`SWP-06: sweeps cache and registry although ${name} fails, and reports and counts the failure`, () =>
+      Effect.gen(function*() {
+        const [cache, registry] = yield* Effect.provide(
+          Effect.all([Cache.Cache, ClientRegistry.ClientRegistry]),
+          Layer.merge(Cache.layerMemory(), ClientRegistry.layerMemory())
+        )
+        const swept: Array<string> = []
+        const sweep = <A, E>(store: string, effect: Effect.Effect<A, E>) =>
+          Effect.suspend(() => {
+            swept.push(store)
+            return effect
+          })
+        const services = Layer.merge(
+          Layer.succeed(Cache.Cache, {
+            ...cache,
+            sweep: () => sweep("cache", fails[0] ?? cache.sweep())
+          }),
+          Layer.succeed(ClientRegistry.ClientRegistry, {
+            ...registry,
+            sweep: sweep("registry", fails[1] ?? registry.sweep)
+          })
+        )
+        const failed = Effect.map(Metric.value(metrics.sweepsFailed), ({ count }) => count)
+        const before = yield* failed
+        const cause = yield* Effect.flatMap(Sweeper.Sweeper, ({ sweepNow }) => Effect.flip(Effect.sandbox(sweepNow)))
+          .pipe(Effect.provide(Layer.provide(Sweeper.layer({ interval: "1 hour" }), services)))
+        expect(swept).toEqual(["cache", "registry"])
+        expect(Chunk.toReadonlyArray(Cause.failures(cause))).toEqual(fails.filter((error) => error !== undefined))
+        expect(yield* failed).toBe(before + 1)
+      }))
+  }
 
   it.effect("sweeps once per interval, give or take a tenth", () =>
     Effect.gen(function*() {
@@ -97,7 +161,7 @@ describe("Sweeper", () => {
           expect(sweeps.length).toBeGreaterThan(80)
           expect(sweeps.length).toBeLessThan(100)
         }),
-        Layer.provide(Sweeper.layer({ interval: "10 minutes" }), layer)
+        Layer.provide(sweeping({ interval: "10 minutes" }), layer)
       )
     }))
 
@@ -109,7 +173,7 @@ describe("Sweeper", () => {
       const before = yield* failed
       yield* Effect.provide(
         Effect.forEach(Array.from({ length: 5 }), () => TestClock.adjust("11 minutes")),
-        Layer.provide(Sweeper.layer({ interval: "10 minutes" }), layer)
+        Layer.provide(sweeping({ interval: "10 minutes" }), layer)
       )
       expect(sweeps.length).toBeGreaterThanOrEqual(4)
       expect(yield* failed).toBe(before + 2)
@@ -199,7 +263,7 @@ describe("Sweeper", () => {
       expect(yield* counted).toEqual([rowsBefore + 20, sweepsBefore + 1])
       expect(yield* rows).toBe(5)
     }).pipe(
-      Effect.provide(Sweeper.layer({ interval: "1 hour", batchSize: 10 })),
+      Effect.provide(sweeping({ interval: "1 hour", batchSize: 10 })),
       Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))
     ))
 
@@ -270,7 +334,7 @@ describe("Sweeper", () => {
       Effect.gen(function*() {
         const options = { interval: interval as Duration.DurationInput }
         const error = yield* Effect.flip(Effect.scoped(Layer.build(
-          Layer.provide(Sweeper.layer(options), Cache.layerMemory())
+          Layer.provide(sweeping(options), Cache.layerMemory())
         )))
         expect(error).toMatchObject({ _tag: "InvalidOptions" })
         expect(error.message).toContain("`interval` must be a duration between 1 ms and 22 days")
@@ -281,7 +345,9 @@ describe("Sweeper", () => {
     Effect.gen(function*() {
       const configured = Sweeper.layerConfig({ interval: Config.duration("SWEEP_INTERVAL") })
       const build = (entries: ReadonlyArray<readonly [string, string]>) =>
-        Effect.scoped(Layer.build(Layer.provide(configured, Cache.layerMemory()))).pipe(
+        Effect.scoped(Layer.build(
+          Layer.provide(configured, Layer.merge(Cache.layerMemory(), ClientRegistry.layerMemory()))
+        )).pipe(
           Effect.withConfigProvider(ConfigProvider.fromMap(new Map(entries)))
         )
       expect(Exit.isFailure(yield* Effect.exit(build([])))).toBe(true)

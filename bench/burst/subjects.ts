@@ -1,5 +1,14 @@
 /** The libraries whose burst is measured, each behind one function, and each over real TLS to the origin. */
-import { Fetcher, HostPolicy, Migrations, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
+import {
+  Fetcher,
+  HostPolicy,
+  Migrations,
+  PostgresCache,
+  PostgresClient,
+  PostgresRegistry,
+  Resolver,
+  Validator
+} from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -27,7 +36,9 @@ const ours = ({ databaseUrl, origin }: World): Subject => {
   )
   const runtime = ManagedRuntime.make(
     Resolver.layer().pipe(
-      Layer.provide(Layer.mergeAll(Fetching, Validator.layer(), PostgresCache.layerTiered())),
+      Layer.provide(
+        Layer.mergeAll(Fetching, Validator.layer(), PostgresCache.layerTiered(), PostgresRegistry.layer())
+      ),
       Layer.provide(Database),
       Layer.provide(HostPolicy.layerPublic)
     )

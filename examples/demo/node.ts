@@ -4,7 +4,16 @@
  * Name lookup and dialing are doubles: every connection goes to the origin of the demo. The rest is what a server runs in
  * production, with every guard in force.
  */
-import { Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Sweeper, Validator } from "effect-cimd"
+import {
+  Fetcher,
+  HostPolicy,
+  PostgresCache,
+  PostgresClient,
+  PostgresRegistry,
+  Resolver,
+  Sweeper,
+  Validator
+} from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -25,15 +34,15 @@ const Fetching = Layer.unwrapEffect(Effect.gen(function*() {
   )
 }))
 
-const Caching = Layer.provide(
-  PostgresCache.layerTiered(),
+const Storing = Layer.provide(
+  Layer.merge(PostgresCache.layerTiered(), PostgresRegistry.layer()),
   PostgresClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
 )
 
 // A lower bound of half a second, so that the demo can show an expiry.
 const Live = Resolver.layer({ freshness: { minimum: "500 millis" } }).pipe(
   Layer.merge(Sweeper.layer({ interval: "10 minutes" })),
-  Layer.provide([Fetching, Validator.layer(), Caching]),
+  Layer.provide([Fetching, Validator.layer(), Storing]),
   Layer.provide(HostPolicy.layerPublic)
 )
 

@@ -3,7 +3,9 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Cache from "../Cache.js"
+import * as ClientRegistry from "../ClientRegistry.js"
 import * as PostgresCache from "../PostgresCache.js"
+import * as PostgresRegistry from "../PostgresRegistry.js"
 import * as Resolver from "../Resolver.js"
 import * as Database from "./database.js"
 import * as ErrorResult from "./errorResult.js"
@@ -16,6 +18,7 @@ import * as Profile from "./profile.js"
 const sources = {
   memory: "the memory of this process",
   origin: "the client's origin",
+  pin: "a pin of the operator",
   postgres: "the cache in Postgres"
 } as const
 
@@ -45,13 +48,19 @@ interface Request {
   readonly database: Database.Choice
 }
 
-const cache = (database: Database.Choice): Layer.Layer<Cache.Cache, Database.DatabaseError> =>
+const stores = (
+  database: Database.Choice
+): Layer.Layer<Cache.Cache | ClientRegistry.ClientRegistry, Database.DatabaseError> =>
   Layer.unwrapEffect(Effect.gen(function*() {
     if (yield* Database.isNamed(database)) {
-      return Layer.provide(PostgresCache.layer(Database.tableNames(database)), Database.layer(database))
+      const names = Database.tableNames(database)
+      return Layer.provide(
+        Layer.merge(PostgresCache.layer(names), PostgresRegistry.layer(names)),
+        Database.layer(database)
+      )
     }
     yield* Console.error("cimd: No database is named, so the document is not kept. --database-url <url> keeps it.")
-    return Cache.layerMemory()
+    return Layer.merge(Cache.layerMemory(), ClientRegistry.layerMemory())
   }))
 
 /** Resolves a client once, with the cache in the chosen database, or in memory if none is chosen. */
@@ -65,7 +74,7 @@ export const resolveClient = ({ clientId, database, fetch }: Request): Effect.Ef
     Effect.provide(
       Layer.provide(
         Resolver.layer(),
-        Layer.mergeAll(Fetch.layer(fetch), Profile.layerValidator(fetch.profile), cache(database))
+        Layer.mergeAll(Fetch.layer(fetch), Profile.layerValidator(fetch.profile), stores(database))
       )
     ),
     ErrorResult.orResult

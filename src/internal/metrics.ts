@@ -9,6 +9,7 @@ export const memoryHits = Metric.tagged(resolves, "source", "memory")
 export const postgresHits = Metric.tagged(resolves, "source", "postgres")
 export const staleHits = Metric.tagged(resolves, "source", "stale")
 export const origins = Metric.tagged(resolves, "source", "origin")
+export const pins = Metric.tagged(resolves, "source", "pin")
 
 export const misses = Metric.counter("cimd_misses_total", {
   description: "Resolves that found no fresh document in the cache",
@@ -87,6 +88,16 @@ export const refusalsOf = tagged(
     incremental: true
   }),
   "error"
+)
+
+export const recallsOf = tagged(
+  Metric.counter("cimd_recalls_total", {
+    description:
+      "Calls of recall by outcome: `origin` or `pin`, `expired` for an origin's document past its lifetime, " +
+      "the reason of NotRecalled, or the tag of any other error",
+    incremental: true
+  }),
+  "outcome"
 )
 
 export const decisionsOf = tagged(

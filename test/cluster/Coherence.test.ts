@@ -14,8 +14,7 @@ import * as Proxy from "./proxy.js"
 import * as World from "./world.js"
 
 // `npm run verify` has the time for more rounds, and to wait for connections that are cut.
-const isThorough = process.env["VERIFY"] !== undefined
-const rounds = isThorough ? 1000 : 250
+const rounds = World.isThorough ? 1000 : 250
 
 /** The second in which every node must have heard of a change. */
 const boundMillis = 1000
@@ -183,7 +182,7 @@ describe.sequential("four processes over one database", () => {
       }
     }).pipe(Effect.scoped))
 
-  describe.runIf(isThorough).concurrent("a way to the database that is cut", () => {
+  describe.runIf(World.isThorough).concurrent("a way to the database that is cut", () => {
     for (const kind of ["reset", "swallow"] as const) {
       it.live(
         `CAC-09, CAC-12: a node that is cut off (${kind}) serves nothing stale, says so in time, and comes back`,

@@ -50,13 +50,13 @@ export interface Options {
   /** The cache of the node. Defaults to `tiered`. */
   readonly cache?: "tiered" | "plain"
   readonly notifications?: boolean
+  readonly admission?: "open" | "approve"
   readonly maxEntries?: number
   readonly maxConnections?: number
   /** The timeout of one statement. Defaults to 2 seconds. */
   readonly cacheTimeout?: Duration.DurationInput
   readonly fetchTimeout?: Duration.DurationInput
   readonly minimumLifetime?: Duration.DurationInput
-  readonly onCacheError?: "fail" | "fetch"
   /** The profile of its validator. Defaults to none. */
   readonly profile?: "mcp"
   /** How far its time of day is ahead of that of the machine. */
@@ -91,12 +91,12 @@ const environment = (options: Options): Record<string, string> => {
     ORIGIN_CA: options.origin.ca,
     CACHE: options.cache,
     NOTIFICATIONS: options.notifications,
+    ADMISSION: options.admission,
     MAX_ENTRIES: options.maxEntries,
     MAX_CONNECTIONS: options.maxConnections,
     CACHE_TIMEOUT: duration(options.cacheTimeout),
     FETCH_TIMEOUT: duration(options.fetchTimeout),
     MINIMUM_LIFETIME: duration(options.minimumLifetime),
-    ON_CACHE_ERROR: options.onCacheError,
     PROFILE: options.profile,
     CLOCK_OFFSET_MILLIS: options.clockOffset?.millis
   }

@@ -6,7 +6,18 @@
  */
 import "./clock.js"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Cache, ClientId, Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Validator } from "effect-cimd"
+import {
+  Cache,
+  ClientId,
+  ClientRegistry,
+  Fetcher,
+  HostPolicy,
+  PostgresCache,
+  PostgresClient,
+  PostgresRegistry,
+  Resolver,
+  Validator
+} from "effect-cimd"
 import { DialerTest, NameLookupTest, Origin } from "effect-cimd/testing"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -16,7 +27,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as metrics from "../../src/internal/metrics.js"
-import type { Command, Input, Message, Output, Question, Tally } from "./protocol.js"
+import type { Command, Decision, Input, Message, Output, Question, Tally } from "./protocol.js"
 import { moment } from "./protocol.js"
 
 const name = Config.string("NODE_NAME")
@@ -47,6 +58,10 @@ const Caching = Layer.unwrapEffect(
       })
   )
 )
+
+const Registering = PostgresRegistry.layerConfig({
+  admission: Config.literal("open", "approve")("ADMISSION").pipe(Config.withDefault("open"))
+})
 
 const Fetching = Layer.unwrapEffect(
   Effect.map(
@@ -80,19 +95,21 @@ const Validating = Layer.unwrapEffect(
 
 const Node = Layer.unwrapEffect(
   Effect.map(
-    Config.all({
-      minimum: Config.duration("MINIMUM_LIFETIME").pipe(Config.withDefault("60 seconds")),
-      onCacheError: Config.literal("fail", "fetch")("ON_CACHE_ERROR").pipe(Config.withDefault("fail"))
-    }),
-    ({ minimum, onCacheError }) => Resolver.layer({ freshness: { minimum }, onCacheError })
+    Config.duration("MINIMUM_LIFETIME").pipe(Config.withDefault("60 seconds")),
+    (minimum) => Resolver.layer({ freshness: { minimum } })
   )
 ).pipe(
-  Layer.provideMerge(Layer.mergeAll(Fetching, Validating, Caching)),
+  Layer.provideMerge(Layer.mergeAll(Fetching, Validating, Caching, Registering)),
   Layer.provideMerge(Database),
   Layer.provide(HostPolicy.layerPublic)
 )
 
-type Services = Resolver.Resolver | Cache.Cache | Validator.Validator | PgClient.PgClient
+type Services =
+  | Resolver.Resolver
+  | ClientRegistry.ClientRegistry
+  | Cache.Cache
+  | Validator.Validator
+  | PgClient.PgClient
 
 const tallied = (
   calls: Effect.Effect<
@@ -140,12 +157,52 @@ const call = (resolving: Effect.Effect<Resolver.Resolution, Resolver.ResolveErro
 
 const until = (at: number | undefined) => at === undefined ? Effect.void : Effect.sleep(Math.max(at - moment(), 0))
 
-const written = <A>(write: Effect.Effect<A, Cache.CacheError>) =>
+const written = <A, R>(write: Effect.Effect<A, { readonly _tag: string }, R>) =>
   Effect.map(Effect.either(write), (result) => ({
     error: Either.isLeft(result) ? result.left._tag : null,
     value: Either.getOrUndefined(result),
     doneAt: moment()
   }))
+
+const documentOf = (clientId: string, version: string) =>
+  Effect.gen(function*() {
+    const { validate } = yield* Validator.Validator
+    const json = { client_id: clientId, client_name: version, redirect_uris: ["https://app.example/cb"] }
+    return yield* Effect.orDie(validate(yield* parse(clientId), new TextEncoder().encode(JSON.stringify(json))))
+  })
+
+/** How this node answers for a client now. */
+const answersFor = (clientId: string) =>
+  Effect.gen(function*() {
+    const { recall, resolve } = yield* Resolver.Resolver
+    const [recalled, resolved] = yield* Effect.all([Effect.either(recall(clientId)), Effect.either(resolve(clientId))])
+    return {
+      recall: Either.match(recalled, {
+        onLeft: (error) => error._tag === "NotRecalled" ? error.reason : error._tag,
+        onRight: (recalled) => versionOf(recalled) ?? ""
+      }),
+      resolve: Either.match(resolved, { onLeft: ({ _tag }) => _tag, onRight: (resolved) => versionOf(resolved) ?? "" })
+    }
+  })
+
+const decided = (clientId: ClientId.ClientId, decision: Decision, version: string) =>
+  Effect.gen(function*() {
+    const registry = yield* ClientRegistry.ClientRegistry
+    const options = { reason: "a test" }
+    switch (decision) {
+      case "pin":
+        return yield* registry.pin(yield* documentOf(clientId, version), options)
+      case "confirm":
+        return yield* registry.confirm(yield* Effect.flatMap(Resolver.Resolver, ({ resolve }) => resolve(clientId)))
+      case "forget":
+        return yield* registry.forget(clientId)
+      case "evict":
+        yield* registry.evict(clientId, options)
+        return yield* (yield* Cache.Cache).evict(clientId)
+      default:
+        return yield* registry[decision](clientId, options)
+    }
+  })
 
 const parse = (clientId: string) => Effect.orDie(ClientId.parse(clientId))
 
@@ -208,11 +265,7 @@ const commands: { readonly [C in Command]: (input: Input<C>) => Effect.Effect<Ou
   put: ({ at, clientId, fetchedAt, lifetimeMillis, version }) =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
-      const { validate } = yield* Validator.Validator
-      const json = { client_id: clientId, client_name: version, redirect_uris: ["https://app.example/cb"] }
-      const document = yield* Effect.orDie(
-        validate(yield* parse(clientId), new TextEncoder().encode(JSON.stringify(json)))
-      )
+      const document = yield* documentOf(clientId, version)
       yield* until(at)
       const { doneAt, error, value } = yield* written(
         Effect.flatMap(fetchedAt === undefined ? cache.now : Effect.succeed(BigInt(fetchedAt)), (fetchedAt) =>
@@ -233,6 +286,29 @@ const commands: { readonly [C in Command]: (input: Input<C>) => Effect.Effect<Ou
       Cache.Cache,
       (cache) => Effect.map(written(cache.evictAll), ({ doneAt, error }) => ({ error, doneAt }))
     ),
+
+  decide: ({ clientId, decision, version = "" }) =>
+    Effect.flatMap(
+      parse(clientId),
+      (clientId) =>
+        Effect.map(written(decided(clientId, decision, version)), ({ doneAt, error }) => ({ error, doneAt }))
+    ),
+
+  answers: ({ clientId }) => answersFor(clientId),
+
+  watchAnswers: ({ clientId, old, withinMillis }) =>
+    Effect.gen(function*() {
+      const end = moment() + withinMillis
+      let lastOldAt: number | null = null
+      while (moment() < end) {
+        const from = moment()
+        const answers = yield* answersFor(clientId)
+        if (answers.resolve !== old.resolve && answers.recall !== old.recall) return { lastOldAt, answers }
+        lastOldAt = from
+        yield* Effect.sleep(1)
+      }
+      return { lastOldAt, answers: null }
+    }),
 
   now: () =>
     Effect.flatMap(

@@ -34,6 +34,24 @@ export interface Seen {
   readonly version: string | null
 }
 
+/** A call of the registry. */
+export type Decision =
+  | "approve"
+  | "reject"
+  | "block"
+  | "unblock"
+  | "pin"
+  | "unpin"
+  | "confirm"
+  | "forget"
+  | "evict"
+
+/** How a node answers for a client: with the version of its document, or with a reason. */
+export interface Answers {
+  readonly resolve: string
+  readonly recall: string
+}
+
 /** Each command: what it takes, and what comes back. */
 export interface Commands {
   /** So many callers at once ask for one client, at the moment if one is given. */
@@ -50,6 +68,13 @@ export interface Commands {
   ) => Written & { readonly stored: boolean }
   readonly evict: (input: { clientId: string }) => Written
   readonly evictAll: (input: object) => Written
+  /** Decides in the registry, and evicts from the cache as well. `version` is that of a pinned document. */
+  readonly decide: (input: { clientId: string; decision: Decision; version?: string }) => Written
+  readonly answers: (input: { clientId: string }) => Answers
+  /** Asks until neither answer is the old one. */
+  readonly watchAnswers: (
+    input: { clientId: string; old: Partial<Answers>; withinMillis: number }
+  ) => { readonly lastOldAt: Moment | null; readonly answers: Answers | null }
   /** The cache's instant, as text. */
   readonly now: (input: object) => { readonly instant: string }
   /** Asks until the node answers with this version from its memory. */

@@ -7,6 +7,9 @@ import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Client from "./client.js"
 
+/** Whether `npm run verify` runs the test, which has more time. */
+export const isThorough = process.env["VERIFY"] !== undefined
+
 /** Nodes `a`, `b`, … over one database, started together. */
 export const nodes = (
   count: number,

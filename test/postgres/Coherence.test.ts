@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it, vi } from "@effect/vitest"
-import { Cache, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
+import { Cache, ClientRegistry, HostPolicy, PostgresCache, Resolver, Validator } from "effect-cimd"
 import type * as ClientMetadata from "effect-cimd/ClientMetadata"
 import { FetcherTest, Origin } from "effect-cimd/testing"
 import * as Context from "effect/Context"
@@ -242,7 +242,9 @@ describe("one fetch for the cluster", () => {
     Effect.gen(function*() {
       const url = yield* Postgres.migratedUrl
       const node = Resolver.layer().pipe(
-        Layer.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache())),
+        Layer.provide(
+          Layer.mergeAll(FetcherTest.layer(), Validator.layer(), cache(), ClientRegistry.layerMemory())
+        ),
         Layer.provide(HostPolicy.layerPublic),
         Layer.provide(PgClient.layer({ url }))
       )
@@ -275,7 +277,9 @@ describe("one fetch for the cluster", () => {
         const url = yield* Postgres.migratedUrl
         const build = (profile?: Validator.Profile) =>
           Resolver.layer().pipe(
-            Layer.provide(Layer.mergeAll(FetcherTest.layer(), Validator.layer(profile), cache())),
+            Layer.provide(
+              Layer.mergeAll(FetcherTest.layer(), Validator.layer(profile), cache(), ClientRegistry.layerMemory())
+            ),
             Layer.provide(HostPolicy.layerPublic),
             Layer.provide(PgClient.layer({ url })),
             Layer.fresh,

@@ -121,6 +121,21 @@ export const registrySuite = (name: string, { cluster, fresh, now }: Subject) =>
         expect(yield* registry.show(clientId)).toMatchObject({ consented: undefined, decisions: [] })
       }))
 
+    it.effect("REG-05: a consent that knows the lifetime of its document is not expired before that ends", () =>
+      Effect.gen(function*() {
+        const registry = yield* ClientRegistry.ClientRegistry
+        const fetchedAt = yield* ago(10n * minute)
+        const expiredAfter = (lifetimeMillis?: number) =>
+          Effect.gen(function*() {
+            const clientId = newClient()
+            yield* registry.confirm({ document: named(clientId, "shown"), fetchedAt, lifetimeMillis })
+            return (yield* registry.recall(clientId, ruleset)).expired
+          })
+        expect(yield* expiredAfter(11 * 60_000)).toBe(false)
+        expect(yield* expiredAfter(9 * 60_000)).toBe(true)
+        expect(yield* expiredAfter()).toBe(true)
+      }))
+
     it.effect("REG-02: a fetch of a client that is not confirmed writes nothing", () =>
       Effect.gen(function*() {
         const registry = yield* ClientRegistry.ClientRegistry

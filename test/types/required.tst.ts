@@ -1,6 +1,6 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import { Fetcher, HostPolicy, PostgresCache, PostgresClient, Resolver, Sweeper, Validator } from "effect-cimd"
-import type { Cache, ClientId, ClientMetadata, ClientRegistry, InvalidOptions } from "effect-cimd"
+import { Cache, ClientRegistry, Fetcher, HostPolicy, PostgresCache, Resolver, Sweeper, Validator } from "effect-cimd"
+import type { ClientId, ClientMetadata, InvalidOptions, PostgresClient } from "effect-cimd"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,7 +11,9 @@ import { describe, expect, test } from "tstyche"
 const program = Effect.flatMap(Resolver.Resolver, (resolver) => resolver.resolve("https://app.example/client.json"))
 
 const parts = Layer.mergeAll(Fetcher.layer(), Validator.layer())
-const withoutCache = Resolver.layer().pipe(Layer.provide(parts), Layer.provide(HostPolicy.layerPublic))
+const withoutStores = Resolver.layer().pipe(Layer.provide(parts), Layer.provide(HostPolicy.layerPublic))
+const withoutCache = Layer.provide(withoutStores, ClientRegistry.layerMemory())
+const withoutRegistry = Layer.provide(withoutStores, Cache.layerMemory())
 
 type OptionsInvalid = InvalidOptions.InvalidOptions
 
@@ -20,6 +22,7 @@ declare const cache: Cache.Cache["Type"]
 declare const registry: ClientRegistry.ClientRegistry["Type"]
 declare const clientId: ClientId.ClientId
 declare const reader: Context.Tag.Service<typeof Validator.Validator>
+declare const resolution: Resolver.Resolution
 declare const document: ClientMetadata.AcceptedDocument
 declare const fetched: { readonly fetchedAt: Cache.Instant; readonly timeToLive: Duration.Duration }
 
@@ -42,8 +45,29 @@ describe("CAC-08: a program without its cache does not compile", () => {
 
   test("the sweeper asks for a cache", () => {
     expect(Sweeper.layer({ interval: "10 minutes" })).type.toBe<
-      Layer.Layer<Sweeper.Sweeper, InvalidOptions.InvalidOptions, Cache.Cache>
+      Layer.Layer<Sweeper.Sweeper, InvalidOptions.InvalidOptions, Cache.Cache | ClientRegistry.ClientRegistry>
     >()
+  })
+})
+
+describe("REG-14: a program without its registry does not compile", () => {
+  test("the resolver asks for a registry", () => {
+    expect(withoutRegistry).type.toBe<
+      Layer.Layer<Resolver.Resolver, OptionsInvalid, ClientRegistry.ClientRegistry>
+    >()
+    expect(Effect.runPromise).type.not.toBeCallableWith(Effect.provide(program, withoutRegistry))
+    const whole = Layer.provide(withoutRegistry, ClientRegistry.layerMemory())
+    expect(Effect.runPromise).type.toBeCallableWith(Effect.provide(program, whole))
+  })
+
+  test("the sweeper asks for a registry", () => {
+    expect(Layer.provide(Sweeper.layer({ interval: "10 minutes" }), Cache.layerMemory())).type.toBe<
+      Layer.Layer<Sweeper.Sweeper, InvalidOptions.InvalidOptions, ClientRegistry.ClientRegistry>
+    >()
+  })
+
+  test("a resolution can be confirmed as it is", () => {
+    expect(registry.confirm(resolution)).type.toBe<Effect.Effect<void, ClientRegistry.RegistryError>>()
   })
 })
 

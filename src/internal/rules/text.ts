@@ -38,6 +38,17 @@ export const printable = (text: string): string => {
   return quoted.slice(1, quoted.lastIndexOf("\"")) + (quoted.endsWith("…") ? "…" : "")
 }
 
+/**
+ * Returns the beginning of what a stranger sent, to be kept. Programs without types also pass values that are not strings.
+ * The copy is needed because a part of a string keeps the whole string in memory.
+ */
+export const excerpt = (text: unknown, maxLength: number): string => {
+  if (typeof text !== "string") return typeName(text)
+  if (text.length <= maxLength) return text
+  const copy: string = JSON.parse(JSON.stringify(text.slice(0, maxLength)))
+  return copy
+}
+
 /** Returns the first five texts, each quoted, and the number of the others. */
 export const quoteAll = (texts: ReadonlyArray<string>): string =>
   texts.length <= 5
