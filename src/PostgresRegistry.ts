@@ -103,15 +103,15 @@ const make = (
       peekAdmission: feed.peek,
       admission: (clientId) => Effect.map(feed.trusted("admission"), ({ index }) => index.admission(clientId)),
 
-      confirm: ({ document, fetchedAt }) =>
+      confirm: ({ document, fetchedAt, lifetimeMillis = 0 }) =>
         Effect.suspend(() => {
           const stored = Stored.store(document)
+          const lifetime = BigInt(Lifetime.toMillis(lifetimeMillis)) * 1000n
           return dropping(
             document.clientId,
             change("confirm", document.clientId, (record, now) => {
               const at = fetchedAt === undefined ? undefined : started(fetchedAt, now)
-              // Its lifetime is not known here. As an expired document it starts one refresh, which finds it in the cache.
-              const fetched = at === undefined ? undefined : { document: stored, fetchedAt: at, expiresAt: at }
+              const fetched = at === undefined ? undefined : { document: stored, fetchedAt: at, expiresAt: at + lifetime }
               return Record.confirm(record, stored, fetched, now)
             })
           )

@@ -22,10 +22,17 @@ export const codes = { yes: 0, no: 1, usage: 2, unknown: 3, bug: 70, interrupted
 
 /**
  * The verdict behind an error. An authorization server that says "not now" to the client, as it does while the network
- * or the database fails, does not know either (FET-12). Errors without an `oauthError` are those of a database.
+ * or the database fails, does not know either (FET-12). Other errors without an `oauthError` have issues, or are those of
+ * a database.
  */
-export const verdictOf = (error: { readonly oauthError?: OAuthError }): Exclude<Verdict, "yes"> =>
-  error.oauthError === undefined || error.oauthError.error === "temporarily_unavailable" ? "unknown" : "no"
+export const verdictOf = (
+  error: { readonly oauthError?: OAuthError; readonly issues?: ReadonlyArray<unknown> | undefined }
+): Exclude<Verdict, "yes"> =>
+  error.oauthError === undefined
+    ? error.issues === undefined ? "unknown" : "no"
+    : error.oauthError.error === "temporarily_unavailable"
+    ? "unknown"
+    : "no"
 
 /** The exit code of the process. */
 export const exitCodeOf = <A, E>(exit: Exit.Exit<A, E>): number => {

@@ -14,12 +14,18 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import manifest from "../../package.json" with { type: "json" }
 import { normalize } from "./arguments.js"
+import { audit } from "./audit.js"
 import * as CorrectedConsole from "./console.js"
+import { allow, approve, block, disallow, reject, unblock, unpin } from "./decisions.js"
+import { evict } from "./evict.js"
 import { codes, exitCodeOf, UsageError } from "./exitCode.js"
 import { lint } from "./lint.js"
 import { match } from "./match.js"
 import { migrate } from "./migrate.js"
+import { pin } from "./pin.js"
+import { requests } from "./requests.js"
 import { resolve } from "./resolve.js"
+import { show } from "./show.js"
 import { sweep } from "./sweep.js"
 
 const cimd = Command.make(
@@ -27,8 +33,26 @@ const cimd = Command.make(
   {},
   () => Effect.fail(new UsageError({ message: "A command is missing. cimd help lists the commands." }))
 ).pipe(
-  Command.withDescription("OAuth Client ID Metadata Documents: resolve, lint and match them"),
-  Command.withSubcommands([resolve, lint, match, migrate, sweep])
+  Command.withDescription("OAuth Client ID Metadata Documents: resolve, lint and match them, and decide about clients"),
+  Command.withSubcommands([
+    resolve,
+    lint,
+    match,
+    show,
+    evict,
+    block,
+    unblock,
+    allow,
+    disallow,
+    requests,
+    approve,
+    reject,
+    pin,
+    unpin,
+    audit,
+    migrate,
+    sweep
+  ])
 )
 
 const isCommand = (name: string): boolean => HashMap.has(Command.getSubcommands(cimd), name)

@@ -127,4 +127,4 @@ export const migrate = Command.make(
       ErrorResult.orResult,
       Effect.flatMap((result) => Output.print(result, { json }))
     )
-).pipe(Command.withDescription("Create the cache tables, or migrate them to the version that this package needs"))
+).pipe(Command.withDescription("Create the tables, or migrate them to the version that this package needs"))

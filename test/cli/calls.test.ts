@@ -21,7 +21,25 @@ writeFileSync(
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8")
 const manifest: { readonly version: string } = JSON.parse(read("package.json"))
 
-const commands = ["resolve", "lint", "match", "migrate", "sweep"]
+const commands = [
+  "resolve",
+  "lint",
+  "match",
+  "show",
+  "evict",
+  "block",
+  "unblock",
+  "allow",
+  "disallow",
+  "requests",
+  "approve",
+  "reject",
+  "pin",
+  "unpin",
+  "audit",
+  "migrate",
+  "sweep"
+]
 
 describe("cimd", () => {
   it.each([
@@ -51,6 +69,7 @@ describe("cimd", () => {
   it("--help lists every command and the exit codes, without colors on a pipe", async () => {
     const { exitCode, stdout } = await cimd(["--help"])
     for (const command of commands) expect(stdout).toMatch(new RegExp(`^  - ${command} +[A-Z].+$`, "m"))
+    expect([...stdout.matchAll(/^  - ([a-z]+) /gm)].map(([, name]) => name)).toEqual(commands)
     expect(stdout).toMatch(/Exit codes: 0 .*1 .*2 .*3 /)
     expect(stdout).not.toContain("\u001b")
     expect(exitCode).toBe(0)
@@ -67,6 +86,11 @@ describe("cimd", () => {
       expect(await cimd([name, "--help"])).toEqual({ exitCode, stdout, stderr })
     }
   )
+
+  it("README.md lists every command", () => {
+    const listed = [...read("README.md").matchAll(/^\| `cimd (\w+)[^|]* \|/gm)].map(([, name]) => name)
+    expect([...new Set(listed)].sort()).toEqual([...commands].sort())
+  })
 
   it("its arguments cannot control the terminal", async () => {
     const hostile = "\u001b[2J\u001b]0;owned\u0007\u200b\u202e\u{e0041}"
