@@ -13,7 +13,7 @@ import { Transport } from "./transport.js"
 
 /**
  * The ciphers, in the order of preference: those of TLS 1.3, and those of TLS 1.2 that RFC 9325 recommends. All have
- * forward secrecy over elliptic curves (ECDHE) and authenticated encryption (AEAD). The groups of DHE are the server's
+ * forward secrecy over elliptic curves (ECDHE) and authenticated encryption (AEAD) (FET-19). The groups of DHE are the server's
  * choice, and one of 8192 bits takes 174 ms.
  */
 const ciphers = [
