@@ -76,7 +76,8 @@ export class ConnectFailed extends Schema.TaggedError<ConnectFailed>("effect-cim
 }
 
 /**
- * The TLS handshake failed: the certificate is not trusted, the peer uses another protocol, or the connection broke.
+ * The TLS handshake failed: the certificate is not trusted, the peer uses another protocol, the handshake would cost too
+ * much, or the connection broke.
  *
  * @since 0.1.0
  * @category errors
@@ -86,7 +87,10 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
   {
     clientId: Schema.String,
     address: Schema.String,
-    /** The code of Node.js or OpenSSL, such as `CERT_HAS_EXPIRED` or `ERR_TLS_CERT_ALTNAME_INVALID`. */
+    /**
+     * The code of Node.js or OpenSSL, such as `CERT_HAS_EXPIRED` or `ERR_TLS_CERT_ALTNAME_INVALID`. A handshake that
+     * would cost too much has the code `HANDSHAKE_TOO_LARGE` (FET-17) or `CERTIFICATES_REFUSED` (FET-18).
+     */
     code: Schema.String,
     detail: Schema.String
   }
@@ -253,7 +257,7 @@ export class UnsupportedContentEncoding
 }
 
 /**
- * The response exceeds a limit (FET-07).
+ * The response exceeds a limit (FET-07, FET-17).
  *
  * @since 0.1.0
  * @category errors
@@ -262,8 +266,11 @@ export class ResponseTooLarge extends Schema.TaggedError<ResponseTooLarge>("effe
   "ResponseTooLarge",
   {
     clientId: Schema.String,
-    /** `headers` is the bytes of the status line and the header lines, `fields` the number of header lines. */
-    part: Schema.Literal("headers", "fields", "body"),
+    /**
+     * `headers` is the bytes of the status line and the header lines, `fields` the number of header lines, and
+     * `connection` all bytes of the connection, those of TLS included (FET-17).
+     */
+    part: Schema.Literal("headers", "fields", "body", "connection"),
     /** The limit, in bytes or header lines. */
     limit: Schema.Int
   }
@@ -273,6 +280,8 @@ export class ResponseTooLarge extends Schema.TaggedError<ResponseTooLarge>("effe
       ? `more than ${this.limit} header fields`
       : this.part === "headers"
       ? `a head of more than ${this.limit} bytes`
+      : this.part === "connection"
+      ? `more than ${this.limit} bytes, with those of TLS`
       : `a body of more than ${this.limit} bytes`
     return `The response of ${this.clientId} is too large: it has ${limit}.`
   }

@@ -1,5 +1,5 @@
 /**
- * One guarded GET of a client's metadata document (rules FET-01 to FET-16, ADR-01 to ADR-06 and
+ * One guarded GET of a client's metadata document (rules FET-01 to FET-19, ADR-01 to ADR-06 and
  * ADR-08 to ADR-10).
  *
  * The name is looked up once, and each of its addresses is checked. One of the checked addresses is dialed, the TLS
@@ -45,6 +45,8 @@ import type { HeadError } from "./internal/fetch/responseRules.js"
 import { headError } from "./internal/fetch/responseRules.js"
 import { codeOf } from "./internal/fetch/sockets.js"
 import * as Tls from "./internal/fetch/tls.js"
+import type { Usage } from "./internal/fetch/transport.js"
+import { noUsage, TooManyBytes } from "./internal/fetch/transport.js"
 import * as metrics from "./internal/metrics.js"
 import * as Spans from "./internal/spans.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
@@ -121,6 +123,9 @@ const toFetchError = (
     case "Truncated":
       return new Errors.ResponseTruncated({ clientId, part: error.part })
     case "Broken":
+      if (error.error instanceof TooManyBytes) {
+        return new Errors.ResponseTooLarge({ clientId, part: "connection", limit: error.error.limit })
+      }
       // With TLS 1.3, a server may reject the handshake after the client has finished it.
       return codeOf(error.error).startsWith("ERR_SSL_")
         ? Tls.failure(target, address, error.error)
@@ -174,17 +179,18 @@ const fetcherOf = ({ dial, limiter, lookup, policy, secureContext, settings }: {
       })
     })
 
-  const attempt = (target: FetchTarget, enter: (phase: Errors.Phase) => void) =>
+  const attempt = (target: FetchTarget, usage: Usage, enter: (phase: Errors.Phase) => void) =>
     Effect.gen(function*() {
       enter("lookup")
       const addresses = yield* CheckedAddresses.find(target, lookup, policy)
       enter("connect")
       const connection = yield* HappyEyeballs.connect(target, addresses, dial)
       enter("tls")
-      return yield* Tls.withTls(target, connection, secureContext, request(target, connection.address, enter))
+      const limits = { secureContext, maxReceivedBytes: settings.maxReceivedBytes, usage }
+      return yield* Tls.withTls(target, connection, limits, request(target, connection.address, enter))
     }).pipe(Effect.scoped)
 
-  const fetch = (clientId: ClientId.ClientId) =>
+  const fetch = (clientId: ClientId.ClientId, usage: Usage) =>
     Effect.suspend(() => {
       const target = fetchTarget(clientId)
       let phase: Errors.Phase = "budget"
@@ -193,21 +199,31 @@ const fetcherOf = ({ dial, limiter, lookup, policy, secureContext, settings }: {
       }
       return limiter.run(clientId, (permit) =>
         Deadline.within(
-          Effect.zipRight(permit, attempt(target, enter)),
+          Effect.zipRight(permit, attempt(target, usage, enter)),
           settings.timeoutMillis,
           () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
         ))
     })
 
-  return { fetch: (clientId) => observed(clientId, fetch(clientId)) }
+  return {
+    fetch: (clientId) =>
+      Effect.suspend(() => {
+        const usage = noUsage()
+        return observed(clientId, usage, fetch(clientId, usage))
+      })
+  }
 }
 
-const observed = (clientId: ClientId.ClientId, fetch: Effect.Effect<Response, FetchError>) =>
+const observed = (clientId: ClientId.ClientId, usage: Usage, fetch: Effect.Effect<Response, FetchError>) =>
   fetch.pipe(
     Effect.onExit((exit) => {
       const outcome = outcomeOf(exit)
       metrics.fetchesOf(outcome["cimd.outcome"]).unsafeUpdate(1, [])
-      return Effect.annotateCurrentSpan(outcome)
+      return Effect.annotateCurrentSpan({
+        ...outcome,
+        "cimd.received_bytes": usage.receivedBytes,
+        "cimd.handshake_millis": usage.handshakeMillis
+      })
     }),
     Spans.ofClient("cimd.fetch", clientId)
   )

@@ -305,9 +305,11 @@ describe("Telemetry and errors", () => {
       yield* Effect.exit(fetch()).pipe(Effect.repeatN(1), Effect.withTracer(tracer))
       const after = yield* counts
       expect(after.map(({ count }, index) => count - (before[index]?.count ?? 0))).toEqual([1, 1])
+      const usage = { "cimd.received_bytes": expect.any(Number), "cimd.handshake_millis": expect.any(Number) }
+      const common = { "cimd.host": "app.example", ...usage }
       expect(spans.map(({ attributes, name }) => [name, Object.fromEntries(attributes)])).toEqual([
-        ["cimd.fetch", { "cimd.host": "app.example", "cimd.outcome": "success", "cimd.status": 200, "cimd.bytes": 7 }],
-        ["cimd.fetch", { "cimd.host": "app.example", "cimd.outcome": "UnexpectedStatus", "cimd.status": 418 }]
+        ["cimd.fetch", { ...common, "cimd.outcome": "success", "cimd.status": 200, "cimd.bytes": 7 }],
+        ["cimd.fetch", { ...common, "cimd.outcome": "UnexpectedStatus", "cimd.status": 418 }]
       ])
     }).pipe(Effect.provide(world())))
 
@@ -406,6 +408,7 @@ describe("Options of a fetcher", () => {
       maxBodyBytes: 5120,
       maxHeaderBytes: 16_384,
       maxHeaderCount: 100,
+      maxReceivedBytes: 5120 + 65_536,
       accept: "application/json",
       ca: undefined,
       limits: {
@@ -432,6 +435,7 @@ describe("Options of a fetcher", () => {
       maxBodyBytes: 1,
       maxHeaderBytes: 2,
       maxHeaderCount: 3,
+      maxReceivedBytes: 1 + 2 + 49_152,
       accept: "*/*",
       ca: undefined,
       limits: {
@@ -531,8 +535,8 @@ describe("Many fetches", () => {
         expect(dialed.length).toBe(hosts.length + 1)
         for (const [socket, own] of dialed) {
           expect(socket.destroyed).toBe(true)
-          // TLS of Node.js adds one listener to the connection below it for each of these events.
-          expect(listeners(socket)).toEqual({ ...own, close: 1, connect: 1, error: (own["error"] ?? 0) + 1 })
+          // A socket may fail after its end, so a listener that ignores the error stays.
+          expect(listeners(socket)).toEqual({ ...own, error: (own["error"] ?? 0) + 1 })
         }
       }).pipe(Effect.provide(Layer.provideMerge(layer, Origin.layer)))
     })

@@ -68,10 +68,18 @@ export interface Settings {
   readonly maxBodyBytes: number
   readonly maxHeaderBytes: number
   readonly maxHeaderCount: number
+  /** Maximum bytes from the peer in all, those of TLS included (FET-17). */
+  readonly maxReceivedBytes: number
   readonly accept: string
   readonly ca: ReadonlyArray<string> | undefined
   readonly limits: Limiter.Limits
 }
+
+/**
+ * Bytes for the handshake, TLS records, chunks and trailers. With the default limit of the head, 64 KiB come on top of
+ * the body, so that it may also arrive in records of a few dozen bytes.
+ */
+const overheadBytes = 49_152
 
 /** Checks the options and adds the defaults. */
 export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, InvalidOptions> =>
@@ -87,11 +95,14 @@ export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, Inval
     if (initialMillis > maximumMillis) {
       report("`backoff.initial` must not be greater than `backoff.maximum`")
     }
+    const maxBodyBytes = whole("maxBodyBytes", options.maxBodyBytes, 5120)
+    const maxHeaderBytes = whole("maxHeaderBytes", options.maxHeaderBytes, 16_384)
     return {
       timeoutMillis: millis("timeout", options.timeout, "5 seconds"),
-      maxBodyBytes: whole("maxBodyBytes", options.maxBodyBytes, 5120),
-      maxHeaderBytes: whole("maxHeaderBytes", options.maxHeaderBytes, 16_384),
+      maxBodyBytes,
+      maxHeaderBytes,
       maxHeaderCount: whole("maxHeaderCount", options.maxHeaderCount, 100),
+      maxReceivedBytes: maxBodyBytes + maxHeaderBytes + overheadBytes,
       accept,
       ca,
       limits: {

@@ -25,7 +25,7 @@ export interface Subject {
   readonly notAfter: Date
 }
 
-const element = (tag: number, ...contents: ReadonlyArray<Uint8Array>): Uint8Array => {
+export const element = (tag: number, ...contents: ReadonlyArray<Uint8Array>): Uint8Array => {
   const content = Buffer.concat(contents)
   const { length } = content
   const header = length < 0x80
@@ -36,13 +36,13 @@ const element = (tag: number, ...contents: ReadonlyArray<Uint8Array>): Uint8Arra
   return Buffer.concat([Uint8Array.from(header), content])
 }
 
-const sequence = (...contents: ReadonlyArray<Uint8Array>) => element(0x30, ...contents)
-const explicit = (tag: number, ...contents: ReadonlyArray<Uint8Array>) => element(0xa0 | tag, ...contents)
-const oid = (...bytes: ReadonlyArray<number>) => element(0x06, Uint8Array.from(bytes))
-const octets = (content: Uint8Array) => element(0x04, content)
-const bits = (content: Uint8Array) => element(0x03, Uint8Array.of(0), content)
+export const sequence = (...contents: ReadonlyArray<Uint8Array>) => element(0x30, ...contents)
+export const explicit = (tag: number, ...contents: ReadonlyArray<Uint8Array>) => element(0xa0 | tag, ...contents)
+export const oid = (...bytes: ReadonlyArray<number>) => element(0x06, Uint8Array.from(bytes))
+export const octets = (content: Uint8Array) => element(0x04, content)
+export const bits = (content: Uint8Array) => element(0x03, Uint8Array.of(0), content)
 const yes = element(0x01, Uint8Array.of(0xff))
-const time = (date: Date) => element(0x18, Buffer.from(date.toISOString().replace(/[-:T]|\.\d+/g, "")))
+export const time = (date: Date) => element(0x18, Buffer.from(date.toISOString().replace(/[-:T]|\.\d+/g, "")))
 
 const ecdsaWithSha256 = sequence(oid(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02))
 const commonName = oid(0x55, 0x04, 0x03)
@@ -52,7 +52,7 @@ const keyUsage = oid(0x55, 0x1d, 0x0f)
 // keyCertSign, which OpenSSL requires of an issuer in its strict mode.
 const certSign = Uint8Array.of(0x03, 0x02, 0x02, 0x04)
 
-const nameOf = (text: string) =>
+export const nameOf = (text: string) =>
   sequence(element(0x31, sequence(commonName, element(0x0c, Buffer.from(text.slice(0, 64))))))
 
 const addressBytes = (address: string): Uint8Array => {
@@ -64,12 +64,12 @@ const addressBytes = (address: string): Uint8Array => {
   return Uint8Array.from(groups.flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16)]))
 }
 
-const generalName = (name: string) =>
+export const generalName = (name: string) =>
   isIP(name) !== 0
     ? element(0x87, addressBytes(name))
     : element(name.includes("@") ? 0x81 : 0x82, Buffer.from(name))
 
-const pem = (der: Uint8Array): string =>
+export const pem = (der: Uint8Array): string =>
   `-----BEGIN CERTIFICATE-----\n${
     (Buffer.from(der).toString("base64").match(/.{1,64}/g) ?? []).join("\n")
   }\n-----END CERTIFICATE-----\n`
