@@ -111,7 +111,9 @@ const make = (
             document.clientId,
             change("confirm", document.clientId, (record, now) => {
               const at = fetchedAt === undefined ? undefined : started(fetchedAt, now)
-              const fetched = at === undefined ? undefined : { document: stored, fetchedAt: at, expiresAt: at + lifetime }
+              const fetched = at === undefined
+                ? undefined
+                : { document: stored, fetchedAt: at, expiresAt: at + lifetime }
               return Record.confirm(record, stored, fetched, now)
             })
           )

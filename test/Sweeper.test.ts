@@ -243,7 +243,10 @@ describe("Sweeper", () => {
   it.scopedLive("SWP-04: a batch that times out is tried again at half its size", () =>
     Effect.gen(function*() {
       const settings = yield* PostgresOptions.settle({})
-      const [timeout, sweepTimeout] = [yield* Timeout.make(Cache.CacheError, "2 seconds"), yield* Timeout.make(Cache.CacheError, "1500 millis")]
+      const [timeout, sweepTimeout] = [
+        yield* Timeout.make(Cache.CacheError, "2 seconds"),
+        yield* Timeout.make(Cache.CacheError, "1500 millis")
+      ]
       const statements = Statements.make(yield* PgClient.PgClient, settings, { nodeId: "test", seal: Seal.make("") })
       const sweep = Sweep.make(statements, settings, timeout, sweepTimeout)
       yield* onDelete("PERFORM pg_sleep(0.005);")
