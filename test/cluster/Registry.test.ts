@@ -72,7 +72,7 @@ const lives = (rounds: number, origin: Origin.Origin["Type"], nodes: ReadonlyArr
     Effect.forEach(
       Array.from({ length: Math.ceil(rounds / steps.length) }),
       (_, index) => life(origin, nodes, `https://${name}-${index}.example/client.json`),
-      { concurrency: 4 }
+      { concurrency: 10 }
     ),
     (stale) => {
       const all = stale.flat()
