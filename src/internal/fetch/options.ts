@@ -24,8 +24,9 @@ export interface FetchOptions {
   /** The value of the `Accept` header (FET-02). Defaults to `application/json`. */
   readonly accept?: string | undefined
   /**
-   * Certificate authorities in PEM form, which are trusted instead of those of the system. Defaults to those of the
-   * system.
+   * Certificate authorities in PEM form, which are trusted instead of those of the system. The certificates that a server
+   * sends have bounded cost all the same, so an intermediate with a key on P-521 is refused (FET-18). Defaults to those
+   * of the system.
    */
   readonly ca?: string | ReadonlyArray<string> | undefined
   /**
