@@ -14,7 +14,7 @@ import {
   time
 } from "../../src/testing/internal/certificate.js"
 
-export const day = 86_400_000
+const day = 86_400_000
 
 /** A public key, and how it signs. */
 export interface Key {

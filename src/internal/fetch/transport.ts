@@ -17,7 +17,7 @@ export const noUsage = (): Usage => ({ receivedBytes: 0, handshakeMillis: 0 })
  * Maximum bytes that a peer sends before the handshake is complete. Handshakes with public servers take 3 to 6 KB, and
  * up to 20 KB with hundreds of names; a request for a client certificate may add a long list of authorities.
  */
-export const maxHandshakeBytes = 32_768
+const maxHandshakeBytes = 32_768
 
 /** The peer sent more bytes in all than a response of permitted size can need. */
 export class TooManyBytes extends Error {
