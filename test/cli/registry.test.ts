@@ -64,7 +64,7 @@ const withinASecond = <A, E>(see: Effect.Effect<A, E>, wanted: (seen: A) => bool
   see.pipe(
     Effect.delay("10 millis"),
     Effect.repeat({ until: wanted }),
-    Effect.timeoutFail({ duration: "1 second", onTimeout: () => new Error("The node did not see it within a second") })
+    Effect.timeout("1 second")
   )
 
 describe("cimd block and unblock", () => {

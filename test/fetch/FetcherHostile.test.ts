@@ -899,7 +899,7 @@ const below: ReadonlyArray<{
       socket.once("data", () => {
         socket.write(head(jsonType, jsonLength))
         socket.renegotiate({}, () => {})
-        setTimeout(() => socket.write(json), 50)
+        setTimeout(() => socket.write(json), 1000)
       })
     },
     expected: { _tag: "TlsFailed", code: expect.stringMatching(/^ERR_SSL_/) }
