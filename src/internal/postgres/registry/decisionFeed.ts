@@ -59,6 +59,12 @@ interface Run {
   readonly result: Deferred.Deferred<void, RegistryError>
 }
 
+/** The last decision that a node has applied. */
+interface Known {
+  readonly generation: bigint
+  readonly lastAt: Instant | undefined
+}
+
 type PollRow = readonly [
   generation: string,
   last: unknown,
@@ -174,11 +180,13 @@ export const make = (
       )
     }
 
-    /** Applies an answer. Returns whether it continues what this node knows, without a gap. */
-    const applyAll = (answer: ReadonlyArray<PollRow>, latest: bigint, then: Instant | undefined) =>
+    /** Applies an answer. Returns whether it continues what this node knew as it asked, without a gap. */
+    const applyAll = (asked: Known, answer: ReadonlyArray<PollRow>, latest: bigint, then: Instant | undefined) =>
       Effect.gen(function*() {
-        // As after a restore, or after a failover to a server that had not received the last decisions.
-        if (latest < generation || (then !== undefined && lastAt !== undefined && then !== lastAt)) return false
+        // As after a restore, or after a failover to a server that had not received the last decisions. Decisions of this
+        // node may have been applied since it asked, and say nothing about that.
+        if (latest < asked.generation) return false
+        if (then !== undefined && asked.lastAt !== undefined && then !== asked.lastAt) return false
         const before = generation
         for (const row of answer) {
           if (row[6] === null) break
@@ -193,11 +201,12 @@ export const make = (
     const poll: Effect.Effect<void, RegistryError> = Effect.gen(function*() {
       while (true) {
         const startedAt = nanos()
+        const asked: Known = { generation, lastAt }
         const answer = yield* since(generation)
         const [head] = answer
         if (head === undefined) return yield* stateless
         const latest = BigInt(head[0])
-        if (!(yield* applyAll(answer, latest, instantOf(head[1])))) yield* load
+        if (!(yield* applyAll(asked, answer, latest, instantOf(head[1])))) yield* load
         else if (generation >= latest) {
           trustedUntil = startedAt + trustNanos
           clock = { database: instantOf(head[2]) ?? 0n, own: startedAt }

@@ -116,7 +116,8 @@ export const make = (
                 })
               }
               return Effect.flatMap(
-                Random.nextIntBetween(0, 5),
+                // Longer with each round, so that a node which is slower than the others has its turn as well.
+                Random.nextIntBetween(0, 2 * Math.min(count, 25)),
                 (millis) => Effect.delay(Effect.suspend(() => round(count + 1)), millis)
               )
             }
