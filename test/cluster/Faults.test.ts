@@ -20,6 +20,9 @@ import * as World from "./world.js"
 /** What the nodes of this file give a statement. */
 const timeoutMillis = 1000
 
+/** What a call that needs the database fails with while there is none. */
+const typedErrors = ["CacheError", "RegistryError"]
+
 const hour = 3_600_000
 
 const ids = (name: string, count: number) =>
@@ -87,7 +90,7 @@ describe.sequential("two processes over one database", () => {
       expect(yield* requestsFor(clientId)).toBe(1)
     })))
 
-  it.live("CAC-09: without a free connection calls fail in time, memory goes on answering, and it works afterwards", () =>
+  it.live("CAC-09, REG-14: without a free connection calls fail in time, memory answers for a second, and it works afterwards", () =>
     Effect.gen(function*() {
       const known = "https://app.example/known.json"
       // More than two look-ups hold, so that some have to wait for the look-ups of others.
@@ -101,9 +104,10 @@ describe.sequential("two processes over one database", () => {
         // Each calls at most once: the time is over when it is answered.
         nodes[0].ask("load", { clientIds: unknown, callers: unknown.length, forMillis: timeoutMillis / 2 })
       ], { concurrency: "unbounded" })
-      expect(fromMemory.errors).toEqual({})
+      // After that, the node may have missed a decision.
+      expect(["RegistryError"]).toEqual(expect.arrayContaining(Object.keys(fromMemory.errors)))
       expect(Object.keys(fromMemory.sources)).toEqual(["memory"])
-      expect(Object.keys(refused.errors)).toEqual(["CacheError"])
+      expect(typedErrors).toEqual(expect.arrayContaining(Object.keys(refused.errors)))
       expect(refused.versions).toEqual({})
       expect(refused.slowestMillis).toBeLessThan(2 * timeoutMillis + 1000)
       expect(yield* Fiber.join(exhausting)).toEqual({ taken: 2 })
@@ -342,8 +346,10 @@ describe("a server of its own", () => {
         for (const tally of tallies) {
           expect(Object.keys(tally.versions)).toEqual(["1"])
           // A call that cannot be answered while there is no server is refused, and nothing else goes wrong.
-          expect(Object.keys(tally.errors)).toEqual(["CacheError"])
-          expect(tally.slowestMillis).toBeLessThan(timeoutMillis + 500)
+          expect(typedErrors).toEqual(expect.arrayContaining(Object.keys(tally.errors)))
+          expect(Object.keys(tally.errors).length).toBeGreaterThan(0)
+          // A caller may wait for the end of a question about the decisions, and then for that of its own.
+          expect(tally.slowestMillis).toBeLessThan(2 * timeoutMillis + 500)
         }
         yield* World.untilAllHear(nodes)
         for (const node of nodes) {

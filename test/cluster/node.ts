@@ -60,6 +60,7 @@ const Caching = Layer.unwrapEffect(
 )
 
 const Registering = PostgresRegistry.layerConfig({
+  timeout,
   admission: Config.literal("open", "approve")("ADMISSION").pipe(Config.withDefault("open"))
 })
 
