@@ -37,6 +37,13 @@ const steps: ReadonlyArray<Step> = [
 
 const nameOf = ({ decision }: Step) => decision
 
+const untilRecalled = (node: Node, clientId: string, version: string) =>
+  node.ask("answers", { clientId }).pipe(
+    Effect.delay("20 millis"),
+    Effect.repeat({ until: ({ recall }) => recall === version }),
+    Effect.timeout("5 seconds")
+  )
+
 /** Runs all steps on a new client, each on any node, and returns for how long the other nodes answered as before. */
 const life = (origin: Origin.Origin["Type"], nodes: ReadonlyArray<Node>, clientId: string) =>
   Effect.gen(function*() {
@@ -62,6 +69,8 @@ const life = (origin: Origin.Origin["Type"], nodes: ReadonlyArray<Node>, clientI
         expect(millis, `milliseconds until ${decision} is heeded`).toBeLessThan(boundMillis)
         stale.push(millis)
       }
+      // A node remembers for less than a second that there is nothing to recall.
+      if (decision === "evict") yield* Effect.forEach(nodes, (node) => untilRecalled(node, clientId, "2"))
     }
     return stale
   })
