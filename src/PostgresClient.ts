@@ -97,9 +97,9 @@ const unreachable = (cause: SqlError): DatabaseUnavailable =>
   })
 
 /**
- * A `PgClient` for the cache and the registry. It prepares the reads, which halves their time. It closes connections that were cut without
- * notice, and those to a server that became read-only, so it follows the primary. If it cannot connect it fails with
- * `DatabaseUnavailable`, so a server that is down at the start is reported by the same error as missing tables.
+ * A `PgClient` for the cache and the registry. It prepares the reads, which halves their time. It closes connections that
+ * were cut without notice, and those to a server that became read-only, so it follows the primary. If it cannot connect it
+ * fails with `DatabaseUnavailable`, so a server that is down at the start is reported by the same error as missing tables.
  *
  * @since 0.1.0
  * @category layers

@@ -15,13 +15,18 @@ import * as Output from "./output.js"
 const age = (name: string, description: string) =>
   Options.text(name).pipe(
     Options.withPseudoName("duration"),
-    Options.withDescription(`${description}, such as "90 days". Give the value of your servers`),
+    Options.withDescription(
+      `${description}, such as "90 days". Give the value of your servers; by default none is deleted`
+    ),
     Options.filterMap(
       (text) => Duration.decodeUnknown(text),
       "a duration is a number and a unit, such as \"90 days\""
     ),
     Options.optional
   )
+
+// The options of the servers are not known here, and what another server still counts must not be deleted.
+const never = "3650 days"
 
 /** Sweeps both, also if one of them fails. */
 const sweepBoth = Effect.gen(function*() {
@@ -33,8 +38,8 @@ const sweepBoth = Effect.gen(function*() {
 export const sweep = Command.make(
   "sweep",
   {
-    forgetAfter: age("forget-after", "After how long without a use a client is forgotten, 90 days by default"),
-    auditFor: age("audit-for", "For how long the audit is kept, 365 days by default"),
+    forgetAfter: age("forget-after", "Also delete the clients that were not used for this long"),
+    auditFor: age("audit-for", "Also delete the entries of the audit that are older than this"),
     ...Database.options,
     json: Output.json
   },
@@ -45,8 +50,8 @@ export const sweep = Command.make(
           PostgresCache.layer(Database.tableNames(choice)),
           PostgresRegistry.layer({
             ...Database.tableNames(choice),
-            forgetAfter: Option.getOrUndefined(forgetAfter),
-            auditFor: Option.getOrUndefined(auditFor)
+            forgetAfter: Option.getOrElse(forgetAfter, () => never),
+            auditFor: Option.getOrElse(auditFor, () => never)
           })
         ).pipe(Layer.provide(Database.layer(choice)))
       ),

@@ -47,7 +47,7 @@ export class MemoryStore {
     if (known !== undefined && known.fetchedAt > remembered.fetchedAt) return false
     const { stored } = remembered
     this.#entries.set(clientId, remembered, stored === undefined ? HeapSize.ofTombstone(clientId) : stored.heapSize)
-    metrics.memoryBytes.unsafeUpdate(this.#entries.bytes, [])
+    this.#report()
     return true
   }
 
@@ -59,10 +59,12 @@ export class MemoryStore {
 
   delete(clientId: string): void {
     this.#entries.delete(clientId)
+    this.#report()
   }
 
   clear(): void {
     this.#entries.clear()
+    this.#report()
   }
 
   /** Deletes the entries that are kept until before the boundary, and returns how many of them were documents. */
@@ -73,6 +75,11 @@ export class MemoryStore {
       this.#entries.delete(clientId)
       if (stored !== undefined) documents++
     }
+    this.#report()
     return documents
+  }
+
+  #report(): void {
+    metrics.memoryBytes.unsafeUpdate(this.#entries.bytes, [])
   }
 }

@@ -482,7 +482,9 @@ describe("cimd sweep", () => {
       })
       yield* use(100)
       expect(yield* swept("--forget-after", "200 days")).toMatchObject({ clients: 0 })
-      expect((yield* command(["sweep"])).stdout).toBe(
+      // Servers may have a longer time than the default, so nothing is forgotten without one.
+      expect(yield* swept()).toMatchObject({ clients: 0, audit: 0 })
+      expect((yield* command(["sweep", "--forget-after", "90 days"])).stdout).toBe(
         "removed 0 expired documents\nremoved 0 expired leases\nremoved 1 expired clients\n" +
           "removed 0 expired entries of the audit\n"
       )

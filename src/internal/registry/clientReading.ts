@@ -7,7 +7,7 @@ import * as Stored from "./documentRecord.js"
 /** In microseconds since the Unix epoch. */
 type Instant = bigint
 
-/** Returns the document to recall at an instant, or the reason why there is none (REG-05). */
+/** Returns the document to recall at an instant, or why the client cannot be recalled (REG-05). */
 export const recall = (
   record: ClientRecord,
   admission: Admission,

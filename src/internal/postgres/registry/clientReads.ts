@@ -1,6 +1,6 @@
 /**
- * The reads of clients. Those of `recall` are batched, and have a memory tier that trusts a row for less than a second. So what one node does
- * with a client counts on every node within a second, without a notification (REG-16).
+ * The reads of clients. Those of `recall` are batched, and have a memory tier that trusts a row for less than a second. So
+ * what one node does with a client counts on every node within a second, without a notification (REG-16).
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"

@@ -1,10 +1,12 @@
 /** The rows that `recall` has read, for less than a second each. */
 import type { Instant } from "../../../Cache.js"
+import type { JsonObject } from "../../../ClientMetadata.js"
+import { BoundedStore } from "../../boundedStore.js"
+import * as HeapSize from "../../heapSize.js"
 import type { ClientRecord } from "../../registry/clientRecord.js"
 import type { StoredDocument } from "../../registry/documentRecord.js"
 
-const maxClients = 10_000
-const maxTextLength = 16_777_216
+const maxBytes = 33_554_432
 
 /** How long a row is trusted, from the start of its read. The rest of a second is for the caller's own work. */
 const trustNanos = 900_000_000n
@@ -17,7 +19,6 @@ interface Found {
 interface Remembered extends Found {
   /** When the read started, on the monotonic clock. */
   readonly startedAt: bigint
-  readonly textLength: number
 }
 
 /** A read of the database that memory may keep, unless a write of this node comes in between. */
@@ -26,19 +27,28 @@ export interface Reading {
   overtaken: boolean
 }
 
-const textLength = ({ accepted, consent }: ClientRecord): number =>
-  (consent?.document.text.length ?? 0) +
-  (accepted === undefined || accepted.document === consent?.document ? 0 : accepted.document.text.length)
+// The reader of a document remembers what it accepted as long as the document is here, so that counts as well.
+const sizes = new WeakMap<StoredDocument, number>()
+const sizeOf = (document: StoredDocument | undefined): number => {
+  if (document === undefined) return 0
+  const known = sizes.get(document)
+  if (known !== undefined) return known
+  const size = HeapSize.ofString(document.text) +
+    // The text is that of an accepted document, which is an object.
+    HeapSize.ofDocument({ json: JSON.parse(document.text) as JsonObject, warnings: [] })
+  sizes.set(document, size)
+  return size
+}
 
-/**
- * A bounded memory of rows. What was read from the database the longest time ago goes first. A client in use is read every
- * second, so the order is that of use to a second, and a look at memory need not change it.
- */
+const sizeOfRecord = (clientId: string, { accepted, consent }: ClientRecord): number =>
+  HeapSize.ofTombstone(clientId) + sizeOf(consent?.document) +
+  (accepted?.document === consent?.document ? 0 : sizeOf(accepted?.document))
+
+/** A memory of rows, bounded in the bytes that they take. */
 export class RecallMemory {
-  readonly #clients = new Map<string, Remembered>()
+  readonly #clients = new BoundedStore<Remembered>(maxBytes)
   readonly #readings = new Map<string, Set<Reading>>()
   readonly #nanos: () => bigint
-  #textLength = 0
 
   constructor(nanos: () => bigint) {
     this.#nanos = nanos
@@ -82,28 +92,17 @@ export class RecallMemory {
   /** Keeps what was read, unless the client was dropped since the read began. */
   set(clientId: string, { overtaken, startedAt }: Reading, { now, record }: Found): void {
     if (overtaken) return
-    this.#delete(clientId)
-    const remembered = { record, now, startedAt, textLength: textLength(record) }
-    this.#clients.set(clientId, remembered)
-    this.#textLength += remembered.textLength
-    for (const oldest of this.#clients.keys()) {
-      if (this.#clients.size <= maxClients && this.#textLength <= maxTextLength) break
-      this.#delete(oldest)
-    }
+    this.#clients.set(clientId, { record, now, startedAt }, sizeOfRecord(clientId, record))
   }
 
   /** Trusts nothing that was read of a client before, not even by a read that has not ended. */
   drop(clientId: string): void {
     const known = this.#clients.get(clientId)
     // Its documents stay, because the next read may find the same ones.
-    if (known !== undefined) this.#clients.set(clientId, { ...known, startedAt: known.startedAt - trustNanos })
+    if (known !== undefined) {
+      const distrusted = { ...known, startedAt: known.startedAt - trustNanos }
+      this.#clients.set(clientId, distrusted, sizeOfRecord(clientId, known.record))
+    }
     for (const reading of this.#readings.get(clientId) ?? []) reading.overtaken = true
-  }
-
-  #delete(clientId: string): void {
-    const known = this.#clients.get(clientId)
-    if (known === undefined) return
-    this.#clients.delete(clientId)
-    this.#textLength -= known.textLength
   }
 }

@@ -13,7 +13,7 @@ import { instantOf, seconds, textOf } from "./statements.js"
 
 export const columns = `request.requested_by, ${seconds("request.requested_at")}`
 
-/** Reads a request. Returns `undefined` if there is none. */
+/** Reads a request. Returns `undefined` for a client without one. */
 export const decode = (clientId: ClientId, by: unknown, at: unknown): ApprovalRequest | undefined => {
   const [user, asked] = [textOf(by), instantOf(at)]
   return user === undefined || asked === undefined ? undefined : { clientId, by: user, at: asked }
