@@ -22,21 +22,12 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { pathToFileURL } from "node:url"
 import * as Pool from "../dist/src/internal/postgres/pool.js"
+import { documentOf } from "./document.js"
 import type { Row } from "./row.js"
 import { atLeast, atMost, median, percentile, print, unlimited } from "./row.js"
 import { micros, sideBySide, timed } from "./timing.js"
 
 const idOf = (i: number) => `https://app${i % 1000}.example/client-${i}.json` as ClientId.ClientId
-const documentOf = (clientId: string) =>
-  new TextEncoder().encode(JSON.stringify({
-    client_id: clientId,
-    client_name: "Benchmark",
-    client_uri: "https://app.example/",
-    redirect_uris: ["https://app.example/callback", "http://127.0.0.1/callback"],
-    grant_types: ["authorization_code", "refresh_token"],
-    response_types: ["code"],
-    token_endpoint_auth_method: "none"
-  }))
 
 const accepted = (clientId: ClientId.ClientId) =>
   Effect.flatMap(Validator.Validator, (validator) => validator.validate(clientId, documentOf(clientId)))

@@ -21,22 +21,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pathToFileURL } from "node:url"
+import { documentOf } from "./document.js"
 import type { Row } from "./row.js"
 import { atMost, print } from "./row.js"
 import { micros, sideBySide } from "./timing.js"
 
 const idOf = (i: number) => `https://app${i}.example/client.json` as ClientId.ClientId
-
-const documentOf = (clientId: string) =>
-  new TextEncoder().encode(JSON.stringify({
-    client_id: clientId,
-    client_name: "Benchmark",
-    client_uri: "https://app.example/",
-    redirect_uris: ["https://app.example/callback", "http://127.0.0.1/callback"],
-    grant_types: ["authorization_code", "refresh_token"],
-    response_types: ["code"],
-    token_endpoint_auth_method: "none"
-  }))
 
 // A row is trusted for less than a second, and this many are read in more than that.
 const clients = 5000
