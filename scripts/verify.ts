@@ -6,20 +6,11 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as leftOut from "../test/verify/leftOut.js"
+import { postgresTests } from "../test/verify/postgresTests.js"
 import type { Step } from "./steps.js"
 import { root, run, runAll } from "./steps.js"
 
 const vitest = ["npx", "vitest", "run"]
-
-/** The tests that use Postgres. */
-const postgresTests = [
-  "test/Metrics.test.ts",
-  "test/PostgresCache.test.ts",
-  "test/Resolver.test.ts",
-  "test/Sweeper.test.ts",
-  "test/cluster",
-  "test/postgres"
-]
 
 /**
  * Installs a package into a folder of its own, because it is not in the lockfile: not every platform has it, and other

@@ -20,9 +20,6 @@ import * as World from "./world.js"
 /** What the nodes of this file give a statement. */
 const timeoutMillis = 1000
 
-/** What a call that needs the database fails with while there is none. */
-const typedErrors = ["CacheError", "RegistryError"]
-
 const hour = 3_600_000
 
 const ids = (name: string, count: number) =>
@@ -107,7 +104,7 @@ describe.sequential("two processes over one database", () => {
       // After that, the node may have missed a decision.
       expect(["RegistryError"]).toEqual(expect.arrayContaining(Object.keys(fromMemory.errors)))
       expect(Object.keys(fromMemory.sources)).toEqual(["memory"])
-      expect(typedErrors).toEqual(expect.arrayContaining(Object.keys(refused.errors)))
+      expect(World.typedErrors).toEqual(expect.arrayContaining(Object.keys(refused.errors)))
       expect(refused.versions).toEqual({})
       expect(refused.slowestMillis).toBeLessThan(2 * timeoutMillis + 1000)
       expect(yield* Fiber.join(exhausting)).toEqual({ taken: 2 })
@@ -346,7 +343,7 @@ describe("a server of its own", () => {
         for (const tally of tallies) {
           expect(Object.keys(tally.versions)).toEqual(["1"])
           // A call that cannot be answered while there is no server is refused, and nothing else goes wrong.
-          expect(typedErrors).toEqual(expect.arrayContaining(Object.keys(tally.errors)))
+          expect(World.typedErrors).toEqual(expect.arrayContaining(Object.keys(tally.errors)))
           expect(Object.keys(tally.errors).length).toBeGreaterThan(0)
           // A caller may wait for the end of a question about the decisions, and then for that of its own.
           expect(tally.slowestMillis).toBeLessThan(2 * timeoutMillis + 500)

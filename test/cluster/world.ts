@@ -10,6 +10,9 @@ import * as Client from "./client.js"
 /** Whether `npm run verify` runs the test, which has more time. */
 export const isThorough = process.env["VERIFY"] !== undefined
 
+/** What a call that needs the database fails with while there is none. */
+export const typedErrors = ["CacheError", "RegistryError"]
+
 /** Nodes `a`, `b`, … over one database, started together. */
 export const nodes = (
   count: number,

@@ -3,19 +3,14 @@ import { readdirSync, readFileSync } from "node:fs"
 import { defineConfig } from "vitest/config"
 import { resolve } from "../../vitest.config.js"
 import { leftOut } from "./leftOut.js"
+import { postgresTests } from "./postgresTests.js"
 
-const testsIn = (folder: string) =>
-  readdirSync(folder).filter((name) => name.endsWith(".test.ts")).map((name) => `${folder}/${name}`)
+const filesOf = (path: string): ReadonlyArray<string> =>
+  path.endsWith(".ts")
+    ? [path]
+    : readdirSync(path).filter((name) => name.endsWith(".test.ts")).map((name) => `${path}/${name}`)
 
-const include = [
-  "test/Metrics.test.ts",
-  "test/PostgresCache.test.ts",
-  "test/Resolver.test.ts",
-  "test/Sweeper.test.ts",
-  ...testsIn("test/cluster"),
-  ...testsIn("test/postgres"),
-  "test/verify/pgbouncer.test.ts"
-]
+const include = [...postgresTests.flatMap(filesOf), "test/verify/pgbouncer.test.ts"]
 
 const sources = include.map((file) => readFileSync(file, "utf8")).join("\n")
 console.log("Left out, because PgBouncer in transaction mode cannot pass them:")
