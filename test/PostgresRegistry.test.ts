@@ -1,10 +1,13 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import type { ClientId } from "effect-cimd"
 import { ClientRegistry, Migrations, PostgresClient, PostgresRegistry } from "effect-cimd"
+import { Postgres as PostgresServer } from "effect-cimd/testing"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -142,8 +145,11 @@ describe("PostgresRegistry", () => {
 
   it.scopedLive("REG-02: calls about strangers write nothing", () =>
     Effect.gen(function*() {
-      const { nodes: [registry], sql } = yield* cluster(1)
-      // The server assigns a transaction id to what writes, and to nothing else.
+      // A server of its own, on which nothing else writes. It assigns a transaction id to what writes, and to nothing else.
+      const url = yield* PostgresServer.embedded({ settings: { autovacuum: "off" } })
+      const sql = Context.get(yield* Layer.build(PgClient.layer({ url, maxConnections: 2 })), PgClient.PgClient)
+      yield* Effect.provideService(Migrations.run(), SqlClient.SqlClient, sql)
+      const registry = yield* node({}, { url, maxConnections: 4 })
       const written = Effect.map(
         sql<{ id: string }>`SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS id`,
         ([row]) => row?.id
