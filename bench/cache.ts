@@ -38,7 +38,10 @@ const registry = (url: Redacted.Redacted) => Layer.provide(PostgresRegistry.laye
 
 const validator = Layer.provide(Validator.layer(), HostPolicy.layerPublic)
 
-const noFetch = Layer.succeed(Fetcher.Fetcher, { fetch: () => Effect.dieMessage("The benchmark reads what is cached") })
+const noFetch = Layer.succeed(Fetcher.Fetcher, {
+  fetch: () => Effect.dieMessage("The benchmark reads what is cached"),
+  permit: () => Effect.dieMessage("The benchmark reads what is cached")
+})
 
 const memoryHit = (url: Redacted.Redacted) =>
   Effect.gen(function*() {

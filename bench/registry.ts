@@ -33,7 +33,10 @@ const clients = 5000
 const reads = 200
 const hits = 20_000
 
-const noFetch = Layer.succeed(Fetcher.Fetcher, { fetch: () => Effect.dieMessage("The benchmark reads what is cached") })
+const noFetch = Layer.succeed(Fetcher.Fetcher, {
+  fetch: () => Effect.dieMessage("The benchmark reads what is cached"),
+  permit: () => Effect.dieMessage("The benchmark reads what is cached")
+})
 
 const times = (count: number, effect: Effect.Effect<unknown, unknown>) =>
   Effect.gen(function*() {

@@ -1,7 +1,6 @@
 /**
  * Every check that takes too long for the fast set of `.ci/run`: other versions of Postgres, of the peers and of Node.js,
- * a pooler, a failover, an upgrade, and the long runs. `npm run verify -- soak leaks` runs only the named steps.
- * a pooler, a failover, a client that others wrote, and the long runs. `npm run verify -- soak leaks` runs only the named steps.
+ * a pooler, a failover, an upgrade, a client that others wrote, and the long runs. `npm run verify -- soak leaks` runs only the named steps.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

@@ -24,6 +24,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import type { SecureContext, TLSSocket } from "node:tls"
 import type * as ClientId from "./ClientId.js"
 import * as Dialer from "./Dialer.js"
@@ -84,6 +85,46 @@ export type FetchError = Errors.FetchError
 export interface Options extends FetchOptions {}
 
 /**
+ * What is known of a client before it is fetched.
+ *
+ * - `confirmed`: a user consented to it, and the registry has not forgotten it.
+ * - `accepted`: the cache holds an accepted document of it, which has expired.
+ * - `site`: the cache holds an accepted document of another client of its site.
+ * - `nothing`: none of these.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Known = "confirmed" | "accepted" | "site" | "nothing"
+
+/**
+ * For whom a fetch is made. It decides about the share of the limits that the fetch may use.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PermitOptions {
+  /** What is known of the client. Defaults to `nothing`. */
+  readonly known?: Known | undefined
+  /**
+   * Who caused the fetch, such as the IP address of an HTTP request. It lowers a share and never adds one. Without it,
+   * no share of a requester applies.
+   */
+  readonly requester?: string | undefined
+}
+
+/**
+ * The permit of one fetch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Permit {
+  /** Fetches the document, once. The timeout of the fetch starts here. */
+  readonly fetch: Effect.Effect<Response, FetchError>
+}
+
+/**
  * Fetches the document behind a client identifier, which a stranger chose.
  *
  * @since 0.1.0
@@ -94,7 +135,15 @@ export class Fetcher extends Context.Tag("effect-cimd/Fetcher")<Fetcher, {
    * Fetches the document behind a client identifier, from a public address only. It does not check the lists of the
    * `HostPolicy`; the `Resolver` does.
    */
-  readonly fetch: (clientId: ClientId.ClientId) => Effect.Effect<Response, FetchError>
+  readonly fetch: (clientId: ClientId.ClientId, options?: PermitOptions) => Effect.Effect<Response, FetchError>
+  /**
+   * Waits until the limits permit a fetch of this client, or fails with `Throttled`. Nothing is sent before the permit's
+   * `fetch`. The permit is returned when the scope closes, also if it was not used.
+   */
+  readonly permit: (
+    clientId: ClientId.ClientId,
+    options?: PermitOptions
+  ) => Effect.Effect<Permit, Errors.Throttled, Scope.Scope>
 }>() {}
 
 const requestOf = (target: FetchTarget, accept: string): string =>
@@ -190,27 +239,35 @@ const fetcherOf = ({ dial, limiter, lookup, policy, secureContext, settings }: {
       return yield* Tls.withTls(target, connection, limits, request(target, connection.address, enter))
     }).pipe(Effect.scoped)
 
-  const fetch = (clientId: ClientId.ClientId, usage: Usage) =>
+  const fetch = (clientId: ClientId.ClientId) =>
     Effect.suspend(() => {
       const target = fetchTarget(clientId)
-      let phase: Errors.Phase = "budget"
+      const usage = noUsage()
+      let phase: Errors.Phase = "lookup"
       const enter = (next: Errors.Phase) => {
         phase = next
       }
-      return limiter.run(clientId, (permit) =>
-        Deadline.within(
-          Effect.zipRight(permit, attempt(target, usage, enter)),
-          settings.timeoutMillis,
-          () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
-        ))
+      const inTime = Deadline.within(
+        attempt(target, usage, enter),
+        settings.timeoutMillis,
+        () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
+      )
+      return observed(clientId, usage, limiter.recorded(clientId, inTime))
     })
 
+  const permit: Fetcher["Type"]["permit"] = (clientId) =>
+    Effect.as(
+      Effect.tapError(limiter.acquire(clientId), ({ _tag }) =>
+        Effect.sync(() => {
+          metrics.fetchesOf(_tag).unsafeUpdate(1, [])
+        })),
+      { fetch: fetch(clientId) }
+    )
+
   return {
-    fetch: (clientId) =>
-      Effect.suspend(() => {
-        const usage = noUsage()
-        return observed(clientId, usage, fetch(clientId, usage))
-      })
+    fetch: (clientId, options) =>
+      Effect.scoped(Effect.flatMap(permit(clientId, options), ({ fetch }) => fetch)),
+    permit
   }
 }
 

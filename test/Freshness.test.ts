@@ -443,7 +443,7 @@ describe("any headers", () => {
               Cache.layerMemory(),
               ClientRegistry.layerMemory(),
               Validator.layer(),
-              Layer.succeed(Fetcher.Fetcher, { fetch: () => fetch })
+              Layer.succeed(Fetcher.Fetcher, { fetch: () => fetch, permit: () => Effect.succeed({ fetch }) })
             )
           ),
           Layer.provide(HostPolicy.layerPublic)

@@ -7,6 +7,7 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as ClientId from "../../ClientId.js"
 import type { FetchError } from "../../FetchError.js"
 import { Throttled } from "../../FetchError.js"
@@ -27,13 +28,12 @@ export interface Limits {
 }
 
 export interface Limiter {
-  /**
-   * Runs a fetch, or fails with `Throttled`. The fetch receives an effect that waits for its permit. The permit is
-   * returned when the fetch ends.
-   */
-  readonly run: <A>(
+  /** Waits for a permit to fetch, or fails with `Throttled`. The permit is returned when the scope closes. */
+  readonly acquire: (clientId: ClientId.ClientId) => Effect.Effect<void, Throttled, Scope.Scope>
+  /** Runs a fetch that has its permit, and records how it ended for the back-off. */
+  readonly recorded: <A>(
     clientId: ClientId.ClientId,
-    fetch: (permit: Effect.Effect<void, Throttled>) => Effect.Effect<A, FetchError>
+    fetch: Effect.Effect<A, FetchError>
   ) => Effect.Effect<A, FetchError>
 }
 
@@ -137,19 +137,22 @@ export const make = (limits: Limits): Limiter => {
     )
 
   return {
-    run: (clientId, fetch) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.clockWith((clock) => {
-          const now = millisOf(clock)
-          const waiter = backoff.pauseOf(clientId, now) ?? acquire(clientId, now)
-          return waiter instanceof Throttled
-            ? waiter
-            : Effect.onExit(restore(fetch(permitOf(clientId, waiter, clock))), (exit) =>
-              Effect.sync(() => {
-                backoff.record(clientId, exit, millisOf(clock))
-                release(waiter)
-              }))
-        })
-      )
+    acquire: (clientId) =>
+      Effect.clockWith((clock) =>
+        Effect.flatMap(
+          Effect.acquireRelease(
+            Effect.suspend((): Effect.Effect<Waiter, Throttled> => {
+              const now = millisOf(clock)
+              const waiter = backoff.pauseOf(clientId, now) ?? acquire(clientId, now)
+              return waiter instanceof Throttled ? waiter : Effect.succeed(waiter)
+            }),
+            (waiter) => Effect.sync(() => release(waiter))
+          ),
+          (waiter) => permitOf(clientId, waiter, clock)
+        )
+      ),
+    recorded: (clientId, fetch) =>
+      Effect.onExit(fetch, (exit) =>
+        Effect.map(Effect.clock, (clock) => backoff.record(clientId, exit, millisOf(clock))))
   }
 }
