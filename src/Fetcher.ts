@@ -1,5 +1,5 @@
 /**
- * One guarded GET of a client's metadata document (rules FET-01 to FET-19, ADR-01 to ADR-06 and
+ * One guarded GET of a client's metadata document (rules FET-01 to FET-24, ADR-01 to ADR-06 and
  * ADR-08 to ADR-10).
  *
  * The name is looked up once, and each of its addresses is checked. One of the checked addresses is dialed, the TLS
