@@ -105,15 +105,15 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>("effect-cimd/FetchE
 }
 
 /**
- * The phase that a fetch was in when it timed out, as a schema. `budget` is the wait for a permit of the limiter.
+ * The phase that a fetch was in when it timed out, as a schema.
  *
  * @since 0.1.0
  * @category models
  */
-export const Phase = Schema.Literal("budget", "lookup", "connect", "tls", "headers", "body")
+export const Phase = Schema.Literal("lookup", "connect", "tls", "headers", "body")
 
 /**
- * The phase that a fetch was in when it timed out. `budget` is the wait for a permit of the limiter.
+ * The phase that a fetch was in when it timed out.
  *
  * @since 0.1.0
  * @category models
@@ -334,11 +334,13 @@ export class ResponseMalformed
 }
 
 /**
- * A limit stopped the fetch before it started. The error says nothing about the document.
+ * A limit of this node stopped the fetch before a request was sent (FET-15, FET-21 to FET-23). The error says nothing about
+ * the document. The counter `cimd_throttled_total` has the limit.
  *
  * - `failed`: the last fetch of this client failed, and its back-off is not over.
- * - `rate`: the rate limit of this origin is reached.
- * - `busy`: too many fetches wait for a permit, or too many lookups for the resolver of the system.
+ * - `rate`: the rate limit of its site, its domain or its requester is reached.
+ * - `busy`: too many fetches wait for a permit, this one waited too long, or this machine has no resources for it, such as
+ *   files, memory and lookups.
  *
  * @since 0.1.0
  * @category errors
@@ -367,8 +369,8 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
 
 const reasons = {
   failed: "its last fetch failed a moment ago",
-  rate: "the rate limit of its origin is reached",
-  busy: "too many other fetches are waiting"
+  rate: "too many fetches of its site, or for the same requester, started a moment ago",
+  busy: "this server is busy with other fetches"
 } as const
 
 /**

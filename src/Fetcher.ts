@@ -49,6 +49,7 @@ import * as Tls from "./internal/fetch/tls.js"
 import type { Usage } from "./internal/fetch/transport.js"
 import { noUsage, TooManyBytes } from "./internal/fetch/transport.js"
 import * as metrics from "./internal/metrics.js"
+import { publicSuffixListDate } from "./internal/rules/site.js"
 import * as Spans from "./internal/spans.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import * as NameLookup from "./NameLookup.js"
@@ -107,8 +108,10 @@ export interface PermitOptions {
   /** What is known of the client. Defaults to `nothing`. */
   readonly known?: Known | undefined
   /**
-   * Who caused the fetch, such as the IP address of an HTTP request. It lowers a share and never adds one. Without it,
-   * no share of a requester applies.
+   * Who caused the fetch, such as the IP address of the HTTP request's peer. A requester has at most a quarter of the
+   * permits, and the rate of a domain. It lowers a share and never adds one. An IPv6 address counts with its /64; any other
+   * text has no meaning. Never take it from a header that the peer could have sent, such as `X-Forwarded-For`, unless a
+   * proxy of yours overwrites it. Without it, no share of a requester applies.
    */
   readonly requester?: string | undefined
 }
@@ -188,6 +191,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const settings = yield* settingsOf(options)
   const secureContext = Tls.context(settings.ca)
   const limiter = Limiter.make(settings.limits)
+  metrics.publicSuffixListTimestamp.unsafeUpdate(Date.parse(publicSuffixListDate) / 1000, [])
   return Fetcher.of(fetcherOf({
     settings,
     secureContext,
@@ -228,18 +232,23 @@ const fetcherOf = ({ dial, limiter, lookup, policy, secureContext, settings }: {
       })
     })
 
-  const attempt = (target: FetchTarget, usage: Usage, enter: (phase: Errors.Phase) => void) =>
+  const attempt = (
+    target: FetchTarget,
+    usage: Usage,
+    dialer: Limiter.Permit["dialer"],
+    enter: (phase: Errors.Phase) => void
+  ) =>
     Effect.gen(function*() {
       enter("lookup")
       const addresses = yield* CheckedAddresses.find(target, lookup, policy)
       enter("connect")
-      const connection = yield* HappyEyeballs.connect(target, addresses, dial)
+      const connection = yield* HappyEyeballs.connect(target, addresses, yield* dialer(dial))
       enter("tls")
       const limits = { secureContext, maxReceivedBytes: settings.maxReceivedBytes, usage }
       return yield* Tls.withTls(target, connection, limits, request(target, connection.address, enter))
     }).pipe(Effect.scoped)
 
-  const fetch = (clientId: ClientId.ClientId) =>
+  const fetch = (clientId: ClientId.ClientId, { dialer, use }: Limiter.Permit) =>
     Effect.suspend(() => {
       const target = fetchTarget(clientId)
       const usage = noUsage()
@@ -248,25 +257,28 @@ const fetcherOf = ({ dial, limiter, lookup, policy, secureContext, settings }: {
         phase = next
       }
       const inTime = Deadline.within(
-        attempt(target, usage, enter),
+        attempt(target, usage, dialer, enter),
         settings.timeoutMillis,
-        () => new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
+        () => {
+          metrics.timeoutsOf(phase).unsafeUpdate(1, [])
+          return new Errors.FetchTimeout({ clientId, phase, millis: settings.timeoutMillis })
+        }
       )
-      return observed(clientId, usage, limiter.recorded(clientId, inTime))
+      return observed(clientId, usage, use(usage, inTime))
     })
 
-  const permit: Fetcher["Type"]["permit"] = (clientId) =>
-    Effect.as(
-      Effect.tapError(limiter.acquire(clientId), ({ _tag }) =>
+  const permit: Fetcher["Type"]["permit"] = (clientId, { known = "nothing", requester } = {}) =>
+    limiter.acquire({ clientId, known, requester }).pipe(
+      Effect.tapError(({ _tag }) =>
         Effect.sync(() => {
           metrics.fetchesOf(_tag).unsafeUpdate(1, [])
-        })),
-      { fetch: fetch(clientId) }
+        })
+      ),
+      Effect.map((permit) => ({ fetch: fetch(clientId, permit) }))
     )
 
   return {
-    fetch: (clientId, options) =>
-      Effect.scoped(Effect.flatMap(permit(clientId, options), ({ fetch }) => fetch)),
+    fetch: (clientId, options) => Effect.scoped(Effect.flatMap(permit(clientId, options), ({ fetch }) => fetch)),
     permit
   }
 }

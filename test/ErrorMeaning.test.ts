@@ -40,8 +40,7 @@ const samples = {
   "AddressBlocked": [new FetchError.AddressBlocked({ clientId, address: "10.0.0.1", reason: "private" })],
   "ConnectFailed": [new FetchError.ConnectFailed({ clientId, attempts: [] })],
   "TlsFailed": [new FetchError.TlsFailed({ clientId, address: "192.0.2.1", code: "CERT_HAS_EXPIRED", detail: "" })],
-  "FetchTimeout in the phase budget": timeouts("budget"),
-  "FetchTimeout in any other phase": timeouts("lookup", "connect", "tls", "headers", "body"),
+  "FetchTimeout": timeouts("lookup", "connect", "tls", "headers", "body"),
   "UnexpectedStatus 404 or 410": statuses(404, 410),
   "UnexpectedStatus of any other status": statuses(
     ...[101, 201, 202, 204, 206, 304, 400, 401, 402, 403, 405, 407, 408, 409, 421, 425, 429, 451, 500, 502, 503, 999]
@@ -54,13 +53,9 @@ const samples = {
     new FetchError.ResponseTruncated({ clientId, part })
   ),
   "ResponseMalformed": [new FetchError.ResponseMalformed({ clientId, reason: "no" })],
+  "Throttled busy or rate": [throttled("busy"), throttled("rate")],
   "Throttled after a failure that permits a stale document": [throttled("failed", true)],
-  "Throttled for any other reason": [
-    throttled("failed", false),
-    throttled("failed"),
-    throttled("rate"),
-    throttled("busy")
-  ],
+  "Throttled after any other failure": [throttled("failed", false), throttled("failed")],
   "InvalidDocument that is not a JSON object (DOC-01, DOC-02)": [invalid("DOC-02"), invalid("DOC-03", "DOC-01")],
   "InvalidDocument with any other issues": [invalid("DOC-04"), invalid("DOC-03", "DOC-10")],
   "UnauthorizedClient": [new Validator.UnauthorizedClient({ clientId, declared: ["none"], supported: [] })]
@@ -98,8 +93,7 @@ describe("the table of errors", () => {
         expect(error.oauthError.error).toBe(oauth)
         if (SharedFailure.isFailure(error)) {
           expect([StaleIfError.withdraws(error), StaleIfError.permitsStale(error)]).toEqual([withdraws, permitsStale])
-          const ownLimit = error._tag === "Throttled" || line === "FetchTimeout in the phase budget"
-          expect(StaleIfError.isShared(error)).toBe(!ownLimit)
+          expect(StaleIfError.isShared(error)).toBe(error._tag !== "Throttled")
         }
       }
     })

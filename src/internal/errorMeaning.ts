@@ -19,8 +19,8 @@ interface Meaning {
 const neverFetched: Meaning = { withdraws: false, permitsStale: false, oauthError: invalidClient }
 const verdict: Meaning = { withdraws: true, permitsStale: false, oauthError: invalidClient }
 const notNow: Meaning = { withdraws: false, permitsStale: true, oauthError: temporarilyUnavailable }
-/** No request was sent, so there is nothing that an expired document could stand in for. */
-const ownLimit: Meaning = { withdraws: false, permitsStale: false, oauthError: temporarilyUnavailable }
+/** The call that failed is not one that an expired document could stand in for. */
+const unknown: Meaning = { withdraws: false, permitsStale: false, oauthError: temporarilyUnavailable }
 
 /** The lines of the table. The text after a tag is the case of the error. */
 export const meanings = {
@@ -30,15 +30,14 @@ export const meanings = {
   "ClientUnapproved": { ...neverFetched, oauthError: unapprovedClient },
   "NotRecalled withdrawn or blocked": neverFetched,
   // Nothing was found out about the client, so it must keep its credentials.
-  "NotRecalled unconfirmed or tooOld": ownLimit,
-  "RegistryError": ownLimit,
-  "CacheError": ownLimit,
+  "NotRecalled unconfirmed or tooOld": unknown,
+  "RegistryError": unknown,
+  "CacheError": unknown,
   "LookupFailed": notNow,
   "AddressBlocked": notNow,
   "ConnectFailed": notNow,
   "TlsFailed": notNow,
-  "FetchTimeout in the phase budget": ownLimit,
-  "FetchTimeout in any other phase": notNow,
+  "FetchTimeout": notNow,
   "UnexpectedStatus 404 or 410": verdict,
   "UnexpectedStatus of any other status": notNow,
   "UnexpectedRedirect": notNow,
@@ -47,8 +46,10 @@ export const meanings = {
   "ResponseTooLarge": notNow,
   "ResponseTruncated": notNow,
   "ResponseMalformed": notNow,
+  "Throttled busy or rate": notNow,
   "Throttled after a failure that permits a stale document": notNow,
-  "Throttled for any other reason": ownLimit,
+  // 404 or 410 has withdrawn the document.
+  "Throttled after any other failure": unknown,
   // A body without a length can be cut off unnoticed, and an error page can have the content type of JSON.
   "InvalidDocument that is not a JSON object (DOC-01, DOC-02)": { ...notNow, oauthError: invalidClient },
   "InvalidDocument with any other issues": verdict,
@@ -61,7 +62,6 @@ export type Line = keyof typeof meanings
 type Selector =
   | { readonly _tag: "UnexpectedStatus"; readonly status: number }
   | { readonly _tag: "NotRecalled"; readonly reason: "unconfirmed" | "tooOld" | "withdrawn" | "blocked" }
-  | { readonly _tag: "FetchTimeout"; readonly phase: string }
   | { readonly _tag: "Throttled"; readonly reason: string; readonly originFault?: boolean | undefined }
   | {
     readonly _tag: "InvalidDocument"
@@ -79,12 +79,12 @@ export const lineOf = (error: Selector): Line => {
       return error.reason === "withdrawn" || error.reason === "blocked"
         ? "NotRecalled withdrawn or blocked"
         : "NotRecalled unconfirmed or tooOld"
-    case "FetchTimeout":
-      return error.phase === "budget" ? "FetchTimeout in the phase budget" : "FetchTimeout in any other phase"
     case "Throttled":
-      return error.reason === "failed" && error.originFault === true
+      return error.reason !== "failed"
+        ? "Throttled busy or rate"
+        : error.originFault === true
         ? "Throttled after a failure that permits a stale document"
-        : "Throttled for any other reason"
+        : "Throttled after any other failure"
     case "InvalidDocument":
       return error.issues.some(({ rule, severity }) => severity === "error" && (rule === "DOC-01" || rule === "DOC-02"))
         ? "InvalidDocument that is not a JSON object (DOC-01, DOC-02)"
@@ -95,3 +95,9 @@ export const lineOf = (error: Selector): Line => {
 }
 
 export const meaningOf = (error: Selector): Meaning => meanings[lineOf(error)]
+
+/**
+ * Whether a limit of this node stopped the fetch. It says nothing about the client, so it is neither counted as a failure of
+ * the client nor shared with other nodes (FET-21).
+ */
+export const isOwnLimit = (error: { readonly _tag: string }): boolean => error._tag === "Throttled"

@@ -86,6 +86,52 @@ export const fetchesOf = tagged(
   "outcome"
 )
 
+export const timeoutsOf = tagged(
+  Metric.counter("cimd_fetch_timeouts_total", {
+    description: "Fetches that timed out, by the phase that they were in",
+    incremental: true
+  }),
+  "phase"
+)
+
+const throttled = Metric.counter("cimd_throttled_total", {
+  description: "Fetches that a limit of this node stopped, by the reason of Throttled and the scope of the limit",
+  incremental: true
+})
+const throttledFor = {
+  failed: tagged(Metric.tagged(throttled, "reason", "failed"), "scope"),
+  rate: tagged(Metric.tagged(throttled, "reason", "rate"), "scope"),
+  busy: tagged(Metric.tagged(throttled, "reason", "busy"), "scope")
+}
+export const throttledBy = ({ reason, scope }: {
+  readonly reason: "failed" | "rate" | "busy"
+  readonly scope: "site" | "domain" | "requester" | "address" | "queue" | "node" | "client"
+}): Metric.Metric.Counter<number> => throttledFor[reason](scope)
+
+const fetchPermits = Metric.gauge("cimd_fetch_permits", {
+  description: "Permits to fetch that are in use, by lane: those of confirmed clients, and all others"
+})
+const fetchWaiting = Metric.gauge("cimd_fetch_waiting", { description: "Fetches that wait for a permit, by lane" })
+const trackedSites = Metric.gauge("cimd_tracked_sites", {
+  description: "Sites that the limits of fetches keep track of, by lane"
+})
+
+export interface FetchGauges {
+  readonly permits: Metric.Metric.Gauge<number>
+  readonly waiting: Metric.Metric.Gauge<number>
+  readonly trackedSites: Metric.Metric.Gauge<number>
+}
+
+export const fetchGauges = (lane: "confirmed" | "other"): FetchGauges => ({
+  permits: Metric.tagged(fetchPermits, "lane", lane),
+  waiting: Metric.tagged(fetchWaiting, "lane", lane),
+  trackedSites: Metric.tagged(trackedSites, "lane", lane)
+})
+
+export const publicSuffixListTimestamp = Metric.gauge("cimd_public_suffix_list_timestamp_seconds", {
+  description: "The date of the Public Suffix List that decides about sites, in Unix seconds; it is this or a later one"
+})
+
 export const refusalsOf = tagged(
   Metric.counter("cimd_refusals_total", {
     description: "Failed calls of resolve and refresh, by the tag of the error",

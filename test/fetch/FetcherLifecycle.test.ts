@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
@@ -177,7 +178,7 @@ describe("Environment", () => {
 })
 
 describe("Limits of a fetcher", () => {
-  it.live("FET-15: runs 16 concurrent fetches, and 4 from one origin", () =>
+  it.live("FET-15: runs 16 concurrent fetches, and 4 from one site", () =>
     Effect.gen(function*() {
       const origin = yield* Origin.Origin
       yield* origin.serve("/", hanging)
@@ -198,17 +199,26 @@ describe("Limits of a fetcher", () => {
       expect((yield* origin.connections).open).toBe(16)
     }).pipe(Effect.provide(world({ timeout: "3 seconds" }))))
 
-  it.effect("FET-15: the wait for a permit counts towards the timeout", () =>
+  it.effect("FET-21: the timeout of a fetch begins with its permit, and the wait for one has its own", () =>
     Effect.gen(function*() {
       const first = yield* Effect.fork(Effect.flip(fetch("https://first.example/")))
-      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("4 seconds")
       const second = yield* Effect.fork(Effect.flip(fetch("https://second.example/")))
       const third = yield* Effect.fork(Effect.flip(fetch("https://third.example/")))
-      yield* TestClock.adjust("4 seconds")
-      expect(yield* Fiber.join(first)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
       yield* TestClock.adjust("1 second")
-      expect(yield* Fiber.join(second)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup" })
-      expect(yield* Fiber.join(third)).toMatchObject({ _tag: "FetchTimeout", phase: "budget", millis: 5000 })
+      expect(yield* Fiber.join(first)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup", millis: 5000 })
+      yield* TestClock.adjust("999 millis")
+      expect(yield* Fiber.poll(third)).toEqual(Option.none())
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Fiber.join(third)).toMatchObject({ _tag: "Throttled", reason: "busy" })
+      yield* TestClock.adjust("3999 millis")
+      expect(yield* Fiber.poll(second)).toEqual(Option.none())
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Fiber.join(second)).toMatchObject({ _tag: "FetchTimeout", phase: "lookup", millis: 5000 })
+      // The third one was not at fault, so it has no pause.
+      const again = yield* Effect.fork(Effect.flip(fetch("https://third.example/")))
+      yield* TestClock.adjust("5 seconds")
+      expect((yield* Fiber.join(again))._tag).toBe("FetchTimeout")
     }).pipe(Effect.provide(
       Fetcher.layerWithoutDependencies({ concurrency: 1 }).pipe(
         Layer.provide([NameLookupTest.layer(() => Effect.never), Dialer.layer, HostPolicy.layerPublic])
@@ -377,7 +387,10 @@ describe("Options of a fetcher", () => {
       ["ca", { ca: [] }],
       ["ca", { ca: "no certificate" }],
       ["concurrency", { concurrency: 0 }],
-      ["concurrencyPerOrigin", { concurrencyPerOrigin: Infinity }],
+      ["confirmedConcurrency", { confirmedConcurrency: -1 }],
+      ["concurrencyPerSite", { concurrencyPerSite: Infinity }],
+      ["queueTimeout", { queueTimeout: 0 }],
+      ["queueTimeout", { queueTimeout: "25 days" }],
       ["rateLimit.limit", { rateLimit: { limit: 0, window: 1000 } }],
       ["rateLimit.window", { rateLimit: { limit: 1, window: 0 } }],
       ["backoff.initial", { backoff: { initial: 2, maximum: 1 } }],
@@ -413,8 +426,11 @@ describe("Options of a fetcher", () => {
       ca: undefined,
       limits: {
         concurrency: 16,
-        concurrencyPerOrigin: 4,
+        confirmedConcurrency: 8,
+        concurrencyPerSite: 4,
         rateLimit: { limit: 30, windowMillis: 10_000 },
+        queueTimeoutMillis: 2000,
+        timeoutMillis: 5000,
         backoff: { initialMillis: 1000, maximumMillis: 60_000 },
         maxTrackedKeys: 10_000
       }
@@ -426,8 +442,10 @@ describe("Options of a fetcher", () => {
       maxHeaderCount: 3,
       accept: "*/*",
       concurrency: 4,
-      concurrencyPerOrigin: 5,
+      confirmedConcurrency: 2,
+      concurrencyPerSite: 5,
       rateLimit: { limit: 6, window: "7 millis" },
+      queueTimeout: "11 millis",
       backoff: { initial: 8, maximum: 9 },
       maxTrackedKeys: 10
     }))).toEqual({
@@ -440,8 +458,11 @@ describe("Options of a fetcher", () => {
       ca: undefined,
       limits: {
         concurrency: 4,
-        concurrencyPerOrigin: 5,
+        confirmedConcurrency: 2,
+        concurrencyPerSite: 5,
         rateLimit: { limit: 6, windowMillis: 7 },
+        queueTimeoutMillis: 11,
+        timeoutMillis: 1000,
         backoff: { initialMillis: 8, maximumMillis: 9 },
         maxTrackedKeys: 10
       }
@@ -458,7 +479,13 @@ describe("Options of a fetcher", () => {
 
   it.effect("FET-08: reads the options from Config", () =>
     Effect.gen(function*() {
-      const options = { timeout: Config.duration("TIMEOUT"), concurrency: Config.integer("CONCURRENCY") }
+      const options = {
+        timeout: Config.duration("TIMEOUT"),
+        concurrency: Config.integer("CONCURRENCY"),
+        confirmedConcurrency: Config.withDefault(Config.integer("CONFIRMED_CONCURRENCY"), 8),
+        concurrencyPerSite: Config.withDefault(Config.integer("CONCURRENCY_PER_SITE"), 4),
+        queueTimeout: Config.withDefault(Config.duration("QUEUE_TIMEOUT"), "2 seconds")
+      }
       const world = Layer.mergeAll(HostPolicy.layerPublic, NameLookupTest.layer({}), Dialer.layer)
       for (const layer of [Fetcher.layerConfig(options), Fetcher.layerWithoutDependenciesConfig(options)]) {
         const built = (entries: Record<string, string>) =>
@@ -468,6 +495,15 @@ describe("Options of a fetcher", () => {
         expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "2" }))._tag).toBe("Success")
         expect((yield* built({ TIMEOUT: "3 seconds", CONCURRENCY: "0" }))._tag).toBe("Failure")
         expect((yield* built({ TIMEOUT: "3 seconds" }))._tag).toBe("Failure")
+        for (const name of ["CONFIRMED_CONCURRENCY", "CONCURRENCY_PER_SITE", "QUEUE_TIMEOUT"]) {
+          const entries = { TIMEOUT: "3 seconds", CONCURRENCY: "2" }
+          expect((yield* built({ ...entries, [name]: name === "QUEUE_TIMEOUT" ? "1 second" : "3" }))._tag).toBe(
+            "Success"
+          )
+          expect((yield* built({ ...entries, [name]: name === "QUEUE_TIMEOUT" ? "0 seconds" : "0" }))._tag).toBe(
+            "Failure"
+          )
+        }
       }
     }))
 })

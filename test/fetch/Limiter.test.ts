@@ -1,58 +1,14 @@
 import { it } from "@effect/vitest"
 import { FetchError } from "effect-cimd"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { describe, expect } from "vitest"
 import { BoundedTable } from "../../src/internal/fetch/boundedTable.js"
 import * as Limiter from "../../src/internal/fetch/limiter.js"
-import { clientId } from "../support/clientId.js"
-
-const limits: Limiter.Limits = {
-  concurrency: 16,
-  concurrencyPerOrigin: 4,
-  rateLimit: { limit: 1000, windowMillis: 1000 },
-  backoff: { initialMillis: 1000, maximumMillis: 60_000 },
-  maxTrackedKeys: 100
-}
-
-const id = (host: number | string, path: number | string = 0) => clientId(`https://h${host}.example/${path}`)
-const notFound = (clientId: string) => new FetchError.UnexpectedStatus({ clientId, status: 404 })
-const errorOf = (exit: Exit.Exit<unknown, FetchError.FetchError>) =>
-  Exit.isFailure(exit) && exit.cause._tag === "Fail" ? exit.cause.error : undefined
-
-/** Makes fetches of a given duration, and counts those that run. */
-const gauge = () => {
-  const running = new Map<string, number>()
-  let most = 0
-  const add = (key: string, change: number) => running.set(key, (running.get(key) ?? 0) + change)
-  return {
-    running: (key = "all") => running.get(key) ?? 0,
-    most: () => most,
-    fetch: (key: string, time: Duration.DurationInput) => (permit: Effect.Effect<void, FetchError.Throttled>) =>
-      Effect.zipRight(
-        permit,
-        Effect.acquireUseRelease(
-          Effect.sync(() => {
-            add("all", 1)
-            add(key, 1)
-            most = Math.max(most, running.get("all") ?? 0)
-          }),
-          () => Effect.sleep(time),
-          () =>
-            Effect.sync(() => {
-              add("all", -1)
-              add(key, -1)
-            })
-        )
-      )
-  }
-}
-
-const settle = Effect.yieldNow().pipe(Effect.repeatN(50))
+import { busy } from "../../src/internal/fetch/refusal.js"
+import { errorOf, gauge, id, limits, notFound, run, settle, start, started } from "../support/limiter.js"
 
 describe("Limiter", () => {
   it.effect("FET-15: runs at most the maximum number of concurrent fetches, and the others later", () =>
@@ -61,7 +17,7 @@ describe("Limiter", () => {
       const meter = gauge()
       const fibers = yield* Effect.forEach(
         Array.from({ length: 100 }, (_, index) => id(index)),
-        (clientId) => Effect.fork(limiter.run(clientId, meter.fetch("x", "1 second")))
+        (clientId) => Effect.fork(run(limiter, clientId, meter.fetch("x", "1 second")))
       )
       yield* settle
       expect(meter.running()).toBe(16)
@@ -71,17 +27,17 @@ describe("Limiter", () => {
       expect(meter.running()).toBe(0)
     }))
 
-  it.effect("FET-15: runs at most the maximum per origin, and a busy origin delays no other", () =>
+  it.effect("FET-15: runs at most the maximum per site, and a busy site delays no other", () =>
     Effect.gen(function*() {
       const limiter = Limiter.make(limits)
       const meter = gauge()
       for (let path = 0; path < 20; path++) {
-        yield* Effect.fork(limiter.run(id("busy", path), meter.fetch("busy", "1 hour")))
+        yield* Effect.fork(run(limiter, id("busy", path), meter.fetch("busy", "1 hour")))
       }
       yield* settle
       expect(meter.running("busy")).toBe(4)
       for (let host = 0; host < 12; host++) {
-        yield* Effect.fork(limiter.run(id(host), meter.fetch("others", "1 hour")))
+        yield* Effect.fork(run(limiter, id(host), meter.fetch("others", "1 hour")))
       }
       yield* settle
       expect(meter.running("others")).toBe(12)
@@ -93,41 +49,35 @@ describe("Limiter", () => {
       const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const served: Array<number> = []
       const fibers = yield* Effect.forEach([0, 1, 2, 3, 4], (host) =>
-        Effect.fork(limiter.run(id(host), (permit) =>
-          Effect.zipRight(
-            permit,
-            Effect.sync(() =>
-              served.push(host)
-            )
-          ))))
+        Effect.fork(run(limiter, id(host), Effect.sync(() => served.push(host)))))
       yield* Fiber.joinAll(fibers)
       expect(served).toEqual([0, 1, 2, 3, 4])
     }))
 
-  it.effect("FET-15: fails further fetches of an origin with a retry time when its queue is full", () =>
+  it.effect("FET-15: fails further fetches of a site with a retry time when its queue is full", () =>
     Effect.gen(function*() {
-      const limiter = Limiter.make({ ...limits, concurrency: 2, concurrencyPerOrigin: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 2, concurrencyPerSite: 1 })
       const meter = gauge()
       for (let path = 0; path < 9; path++) {
-        yield* Effect.fork(limiter.run(id("busy", path), meter.fetch("busy", "1 hour")))
+        yield* Effect.fork(run(limiter, id("busy", path), meter.fetch("busy", "1 hour")))
       }
       yield* settle
-      const exit = yield* Effect.exit(limiter.run(id("busy", 9), meter.fetch("busy", 1)))
+      const exit = yield* Effect.exit(run(limiter, id("busy", 9), meter.fetch("busy", 1)))
       expect(errorOf(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
-      yield* Effect.fork(limiter.run(id("other"), meter.fetch("other", "1 hour")))
+      yield* Effect.fork(run(limiter, id("other"), meter.fetch("other", "1 hour")))
       yield* settle
       expect(meter.running("other")).toBe(1)
     }))
 
-  it.effect("FET-15: bounds the queue over all origins too", () =>
+  it.effect("FET-15: bounds the queue over all sites too", () =>
     Effect.gen(function*() {
       const limiter = Limiter.make({ ...limits, concurrency: 2 })
       const meter = gauge()
       for (let host = 0; host < 18; host++) {
-        yield* Effect.fork(limiter.run(id(host), meter.fetch("all", "1 hour")))
+        yield* Effect.fork(run(limiter, id(host), meter.fetch("all", "1 hour")))
       }
       yield* settle
-      const last = yield* Effect.fork(limiter.run(id("last"), meter.fetch("last", 1)))
+      const last = yield* Effect.fork(run(limiter, id("last"), meter.fetch("last", 1)))
       yield* settle
       const exit = Option.getOrThrow(yield* Fiber.poll(last))
       expect(errorOf(exit)).toMatchObject({ _tag: "Throttled", reason: "busy", retryAfterMillis: 1000 })
@@ -137,9 +87,9 @@ describe("Limiter", () => {
     Effect.gen(function*() {
       const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const meter = gauge()
-      const first = yield* Effect.fork(limiter.run(id(1), meter.fetch("1", "1 hour")))
-      const second = yield* Effect.fork(limiter.run(id(2), meter.fetch("2", "1 hour")))
-      yield* Effect.fork(limiter.run(id(3), meter.fetch("3", "1 hour")))
+      const first = yield* Effect.fork(run(limiter, id(1), meter.fetch("1", "1 hour")))
+      const second = yield* Effect.fork(run(limiter, id(2), meter.fetch("2", "1 hour")))
+      yield* Effect.fork(run(limiter, id(3), meter.fetch("3", "1 hour")))
       yield* settle
       yield* Fiber.interrupt(second)
       yield* Fiber.interrupt(first)
@@ -147,25 +97,25 @@ describe("Limiter", () => {
       expect([meter.running("1"), meter.running("2"), meter.running("3")]).toEqual([0, 0, 1])
     }))
 
-  it.effect("FET-15: limits the rate of starts per origin, and restores it evenly", () =>
+  it.effect("FET-15: limits the rate of starts per site, and restores it evenly", () =>
     Effect.gen(function*() {
       const limiter = Limiter.make({ ...limits, rateLimit: { limit: 10, windowMillis: 5000 } })
-      const start = (path: number) => Effect.exit(limiter.run(id("a", path), (permit) => permit))
+      const startPath = (path: number) => start(limiter, id("a", path))
       for (let path = 0; path < 10; path++) {
-        expect(errorOf(yield* start(path))).toBeUndefined()
+        expect(errorOf(yield* startPath(path))).toBeUndefined()
       }
-      expect(errorOf(yield* start(10))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 500 })
-      expect(errorOf(yield* Effect.exit(limiter.run(id("b"), (permit) => permit)))).toBeUndefined()
+      expect(errorOf(yield* startPath(10))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 500 })
+      expect(errorOf(yield* start(limiter, id("b")))).toBeUndefined()
       yield* TestClock.adjust(499)
-      expect(errorOf(yield* start(11))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 1 })
+      expect(errorOf(yield* startPath(11))).toMatchObject({ _tag: "Throttled", reason: "rate", retryAfterMillis: 1 })
       yield* TestClock.adjust(1)
-      expect(errorOf(yield* start(12))).toBeUndefined()
-      expect(errorOf(yield* start(13))).toMatchObject({ _tag: "Throttled", reason: "rate" })
+      expect(errorOf(yield* startPath(12))).toBeUndefined()
+      expect(errorOf(yield* startPath(13))).toMatchObject({ _tag: "Throttled", reason: "rate" })
       yield* TestClock.adjust("1 hour")
       for (let path = 0; path < 10; path++) {
-        expect(errorOf(yield* start(path))).toBeUndefined()
+        expect(errorOf(yield* startPath(path))).toBeUndefined()
       }
-      expect(errorOf(yield* start(14))).toMatchObject({ _tag: "Throttled", reason: "rate" })
+      expect(errorOf(yield* startPath(14))).toMatchObject({ _tag: "Throttled", reason: "rate" })
     }))
 
   it.effect("FET-15: permits exactly the limit of starts, whatever the number", () =>
@@ -175,9 +125,9 @@ describe("Limiter", () => {
         const limiter = Limiter.make({ ...limits, rateLimit: { limit: starts, windowMillis: 1000 } })
         const exits = yield* Effect.forEach(
           Array.from({ length: 200 }, (_, path) => id("a", path)),
-          (client) => Effect.exit(limiter.run(client, (permit) => permit))
+          (client) => start(limiter, client)
         )
-        expect(exits.filter(Exit.isSuccess).length).toBe(starts)
+        expect(started(exits)).toBe(starts)
       }
     }))
 
@@ -185,7 +135,7 @@ describe("Limiter", () => {
     Effect.gen(function*() {
       const limiter = Limiter.make(limits)
       const client = id("a")
-      const fail = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, notFound(client))))
+      const fail = Effect.exit(run(limiter, client, notFound(client)))
       for (const seconds of [1, 2, 4, 8, 16, 32, 60, 60]) {
         expect(errorOf(yield* fail)).toMatchObject({ _tag: "UnexpectedStatus" })
         expect(errorOf(yield* fail)).toMatchObject({
@@ -193,12 +143,12 @@ describe("Limiter", () => {
           reason: "failed",
           retryAfterMillis: seconds * 1000
         })
-        expect(errorOf(yield* Effect.exit(limiter.run(id("a", 1), (permit) => permit)))).toBeUndefined()
+        expect(errorOf(yield* start(limiter, id("a", 1)))).toBeUndefined()
         yield* TestClock.adjust(seconds * 1000 - 1)
         expect(errorOf(yield* fail)).toMatchObject({ _tag: "Throttled", reason: "failed", retryAfterMillis: 1 })
         yield* TestClock.adjust(1)
       }
-      expect(errorOf(yield* Effect.exit(limiter.run(client, (permit) => permit)))).toBeUndefined()
+      expect(errorOf(yield* start(limiter, client))).toBeUndefined()
       expect(errorOf(yield* fail)).toMatchObject({ _tag: "UnexpectedStatus" })
       expect(errorOf(yield* fail)).toMatchObject({ _tag: "Throttled", retryAfterMillis: 1000 })
     }))
@@ -218,7 +168,7 @@ describe("Limiter", () => {
         [status(405), true]
       ] as const
       for (const [failure, originFault] of failures) {
-        const fetch = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, Effect.fail(failure))))
+        const fetch = Effect.exit(run(limiter, client, Effect.fail(failure)))
         expect(errorOf(yield* fetch)).toBe(failure)
         for (let attempt = 0; attempt < 2; attempt++) {
           expect(errorOf(yield* fetch)).toMatchObject({ _tag: "Throttled", reason: "failed", originFault })
@@ -231,7 +181,7 @@ describe("Limiter", () => {
     Effect.gen(function*() {
       const limiter = Limiter.make(limits)
       const client = id("a")
-      const fail = Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, notFound(client))))
+      const fail = Effect.exit(run(limiter, client, notFound(client)))
       yield* fail
       yield* TestClock.adjust("1 second")
       yield* fail
@@ -245,14 +195,11 @@ describe("Limiter", () => {
       const limiter = Limiter.make({ ...limits, concurrency: 1 })
       const client = id("a")
       let fetches = 0
-      const fail = limiter.run(client, (permit) =>
-        Effect.zipRight(
-          permit,
-          Effect.zipRight(
-            Effect.sync(() => fetches++),
-            Effect.zipRight(Effect.sleep(100), notFound(client))
-          )
-        ))
+      const fail = run(
+        limiter,
+        client,
+        Effect.sync(() => fetches++).pipe(Effect.delay(100), Effect.zipRight(notFound(client)))
+      )
       const fibers = yield* Effect.forEach([1, 2, 3], () => Effect.fork(Effect.exit(fail)))
       yield* TestClock.adjust("1 second")
       const errors = (yield* Effect.forEach(fibers, Fiber.join)).map(errorOf)
@@ -260,23 +207,27 @@ describe("Limiter", () => {
       expect(fetches).toBe(1)
     }))
 
-  it.effect("FET-15: neither an error of the limiter nor an interruption counts as a failure of the client", () =>
+  it.effect("FET-21: neither an error of a limit nor an interruption counts as a failure of the client", () =>
     Effect.gen(function*() {
-      const limiter = Limiter.make({ ...limits, concurrency: 1 })
+      const limiter = Limiter.make({ ...limits, concurrency: 1, queueTimeoutMillis: 1000 })
       const client = id("a")
-      const fiber = yield* Effect.fork(limiter.run(client, (permit) => Effect.zipRight(permit, Effect.never)))
+      const first = yield* Effect.fork(run(limiter, client, Effect.never))
       yield* settle
-      const late = new FetchError.FetchTimeout({ clientId: client, phase: "budget", millis: 5000 })
-      yield* Effect.exit(limiter.run(client, () => late))
-      yield* Fiber.interrupt(fiber)
-      expect(errorOf(yield* Effect.exit(limiter.run(client, (permit) => permit)))).toBeUndefined()
+      const waiter = yield* Effect.fork(start(limiter, client))
+      yield* TestClock.adjust("1 second")
+      expect(errorOf(yield* Fiber.join(waiter))).toMatchObject({ _tag: "Throttled", reason: "busy" })
+      yield* Fiber.interrupt(first)
+      for (const scope of ["node", "address"] as const) {
+        const { _tag } = yield* Effect.flip(run(limiter, client, Effect.fail(busy(scope))))
+        expect(_tag).toBe("Throttled")
+      }
+      expect(errorOf(yield* start(limiter, client))).toBeUndefined()
     }))
 
   it.effect("FET-15: a spray of paths evicts no paused client, and the table stays bounded", () =>
     Effect.gen(function*() {
       const limiter = Limiter.make({ ...limits, rateLimit: { limit: 1e9, windowMillis: 1 }, maxTrackedKeys: 50 })
-      const fail = (client: ReturnType<typeof id>) =>
-        Effect.exit(limiter.run(client, (permit) => Effect.zipRight(permit, notFound(client))))
+      const fail = (client: ReturnType<typeof id>) => Effect.exit(run(limiter, client, notFound(client)))
       yield* fail(id("victim"))
       for (let path = 0; path < 1000; path++) yield* fail(id("spray", path))
       expect(errorOf(yield* fail(id("victim")))).toMatchObject({ _tag: "Throttled", reason: "failed" })
@@ -287,18 +238,18 @@ describe("Limiter", () => {
       expect(errorOf(yield* fail(id("spray", 49)))).toMatchObject({ _tag: "Throttled", reason: "failed" })
     }))
 
-  it.effect("FET-15: a spray of hosts evicts no origin, and all that do not fit share one rate", () =>
+  it.effect("FET-15: a spray of hosts evicts no site, and all that do not fit share one rate", () =>
     Effect.gen(function*() {
       const limiter = Limiter.make({ ...limits, rateLimit: { limit: 2, windowMillis: 60_000 }, maxTrackedKeys: 50 })
-      const start = (client: ReturnType<typeof id>) => Effect.exit(limiter.run(client, (permit) => permit))
-      yield* start(id("victim", 1))
-      yield* start(id("victim", 2))
-      const exits = yield* Effect.forEach(Array.from({ length: 1000 }, (_, host) => id(host)), start)
-      expect(exits.filter(Exit.isSuccess).length).toBe(49 + 2)
-      expect(errorOf(yield* start(id("victim", 3)))).toMatchObject({ _tag: "Throttled", reason: "rate" })
+      const startOf = (client: ReturnType<typeof id>) => start(limiter, client)
+      yield* startOf(id("victim", 1))
+      yield* startOf(id("victim", 2))
+      const exits = yield* Effect.forEach(Array.from({ length: 1000 }, (_, host) => id(host)), startOf)
+      expect(started(exits)).toBe(49 + 2)
+      expect(errorOf(yield* startOf(id("victim", 3)))).toMatchObject({ _tag: "Throttled", reason: "rate" })
       yield* TestClock.adjust("1 hour")
-      const later = yield* Effect.forEach(Array.from({ length: 40 }, (_, host) => id(`later${host}`)), start)
-      expect(later.filter(Exit.isSuccess).length).toBe(40)
+      const later = yield* Effect.forEach(Array.from({ length: 40 }, (_, host) => id(`later${host}`)), startOf)
+      expect(started(later)).toBe(40)
     }))
 })
 

@@ -1,8 +1,8 @@
 import * as Exit from "effect/Exit"
 import type { FetchError } from "../../FetchError.js"
-import { Throttled } from "../../FetchError.js"
-import { meaningOf } from "../errorMeaning.js"
+import { isOwnLimit, meaningOf } from "../errorMeaning.js"
 import { BoundedTable } from "./boundedTable.js"
+import { Refusal } from "./refusal.js"
 
 export interface BackoffLimits {
   /** The pause after the first failure. It doubles with each further failure; zero turns the back-off off. */
@@ -13,8 +13,8 @@ export interface BackoffLimits {
 
 /** Back-off after a failure: no fetch of the same client starts during a pause. Times are monotonic milliseconds. */
 export interface Backoff {
-  /** Returns the error for a client whose pause is not over. */
-  readonly pauseOf: (clientId: string, now: number) => Throttled | undefined
+  /** Returns the refusal of a client whose pause is not over. */
+  readonly refusalOf: (clientId: string, now: number) => Refusal | undefined
   /** Records how a fetch ended: a success ends the back-off, a failure starts or prolongs it. */
   readonly record: (clientId: string, exit: Exit.Exit<unknown, FetchError>, now: number) => void
 }
@@ -24,10 +24,6 @@ interface Failure {
   readonly until: number
   readonly originFault: boolean
 }
-
-/** A limit of this node stopped the request before it was sent, so it is not a failure of the client. */
-const isOwnLimit = (error: FetchError): boolean =>
-  error._tag === "Throttled" || (error._tag === "FetchTimeout" && error.phase === "budget")
 
 export const make = ({ initialMillis, maximumMillis }: BackoffLimits, maxTrackedKeys: number): Backoff => {
   // A failure counts for some time after its pause, because otherwise no pause would ever follow another.
@@ -45,11 +41,10 @@ export const make = ({ initialMillis, maximumMillis }: BackoffLimits, maxTracked
   }
 
   return {
-    pauseOf: (clientId, now) => {
+    refusalOf: (clientId, now) => {
       const failure = failures.get(clientId)
       if (failure === undefined || now >= failure.until) return undefined
-      const { originFault, until } = failure
-      return new Throttled({ clientId, reason: "failed", originFault, retryAfterMillis: Math.ceil(until - now) })
+      return new Refusal("client", "failed", Math.ceil(failure.until - now), failure.originFault)
     },
     record: (clientId, exit, now) => {
       if (Exit.isSuccess(exit)) {

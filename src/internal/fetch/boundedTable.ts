@@ -19,6 +19,10 @@ export class BoundedTable<K, V> {
     return this.entries.get(key)
   }
 
+  values(): IterableIterator<V> {
+    return this.entries.values()
+  }
+
   delete(key: K): void {
     this.entries.delete(key)
   }

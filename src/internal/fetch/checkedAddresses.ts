@@ -1,19 +1,18 @@
 import * as Effect from "effect/Effect"
 import { isIPv6 } from "node:net"
-import { AddressBlocked, LookupFailed, Throttled } from "../../FetchError.js"
+import { AddressBlocked, LookupFailed } from "../../FetchError.js"
 import type { HostPolicy } from "../../HostPolicy.js"
 import type { NameLookup } from "../../NameLookup.js"
 import * as Address from "../addressRules.js"
 import { reasonAgainstPort } from "../rules/badPorts.js"
 import { printable } from "../rules/text.js"
 import type { FetchTarget } from "./fetchTarget.js"
+import * as OwnErrors from "./ownErrors.js"
+import type { Refusal } from "./refusal.js"
 import { codeOf } from "./sockets.js"
 
 /** Maximum number of addresses to dial for one fetch. A stranger's DNS may return hundreds, and all are checked. */
 const maxDialed = 8
-
-/** The code of a lookup that was not started, which says nothing about the name. */
-const notStarted = "EBUSY"
 
 /** Alternates between the families (RFC 8305, section 4), so that a family that does not work costs one attempt. */
 export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -58,7 +57,7 @@ export const find = (
   target: FetchTarget,
   lookup: NameLookup["Type"]["lookup"],
   policy: HostPolicy["Type"]
-): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked | Throttled> => {
+): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked | Refusal> => {
   const { clientId, host } = target
   const portReason = reasonAgainstPort(target.port)
   if (portReason !== undefined) {
@@ -69,7 +68,7 @@ export const find = (
     ? Effect.succeed([host])
     : Effect.mapError(lookup(host), ({ cause }) => {
       const code = codeOf(cause)
-      return code === notStarted ? new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 }) : failed(code)
+      return OwnErrors.ofLookup(code) ?? failed(code)
     })
   return Effect.flatMap(answers, (addresses): Effect.Effect<ReadonlyArray<string>, LookupFailed | AddressBlocked> => {
     for (const address of addresses) {

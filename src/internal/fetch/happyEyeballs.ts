@@ -14,11 +14,27 @@ import type { Dialer } from "../../Dialer.js"
 import { ConnectFailed } from "../../FetchError.js"
 import { awaitDetached } from "./awaitDetached.js"
 import type { FetchTarget } from "./fetchTarget.js"
+import * as OwnErrors from "./ownErrors.js"
+import type { Refusal } from "./refusal.js"
 import { codeOf } from "./sockets.js"
 
 export interface Connection {
   readonly address: string
   readonly socket: Duplex
+}
+
+interface Attempt {
+  readonly address: string
+  readonly code: string
+}
+
+/** If this machine kept a single address from being dialed, the failure says nothing about the origin. */
+const failureOf = (target: FetchTarget, attempts: ReadonlyArray<Attempt>): ConnectFailed | Refusal => {
+  for (const { address, code } of attempts) {
+    const refusal = OwnErrors.ofDial(address, code)
+    if (refusal !== undefined) return refusal
+  }
+  return new ConnectFailed({ clientId: target.clientId, attempts })
 }
 
 /** The delay after which the next address is tried beside a slow one (RFC 8305, section 5). */
@@ -33,10 +49,10 @@ export const connect = (
   target: FetchTarget,
   addresses: ReadonlyArray<string>,
   dial: Dialer["Type"]["dial"]
-): Effect.Effect<Connection, ConnectFailed, Scope.Scope> =>
+): Effect.Effect<Connection, ConnectFailed | Refusal, Scope.Scope> =>
   Effect.scopeWith((scope) =>
     awaitDetached((start, settle) => {
-      const failures: Array<{ readonly address: string; readonly code: string }> = []
+      const failures: Array<Attempt> = []
       let next = 0
       let connected = false
 
@@ -50,7 +66,7 @@ export const connect = (
             if (Either.isRight(failure)) return settle(Effect.failCause(failure.right))
             failures.push({ address, code: codeOf(failure.left.cause) })
             if (failures.length < addresses.length) tryNext()
-            else settle(new ConnectFailed({ clientId: target.clientId, attempts: failures }))
+            else settle(Effect.fail(failureOf(target, failures)))
           } else if (connected) {
             exit.value.destroy()
           } else {

@@ -1,158 +1,134 @@
 /**
- * Bounds how much a stranger can make this server fetch: concurrency and rate, overall and per origin, and the back-off
- * of a client whose fetch failed. This is abuse control and not caching: no response is kept.
- *
- * Written by hand, because the semaphore and the `RateLimiter` of effect queue without a bound, and the latter delays a
- * fetch that has to fail with a retry time.
+ * Bounds how much a stranger can make this server fetch: concurrency and rate, overall and per payer, and the back-off of a
+ * client whose fetch failed. This is abuse control and not caching: no response is kept.
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import * as ClientId from "../../ClientId.js"
+import type { ClientId } from "../../ClientId.js"
+import type { Dialer } from "../../Dialer.js"
 import type { FetchError } from "../../FetchError.js"
 import { Throttled } from "../../FetchError.js"
+import * as metrics from "../metrics.js"
+import { top } from "./accounts.js"
+import * as AddressShare from "./addressShare.js"
 import type { BackoffLimits } from "./backoff.js"
 import * as Backoff from "./backoff.js"
-import { BoundedTable } from "./boundedTable.js"
+import * as Deadline from "./deadline.js"
+import type { Ticket } from "./lane.js"
+import { Lane } from "./lane.js"
+import type { Request, Shares } from "./payers.js"
+import { busy, Refusal } from "./refusal.js"
+import * as ThrottleLog from "./throttleLog.js"
+import type { Usage } from "./transport.js"
 
-export interface Limits {
-  /** Maximum number of concurrent fetches. */
-  readonly concurrency: number
-  /** Maximum number of concurrent fetches from one origin. */
-  readonly concurrencyPerOrigin: number
-  /** Maximum number of fetches from one origin that start at once. The number is restored evenly within the window. */
-  readonly rateLimit: { readonly limit: number; readonly windowMillis: number }
+export interface Limits extends Shares {
+  /** Maximum number of concurrent fetches of confirmed clients, which come on top of the others. */
+  readonly confirmedConcurrency: number
+  /** The longest wait for a permit. */
+  readonly queueTimeoutMillis: number
+  /** The timeout of a fetch, whose half makes a fetch slow. */
+  readonly timeoutMillis: number
   readonly backoff: BackoffLimits
-  /** Maximum number of tracked origins, and of tracked failed clients. */
-  readonly maxTrackedKeys: number
+}
+
+/** The permit of one fetch. */
+export interface Permit {
+  /** Runs the fetch, once, and records how it ended and what it cost. */
+  readonly use: <A>(usage: Usage, fetch: Effect.Effect<A, FetchError | Refusal>) => Effect.Effect<A, FetchError>
+  /** Returns the dialer of the fetch, which bounds the share of an address. */
+  readonly dialer: (dial: Dialer["Type"]["dial"]) => Effect.Effect<Dialer["Type"]["dial"], never, Scope.Scope>
 }
 
 export interface Limiter {
-  /** Waits for a permit to fetch, or fails with `Throttled`. The permit is returned when the scope closes. */
-  readonly acquire: (clientId: ClientId.ClientId) => Effect.Effect<void, Throttled, Scope.Scope>
-  /** Runs a fetch that has its permit, and records how it ended for the back-off. */
-  readonly recorded: <A>(
-    clientId: ClientId.ClientId,
-    fetch: Effect.Effect<A, FetchError>
-  ) => Effect.Effect<A, FetchError>
+  /** Waits for a permit, or fails with `Throttled`. The permit is returned when the scope closes. */
+  readonly acquire: (request: Request) => Effect.Effect<Permit, Throttled, Scope.Scope>
 }
 
-interface Origin {
-  /** When as many fetches may start at once as the rate limit allows. Each start moves it further ahead. */
-  freeAt: number
-  waiting: number
-  running: number
-}
-
-/** A fetch that waits for a permit, or holds one. */
-interface Waiter {
-  readonly origin: Origin
-  hasPermit: boolean
-  wake: () => void
-}
-
-const maxWaitersPerPermit = 8
+/** Time on the thread that counts as one start. */
+const millisPerStart = 20
 
 // Monotonic, so that a pause does not change with the time of day.
 const millisOf = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
 
 export const make = (limits: Limits): Limiter => {
-  const { concurrency, concurrencyPerOrigin, rateLimit, maxTrackedKeys } = limits
-  const backoff = Backoff.make(limits.backoff, maxTrackedKeys)
-  /** The waiters without a permit, first come first. */
-  const queue = new Set<Waiter>()
-  let running = 0
+  const { queueTimeoutMillis, rateLimit, timeoutMillis } = limits
+  const confirmed = new Lane("confirmed", { ...limits, concurrency: limits.confirmedConcurrency })
+  const other = new Lane("other", limits)
+  const backoff = Backoff.make(limits.backoff, limits.maxTrackedKeys)
+  const addresses = AddressShare.make(Math.max(1, Math.floor(limits.concurrency / 2)))
+  const log = ThrottleLog.make((now) => ({
+    sites: top([confirmed.payers.sites, other.payers.sites], now),
+    requesters: top([confirmed.payers.requesters, other.payers.requesters], now)
+  }))
 
-  const millisPerStart = rateLimit.windowMillis / rateLimit.limit
-
-  const origins = new BoundedTable<string, Origin>(
-    maxTrackedKeys,
-    (origin, now) => origin.waiting + origin.running > 0 || now < origin.freeAt
-  )
-  // All origins that find the table full share one entry, so that a spray of hosts cannot evade the limits.
-  const others: Origin = { freeAt: 0, waiting: 0, running: 0 }
-
-  const originOf = (name: string, now: number): Origin => {
-    const origin = origins.get(name) ?? { freeAt: now, waiting: 0, running: 0 }
-    return origins.set(name, origin, now) ? origin : others
+  const throttled = (clientId: ClientId, refusal: Refusal, now: number): Effect.Effect<never, Throttled> => {
+    const { originFault, reason, retryAfterMillis } = refusal
+    metrics.throttledBy(refusal).unsafeUpdate(1, [])
+    return Effect.zipRight(
+      log.record(refusal, now),
+      new Throttled({ clientId, reason, originFault, retryAfterMillis })
+    )
   }
 
-  const acquire = (clientId: ClientId.ClientId, now: number): Waiter | Throttled => {
-    const origin = originOf(ClientId.origin(clientId), now)
-    if (
-      queue.size >= concurrency * maxWaitersPerPermit || origin.waiting >= concurrencyPerOrigin * maxWaitersPerPermit
-    ) {
-      return new Throttled({ clientId, reason: "busy", retryAfterMillis: 1000 })
-    }
-    const freeAt = Math.max(now, origin.freeAt) + millisPerStart
-    // A fraction of a microsecond is only the rounding of the division above.
-    const retryAfterMillis = Math.ceil(freeAt - now - rateLimit.windowMillis - 0.001)
-    if (retryAfterMillis > 0) {
-      return new Throttled({ clientId, reason: "rate", retryAfterMillis })
-    }
-    origin.freeAt = freeAt
-    origin.waiting++
-    const waiter: Waiter = { origin, hasPermit: false, wake: () => {} }
-    queue.add(waiter)
-    grantPermits()
-    return waiter
-  }
-
-  /** Grants free permits in the order of the queue. A waiter for a busy origin does not block the others. */
-  const grantPermits = (): void => {
-    for (const waiter of queue) {
-      if (running >= concurrency) return
-      if (waiter.origin.running >= concurrencyPerOrigin) continue
-      queue.delete(waiter)
-      waiter.origin.waiting--
-      waiter.origin.running++
-      running++
-      waiter.hasPermit = true
-      waiter.wake()
-    }
-  }
-
-  const release = (waiter: Waiter): void => {
-    if (waiter.hasPermit) {
-      waiter.origin.running--
-      running--
-      grantPermits()
-    } else {
-      queue.delete(waiter)
-      waiter.origin.waiting--
-    }
-  }
-
-  /**
-   * Waits for a waiter's permit. Another fetch of the same client may have failed by then, so the pause is checked
-   * again.
-   */
-  const permitOf = (clientId: string, waiter: Waiter, clock: Clock.Clock): Effect.Effect<void, Throttled> =>
-    Effect.suspend(() =>
-      waiter.hasPermit
-        ? Effect.void
-        : Effect.async<void, Throttled>((resume) => {
-          waiter.wake = () => resume(Effect.suspend(() => backoff.pauseOf(clientId, millisOf(clock)) ?? Effect.void))
-        })
+  const wait = (ticket: Ticket): Effect.Effect<void, Refusal> =>
+    Deadline.within(
+      Effect.async<void, Refusal>((resume) => {
+        ticket.onSettled = () => resume(ticket.refusal === undefined ? Effect.void : Effect.fail(ticket.refusal))
+        if (ticket.state !== "waiting") ticket.onSettled()
+      }),
+      queueTimeoutMillis,
+      () => busy("queue")
     )
 
+  const permitOf = ({ clientId, known }: Request, lane: Lane, ticket: Ticket, clock: Clock.Clock): Permit => {
+    const record = (exit: Exit.Exit<unknown, FetchError>, { handshakeMillis }: Usage, startedAt: number): void => {
+      const now = millisOf(clock)
+      backoff.record(clientId, exit, now)
+      if (now - startedAt >= timeoutMillis / 2) lane.recordSlow(ticket, now)
+      // After a pause of the whole process, the time may be of any length.
+      const furtherStarts = Math.min(Math.ceil(handshakeMillis / millisPerStart) - 1, rateLimit.limit)
+      if (furtherStarts > 0) lane.charge(ticket, furtherStarts, now)
+    }
+    return {
+      use: (usage, fetch) =>
+        Effect.suspend(() => {
+          if (!lane.begin(ticket)) return Effect.dieMessage("A permit is for one fetch, until its scope closes")
+          const startedAt = millisOf(clock)
+          return fetch.pipe(
+            Effect.catchIf(
+              (error) => error instanceof Refusal,
+              (refusal) => throttled(clientId, refusal, millisOf(clock))
+            ),
+            Effect.onExit((exit) => Effect.sync(() => record(exit, usage, startedAt)))
+          )
+        }),
+      dialer: (dial) => known === "nothing" ? addresses.dialer(dial) : Effect.succeed(dial)
+    }
+  }
+
   return {
-    acquire: (clientId) =>
+    acquire: (request) =>
       Effect.clockWith((clock) =>
-        Effect.flatMap(
-          Effect.acquireRelease(
-            Effect.suspend((): Effect.Effect<Waiter, Throttled> => {
-              const now = millisOf(clock)
-              const waiter = backoff.pauseOf(clientId, now) ?? acquire(clientId, now)
-              return waiter instanceof Throttled ? waiter : Effect.succeed(waiter)
-            }),
-            (waiter) => Effect.sync(() => release(waiter))
-          ),
-          (waiter) => permitOf(clientId, waiter, clock)
-        )
-      ),
-    recorded: (clientId, fetch) =>
-      Effect.onExit(fetch, (exit) =>
-        Effect.map(Effect.clock, (clock) => backoff.record(clientId, exit, millisOf(clock))))
+        Effect.uninterruptibleMask((restore) => {
+          const { clientId } = request
+          const lane = request.known === "confirmed" ? confirmed : other
+          const now = millisOf(clock)
+          const ticket = backoff.refusalOf(clientId, now) ?? lane.enter(request, now)
+          if (ticket instanceof Refusal) return throttled(clientId, ticket, now)
+          const leave = Effect.sync(() => lane.leave(ticket, millisOf(clock)))
+          // Another fetch of the same client may have failed during the wait.
+          const waited = Effect.flatMap(restore(wait(ticket)), () => {
+            const refusal = backoff.refusalOf(clientId, millisOf(clock))
+            return refusal === undefined ? Effect.void : Effect.fail(refusal)
+          })
+          return (ticket.state === "running" ? Effect.void : Effect.onError(waited, () => leave)).pipe(
+            Effect.zipRight(Effect.addFinalizer(() => leave)),
+            Effect.as(permitOf(request, lane, ticket, clock)),
+            Effect.catchAll((refusal) => throttled(clientId, refusal, millisOf(clock)))
+          )
+        })
+      )
   }
 }

@@ -8,8 +8,8 @@ import type * as Limiter from "./limiter.js"
 /** The options of the fetcher. */
 export interface FetchOptions {
   /**
-   * Time for the whole fetch, from the wait for a permit to the last byte. A fetch that takes longer fails with
-   * `FetchTimeout` (FET-08). Defaults to `5 seconds`.
+   * Time for the whole fetch, from its permit to the last byte. A fetch that takes longer fails with `FetchTimeout`
+   * (FET-08). Defaults to `5 seconds`.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /** Maximum bytes of the body. A longer body fails the fetch with `ResponseTooLarge` (FET-07). Defaults to `5120`. */
@@ -30,23 +30,35 @@ export interface FetchOptions {
    */
   readonly ca?: string | ReadonlyArray<string> | undefined
   /**
-   * Maximum number of concurrent fetches. Eight more per slot are queued; beyond that, fetches fail with `Throttled`.
-   * Defaults to `16`.
+   * Maximum number of concurrent fetches, without those of confirmed clients. Eight more per permit are queued; beyond
+   * that, the site with the most waiters loses one, which fails with `Throttled`. Defaults to `16`.
    */
   readonly concurrency?: number | undefined
   /**
-   * Maximum number of concurrent fetches from one origin. Eight more per slot are queued; beyond that, fetches fail
-   * with `Throttled`. Defaults to `4`.
+   * Maximum number of concurrent fetches of confirmed clients. They have a queue and rates of their own, so fetches of
+   * other clients take nothing from them. Defaults to `8`.
    */
-  readonly concurrencyPerOrigin?: number | undefined
+  readonly confirmedConcurrency?: number | undefined
   /**
-   * Maximum number of fetches from one origin that start within a window. All of them may start at once, and the number
-   * is then restored evenly. Beyond that, fetches fail with `Throttled`. Defaults to `30` in `10 seconds`.
+   * Maximum number of concurrent fetches from one site, which is the registrable domain of a host by the Public Suffix List
+   * (FET-20). Eight more per permit are queued; beyond that, fetches fail with `Throttled`. The registrable domain by the
+   * ICANN part of the list, such as `github.io`, has twice as many. Defaults to `4`.
+   */
+  readonly concurrencyPerSite?: number | undefined
+  /**
+   * Maximum number of fetches from one site that start within a window. All of them may start at once, and the number is
+   * then restored evenly. Beyond that, fetches fail with `Throttled`. The registrable domain by the ICANN part of the list
+   * may start four times as many, and so may a requester. Defaults to `30` in `10 seconds`.
    */
   readonly rateLimit?: {
     readonly limit: number
     readonly window: Duration.DurationInput
   } | undefined
+  /**
+   * Maximum wait for a permit. A fetch that waits longer fails with `Throttled`. The `timeout` begins after the wait.
+   * Defaults to `2 seconds`.
+   */
+  readonly queueTimeout?: Duration.DurationInput | undefined
   /**
    * The pause after a failed fetch, during which fetches of the same client fail with `Throttled`. The first pause is
    * `initial`, and each further failure doubles it, up to `maximum`. A success ends the back-off. Zero turns it off.
@@ -57,8 +69,9 @@ export interface FetchOptions {
     readonly maximum: Duration.DurationInput
   } | undefined
   /**
-   * Maximum number of origins, and of failed clients, that are tracked for these limits. An entry that still counts is
-   * never evicted. While the table of origins is full, all other origins share the limits of one. Defaults to `10000`.
+   * Maximum number of entries in each table of these limits: sites, domains, requesters and failed clients. An entry that
+   * still counts is never evicted. While a table is full, all others share the limits of one. A failed client that has no
+   * room has no pause. Defaults to `10000`.
    */
   readonly maxTrackedKeys?: number | undefined
 }
@@ -96,10 +109,11 @@ export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, Inval
     if (initialMillis > maximumMillis) {
       report("`backoff.initial` must not be greater than `backoff.maximum`")
     }
+    const timeoutMillis = millis("timeout", options.timeout, "5 seconds")
     const maxBodyBytes = whole("maxBodyBytes", options.maxBodyBytes, 5120)
     const maxHeaderBytes = whole("maxHeaderBytes", options.maxHeaderBytes, 16_384)
     return {
-      timeoutMillis: millis("timeout", options.timeout, "5 seconds"),
+      timeoutMillis,
       maxBodyBytes,
       maxHeaderBytes,
       maxHeaderCount: whole("maxHeaderCount", options.maxHeaderCount, 100),
@@ -108,11 +122,14 @@ export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, Inval
       ca,
       limits: {
         concurrency: whole("concurrency", options.concurrency, 16),
-        concurrencyPerOrigin: whole("concurrencyPerOrigin", options.concurrencyPerOrigin, 4),
+        confirmedConcurrency: whole("confirmedConcurrency", options.confirmedConcurrency, 8),
+        concurrencyPerSite: whole("concurrencyPerSite", options.concurrencyPerSite, 4),
         rateLimit: {
           limit: whole("rateLimit.limit", options.rateLimit?.limit, 30),
           windowMillis: millis("rateLimit.window", options.rateLimit?.window, "10 seconds")
         },
+        queueTimeoutMillis: millis("queueTimeout", options.queueTimeout, "2 seconds"),
+        timeoutMillis,
         backoff: { initialMillis, maximumMillis },
         // The maximum size of a Map in Node.js.
         maxTrackedKeys: whole("maxTrackedKeys", options.maxTrackedKeys, 10_000, { most: 2 ** 24 })
