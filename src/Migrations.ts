@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import migration0001 from "../migrations/0001_client_metadata_documents.js"
 import migration0002 from "../migrations/0002_client_registry.js"
+import migration0003 from "../migrations/0003_limits.js"
 import * as OptionReader from "./internal/optionReader.js"
 import { defectsToFailures, lockTimeoutState, sqlState } from "./internal/postgres/sqlErrors.js"
 import * as Tables from "./internal/postgres/tableNames.js"
@@ -54,7 +55,8 @@ interface Migration {
 
 const migrationsOf = (tables: Tables.Tables): ReadonlyArray<Migration> => [
   { id: 1, name: "client_metadata_documents", statements: migration0001(tables) },
-  { id: 2, name: "client_registry", statements: migration0002(tables) }
+  { id: 2, name: "client_registry", statements: migration0002(tables) },
+  { id: 3, name: "limits", statements: migration0003(tables) }
 ]
 
 const settle = (names: TableNames | undefined) => Tables.settle("Migrations", names)

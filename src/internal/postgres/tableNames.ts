@@ -87,4 +87,4 @@ export const settle = (module: string, names: TableNames = {}): Effect.Effect<Ta
   OptionReader.read(module, (reader) => read(reader, names))
 
 /** The version of the tables that this package reads and writes: the id of the last migration. */
-export const tablesVersion = 2
+export const tablesVersion = 3
