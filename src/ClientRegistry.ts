@@ -283,6 +283,7 @@ const reasons = {
 const descriptions = {
   admission: "read the decisions",
   confirm: "record a consent",
+  isConfirmed: "read whether a client is confirmed",
   forget: "forget a client",
   recordFetch: "record a fetch",
   withdraw: "record a withdrawal",
@@ -307,6 +308,7 @@ export class RegistryError extends Schema.TaggedError<RegistryError>("effect-cim
     operation: Schema.Literal(
       "admission",
       "confirm",
+      "isConfirmed",
       "forget",
       "recordFetch",
       "withdraw",
@@ -383,6 +385,8 @@ export class ClientRegistry extends Context.Tag("effect-cimd/ClientRegistry")<Cl
   readonly confirm: (shown: Shown) => Effect.Effect<void, RegistryError>
   /** Notes that the client was used, so that it stays confirmed. Call it after each issued token. Never fails (REG-04). */
   readonly used: (clientId: ClientId) => Effect.Effect<void>
+  /** Returns whether a client is confirmed: a user consented to it, and it was used since (REG-04). */
+  readonly isConfirmed: (clientId: ClientId) => Effect.Effect<boolean, RegistryError>
   /** Ends the confirmation of a client. Its blocks, approvals and pins stay. */
   readonly forget: (clientId: ClientId) => Effect.Effect<void, RegistryError>
   /** Returns the last accepted document of a confirmed client for a node of a rule set. Never fetches (REG-05). */
@@ -599,6 +603,7 @@ const makeMemory = (
           const record = recordOf(clientId)
           if (record.consent !== undefined) clients.renew(clientId, Record.use(record, now()))
         }),
+      isConfirmed: (clientId) => Effect.sync(() => recordOf(clientId).consent !== undefined),
       forget: (clientId) => Effect.sync(() => keep(clientId, Record.forget(recordOf(clientId)))),
       recall: (clientId, ruleset) =>
         Effect.suspend(() => {

@@ -119,6 +119,7 @@ const make = (
           )
         }),
       used: (clientId) => Effect.sync(() => use(clientId)),
+      isConfirmed: reads.isConfirmed,
       forget: (clientId) => dropping(clientId, change("forget", clientId, Record.forget)),
       recall: (clientId, ruleset) =>
         Effect.flatMap(

@@ -162,6 +162,7 @@ describe("PostgresRegistry", () => {
         yield* registry.forget(stranger.clientId)
         yield* registry.show(stranger.clientId)
         yield* registry.admission(stranger.clientId)
+        expect(yield* registry.isConfirmed(stranger.clientId)).toBe(false)
         yield* registry.refused(stranger.clientId, "HostRefused")
         expect(yield* recalled(registry, stranger.clientId)).toBe("unconfirmed")
         expect(yield* registry.unblock(stranger.clientId, operator)).toBe(false)

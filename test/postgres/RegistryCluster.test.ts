@@ -98,9 +98,17 @@ describe("REG-16: every node follows what one node does, within a second", () =>
           const changing = nodes[i % count]!
           yield* change(changing)
           expect(yield* recalled(changing, clientId)).toBe(expected)
-          yield* Effect.forEach(nodes, (registry) => becomes(recalled(registry, clientId), expected), {
-            concurrency: "unbounded"
-          })
+          const isConfirmed = expected !== "unconfirmed"
+          expect(yield* changing.isConfirmed(clientId)).toBe(isConfirmed)
+          yield* Effect.forEach(
+            nodes,
+            (registry) =>
+              Effect.all([
+                becomes(recalled(registry, clientId), expected),
+                becomes(registry.isConfirmed(clientId), isConfirmed)
+              ], { concurrency: "unbounded" }),
+            { concurrency: "unbounded" }
+          )
         }
       }))
   }
@@ -221,6 +229,7 @@ describe("REG-14, REG-16: a node that cannot ask fails closed", () => {
         ["admission", registry.admission(clientId)],
         ["recall", registry.recall(clientId, ruleset)],
         ["confirm", registry.confirm({ document: named(clientId, "App"), fetchedAt: 1n })],
+        ["isConfirmed", registry.isConfirmed(clientId)],
         ["forget", registry.forget(clientId)],
         ["recordFetch", registry.recordFetch(named(clientId, "App"), { fetchedAt: 1n, timeToLive: 1 })],
         ["withdraw", registry.withdraw(clientId, { fetchedAt: 1n })],

@@ -196,6 +196,35 @@ export const registrySuite = (name: string, { cluster, fresh, now }: Subject) =>
         expect(yield* recall(clientId)).toMatchObject({ expired: false })
       }))
 
+    it.effect("REG-04: a client is confirmed from its consent until it is forgotten, whatever else happens to it", () =>
+      Effect.gen(function*() {
+        const registry = yield* ClientRegistry.ClientRegistry
+        const clientId = newClient()
+        const calls = {
+          pin: registry.pin(named(clientId, "pinned"), operator),
+          "recordFetch before the consent": recordFetch(named(clientId, "stranger"), yield* now),
+          confirm: confirm(clientId),
+          recall: recall(clientId),
+          used: registry.used(clientId),
+          withdraw: registry.withdraw(clientId, { fetchedAt: yield* ago(-minute) }),
+          evict: registry.evict(clientId, operator),
+          block: registry.block(clientId, operator),
+          forget: registry.forget(clientId),
+          "used after forget": registry.used(clientId),
+          "confirm again": confirm(clientId)
+        }
+        expect(yield* registry.isConfirmed(clientId)).toBe(false)
+        const confirmed: Array<string> = []
+        for (
+          const [name, call] of Object.entries<Effect.Effect<unknown, unknown, ClientRegistry.ClientRegistry>>(calls)
+        ) {
+          yield* call
+          if (yield* registry.isConfirmed(clientId)) confirmed.push(name)
+          expect(yield* registry.isConfirmed(newClient())).toBe(false)
+        }
+        expect(confirmed).toEqual(["confirm", "recall", "used", "withdraw", "evict", "block", "confirm again"])
+      }))
+
     it.effect("REG-04: forget ends the confirmation, and no decision", () =>
       Effect.gen(function*() {
         const registry = yield* ClientRegistry.ClientRegistry
@@ -575,9 +604,12 @@ export const registrySuite = (name: string, { cluster, fresh, now }: Subject) =>
         const [unused, swept] = [newClient(), newClient()]
         for (const clientId of [unused, swept]) {
           yield* confirm(clientId)
+          yield* recall(clientId)
           yield* registry.block(clientId, operator)
         }
+        expect(yield* registry.isConfirmed(unused)).toBe(true)
         yield* Effect.sleep(350)
+        expect(yield* registry.isConfirmed(unused)).toBe(false)
         yield* registry.used(unused)
         yield* recordFetch(named(unused, "later"), yield* now)
         expect(yield* registry.show(unused)).toMatchObject({ consented: undefined, accepted: undefined })

@@ -43,7 +43,7 @@ type Row = readonly [
 ]
 
 export const make = (
-  { clients, requests, sql }: Statements,
+  { clients, interval, requests, sql }: Statements,
   pool: OwnPool["Type"] | undefined,
   { forgetAfter, tables }: Settings,
   timeout: Timeout<RegistryError>,
@@ -51,6 +51,8 @@ export const make = (
 ): {
   /** Reads a client for `recall`. */
   readonly find: (clientId: string) => Effect.Effect<Found, RegistryError>
+  /** Returns whether a client is confirmed, without reading its documents. */
+  readonly isConfirmed: (clientId: string) => Effect.Effect<boolean, RegistryError>
   /** Reads a client and its request, past the memory tier. */
   readonly show: (
     clientId: ClientId
@@ -108,14 +110,30 @@ export const make = (
 
   const counting = ({ now, record }: Found): Found => ({ now, record: Record.at(record, now, forgetAfter) })
 
+  /** What memory has of a client that is confirmed. Of any other client, it may be older than a consent. */
+  const remembered = (clientId: string): Found | undefined => {
+    const known = memory.get(clientId)
+    const found = known === undefined ? undefined : counting(known)
+    return found?.record.consent === undefined ? undefined : found
+  }
+
+  const isConfirmed = (clientId: string): Effect.Effect<boolean, RegistryError> =>
+    Effect.suspend(() =>
+      remembered(clientId) === undefined
+        ? Effect.map(
+          timeout("isConfirmed")(
+            sql`SELECT 1 FROM ${clients} WHERE client_id = ${clientId} AND consented_at IS NOT NULL
+              AND used_at > clock_timestamp() - ${interval(forgetAfter)}`.values
+          ),
+          (rows) => rows.length > 0
+        )
+        : Effect.succeed(true)
+    )
+
   const find = (clientId: string): Effect.Effect<Found, RegistryError> =>
     Effect.suspend(() => {
-      const known = memory.get(clientId)
-      // What memory has of a client that is not confirmed may be older than a consent.
-      if (known !== undefined) {
-        const found = counting(known)
-        if (found.record.consent !== undefined) return Effect.succeed(found)
-      }
+      const known = remembered(clientId)
+      if (known !== undefined) return Effect.succeed(known)
       const reading = memory.reading(clientId)
       return Effect.map(
         Effect.onExit(read(clientId), () => Effect.sync(() => memory.end(clientId, reading))),
@@ -146,5 +164,5 @@ export const make = (
       }
     )
 
-  return { find, show }
+  return { find, isConfirmed, show }
 }
