@@ -48,4 +48,44 @@ describe("MemoryStore", () => {
     expect(store.deleteExpired(100n)).toBe(1)
     expect(store.get("exactly")).toBeDefined()
   })
+
+  it("has a site while it has a document of it, whatever removes that", () => {
+    const of = (url: string, expiresAt?: bigint) => ({
+      ...remembered(1n, expiresAt),
+      stored: StoredDocument.of(accepted(url))
+    })
+    const [one, other] = ["https://one.example/a", "https://other.example/a"]
+    const has = (store: MemoryStore) => [store.hasSite("one.example"), store.hasSite("other.example")]
+    const filled = (room = 3) => {
+      const store = new MemoryStore(room * of(other).stored.heapSize)
+      store.set(one, of(one))
+      store.set(one, of(one))
+      return store
+    }
+    const removals: Record<string, (store: MemoryStore) => void> = {
+      delete: (store) => store.delete(one),
+      clear: (store) => store.clear(),
+      "a tombstone": (store) => store.set(one, { ...of(one), stored: undefined }),
+      "a sweep": (store) => store.deleteExpired(1000n)
+    }
+    for (const [name, remove] of Object.entries(removals)) {
+      const store = filled()
+      expect([name, ...has(store)]).toEqual([name, true, false])
+      store.weigh(one)
+      remove(store)
+      remove(store)
+      expect([name, ...has(store)]).toEqual([name, false, false])
+    }
+    const two = filled()
+    two.set("https://one.example/b", of("https://one.example/b"))
+    two.delete(one)
+    expect(has(two)).toEqual([true, false])
+    const full = filled(1)
+    full.set(other, of(other))
+    full.set(other, of(other))
+    expect(has(full)).toEqual([false, true])
+    const small = new MemoryStore(100)
+    small.set(one, of(one))
+    expect(has(small)).toEqual([false, false])
+  })
 })

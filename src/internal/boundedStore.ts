@@ -13,11 +13,11 @@ interface Slot<A> {
 export class BoundedStore<A> {
   readonly #slots = new Map<string, Slot<A>>()
   readonly #maxBytes: number
-  readonly #removed: () => void
+  readonly #removed: (value: A) => void
   #bytes = 0
 
-  /** `removed` is called for each entry that is removed to make room. */
-  constructor(maxBytes: number, removed: () => void = () => {}) {
+  /** `removed` is called with each value that is removed to make room. */
+  constructor(maxBytes: number, removed: (value: A) => void = () => {}) {
     if (!(maxBytes > 0)) throw new RangeError(`maxBytes must be a positive number, but is ${maxBytes}`)
     this.#maxBytes = maxBytes
     this.#removed = removed
@@ -36,6 +36,11 @@ export class BoundedStore<A> {
     if (slot === undefined) return undefined
     slot.used = true
     return slot.value
+  }
+
+  /** Returns whether there is a value, without counting as a read. */
+  has(key: string): boolean {
+    return this.#slots.has(key)
   }
 
   /** Stores a value that takes so many bytes. One that takes more than there are is not stored. */
@@ -74,7 +79,7 @@ export class BoundedStore<A> {
         continue
       }
       this.#bytes -= slot.bytes
-      this.#removed()
+      this.#removed(slot.value)
       if (this.#bytes + bytes <= this.#maxBytes) return
     }
   }

@@ -1,6 +1,7 @@
 import { BoundedStore } from "./boundedStore.js"
 import * as HeapSize from "./heapSize.js"
 import * as metrics from "./metrics.js"
+import { siteOf } from "./rules/site.js"
 import type { StoredDocument } from "./storedDocument.js"
 
 /** What is remembered of a client. Without a document it is a tombstone, which stops fetches that began before it. */
@@ -25,8 +26,14 @@ export interface Remembered {
 export class MemoryStore {
   readonly #entries: BoundedStore<Remembered>
 
+  /** The number of documents of each site that has any. */
+  readonly #sites = new Map<string, number>()
+
   constructor(maxBytes: number) {
-    this.#entries = new BoundedStore(maxBytes, () => metrics.evictedFromMemory.unsafeUpdate(1, []))
+    this.#entries = new BoundedStore(maxBytes, (removed) => {
+      this.#count(removed, -1)
+      metrics.evictedFromMemory.unsafeUpdate(1, [])
+    })
   }
 
   get size(): number {
@@ -46,9 +53,17 @@ export class MemoryStore {
     const known = this.#entries.get(clientId)
     if (known !== undefined && known.fetchedAt > remembered.fetchedAt) return false
     const { stored } = remembered
+    this.#count(known, -1)
     this.#entries.set(clientId, remembered, stored === undefined ? HeapSize.ofTombstone(clientId) : stored.heapSize)
+    // One that takes too many bytes is not stored.
+    if (this.#entries.has(clientId)) this.#count(remembered, 1)
     this.#report()
     return true
+  }
+
+  /** Returns whether there is a document of a site, also an expired one. */
+  hasSite(site: string): boolean {
+    return this.#sites.has(site)
   }
 
   /** Weighs an entry again, whose document was validated under one more rule set. */
@@ -58,25 +73,37 @@ export class MemoryStore {
   }
 
   delete(clientId: string): void {
+    this.#count(this.#entries.get(clientId), -1)
     this.#entries.delete(clientId)
     this.#report()
   }
 
   clear(): void {
     this.#entries.clear()
+    this.#sites.clear()
     this.#report()
   }
 
   /** Deletes the entries that are kept until before the boundary, and returns how many of them were documents. */
   deleteExpired(boundary: bigint): number {
     let documents = 0
-    for (const [clientId, { keptUntil, stored }] of this.#entries.entries()) {
-      if (keptUntil >= boundary) continue
+    for (const [clientId, remembered] of this.#entries.entries()) {
+      if (remembered.keptUntil >= boundary) continue
       this.#entries.delete(clientId)
-      if (stored !== undefined) documents++
+      this.#count(remembered, -1)
+      if (remembered.stored !== undefined) documents++
     }
     this.#report()
     return documents
+  }
+
+  /** Counts a document that was stored or removed. */
+  #count(remembered: Remembered | undefined, change: 1 | -1): void {
+    if (remembered?.stored === undefined) return
+    const site = siteOf(remembered.stored.clientId)
+    const count = (this.#sites.get(site) ?? 0) + change
+    if (count > 0) this.#sites.set(site, count)
+    else this.#sites.delete(site)
   }
 
   #report(): void {
