@@ -23,6 +23,7 @@ import type { Remembered } from "./internal/memoryStore.js"
 import { MemoryStore } from "./internal/memoryStore.js"
 import * as metrics from "./internal/metrics.js"
 import { assertAccepted } from "./internal/rules/acceptedDocument.js"
+import { siteOf } from "./internal/rules/site.js"
 import * as StoredDocument from "./internal/storedDocument.js"
 import * as Lifetime from "./internal/storedLifetime.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
@@ -66,17 +67,18 @@ export interface Reader extends StoredDocument.Reader {}
 /**
  * The result of an election, which decides what node fetches a client for the cluster.
  *
- * - `Elected`: the caller fetches. The election ends with its scope. `put` and the end of the scope release the nodes that
- *   wait, and `fail` passes them the failure, in any text that the caller can decode.
+ * - `Elected`: the caller fetches, with the permit that it acquired. The election ends with its scope. `put` and the end of
+ *   the scope release the nodes that wait, and `fail` passes them the failure, in any text that the caller can decode.
  * - `Found`: another node fetched, and stored this document.
  * - `Failed`: another node fetched, and its fetch failed.
  *
  * @since 0.1.0
  * @category models
  */
-export type Election =
+export type Election<Permit> =
   | {
     readonly _tag: "Elected"
+    readonly permit: Permit
     readonly fetchedAt: Instant
     readonly fail: (failure: string) => Effect.Effect<void>
   }
@@ -88,6 +90,7 @@ const descriptions = {
   stale: "look up an expired document",
   put: "store a document",
   elect: "elect the node that fetches a document",
+  knows: "look up a client and its site",
   supersede: "supersede a document",
   withdraw: "withdraw a document",
   evict: "evict a client",
@@ -110,6 +113,7 @@ export class CacheError extends Schema.TaggedError<CacheError>("effect-cimd/Cach
       "stale",
       "put",
       "elect",
+      "knows",
       "supersede",
       "withdraw",
       "evict",
@@ -183,12 +187,23 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    * Elects the node that fetches a client which `get` did not find. While another node fetches it, this waits for the
    * result, for as long as that node renews its lease. A document with no more than `minRemaining` of its lifetime left
    * does not count as found. `minRemaining` defaults to `0`.
+   *
+   * `permit` is acquired before anything is written, and closed at once if another node fetches. If it fails, this only
+   * reads: it waits for the node that fetches, and fails with the error of the permit if there is none (CAC-18).
    */
-  readonly elect: (
+  readonly elect: <Permit, E>(
     clientId: ClientId,
     reader: Reader,
-    options?: { readonly minRemaining?: Duration.DurationInput | undefined }
-  ) => Effect.Effect<Election, CacheError, Scope.Scope>
+    options: {
+      readonly permit: Effect.Effect<Permit, E, Scope.Scope>
+      readonly minRemaining?: Duration.DurationInput | undefined
+    }
+  ) => Effect.Effect<Election<Permit>, CacheError | E, Scope.Scope>
+  /**
+   * Returns what the cache knows of a client: it holds an accepted document of the client, also an expired one
+   * (`accepted`), or one of another client of its site (`site`), or neither (`nothing`).
+   */
+  readonly knows: (clientId: ClientId) => Effect.Effect<"accepted" | "site" | "nothing", CacheError>
   /**
    * Returns the expired document of a client, which may be served while the client's origin has a fault. It is kept for
    * `staleIfError` after its expiry, and not returned if it was withdrawn, or if the reader refuses it.
@@ -286,8 +301,18 @@ const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Cache["Type"], I
       peek,
       get: (clientId, reader) => read(clientId, reader, ({ expiresAt }, now) => expiresAt > now),
       // The resolver already limits a process to one fetch per client.
-      elect: () =>
-        Effect.sync(() => ({ _tag: "Elected" as const, fetchedAt: nanos() / 1000n, fail: () => Effect.void })),
+      elect: (_clientId, _reader, { permit }) =>
+        Effect.map(permit, (permit) => ({
+          _tag: "Elected" as const,
+          permit,
+          fetchedAt: nanos() / 1000n,
+          fail: () => Effect.void
+        })),
+      knows: (clientId) =>
+        Effect.sync(() => {
+          if (store.get(clientId)?.stored !== undefined) return "accepted"
+          return store.hasSite(siteOf(clientId)) ? "site" : "nothing"
+        }),
       stale: (clientId, reader) =>
         read(
           clientId,

@@ -15,6 +15,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { Cache, CacheError } from "./Cache.js"
 import * as Documents from "./internal/postgres/documentWrites.js"
+import * as Knows from "./internal/postgres/knows.js"
 import * as Leases from "./internal/postgres/leases.js"
 import * as MemoryTier from "./internal/postgres/memoryTier.js"
 import * as Notifications from "./internal/postgres/notifications.js"
@@ -85,6 +86,7 @@ const makeUntiered = (
       get: (clientId, reader) => Effect.flatMap(find(clientId), Reads.entryFor(reader)),
       stale: (clientId, reader) => Effect.flatMap(stale(clientId, reader.ruleset), Reads.entryFor(reader)),
       elect: Leases.make(statements, timeout, find, wait),
+      knows: Knows.make(statements, timeout),
       sweep: Sweep.make(statements, settings, timeout, sweepTimeout)
     })
     const listen = pool === undefined ? client.config : pool.pooler === undefined ? pool.config : undefined

@@ -11,9 +11,11 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { CacheError, Entry, Instant } from "./Cache.js"
 import { Cache } from "./Cache.js"
 import type { InvalidClientId } from "./ClientId.js"
@@ -21,7 +23,7 @@ import * as ClientId from "./ClientId.js"
 import type { AcceptedDocument } from "./ClientMetadata.js"
 import type { Change, RegistryError, Standing } from "./ClientRegistry.js"
 import { ClientBlocked, ClientRegistry, ClientUnapproved, NotRecalled } from "./ClientRegistry.js"
-import type { FetchError } from "./Fetcher.js"
+import type { FetchError, Known, Response } from "./Fetcher.js"
 import { Fetcher } from "./Fetcher.js"
 import * as Freshness from "./Freshness.js"
 import type { HostRefused } from "./HostPolicy.js"
@@ -131,6 +133,23 @@ export interface Options {
 }
 
 /**
+ * For whom a client is resolved.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ResolveOptions {
+  /**
+   * Who caused the call, such as the IP address of the HTTP request. Take it from the connection, or from the header of a
+   * proxy that you trust. A header that the client chooses would let it evade its share, or use up that of others.
+   *
+   * If the call starts a fetch, the requester pays for it: its share of the limits becomes smaller. Callers that join the
+   * fetch, and those served from the cache, pay nothing. Without a requester, no such share applies.
+   */
+  readonly requester?: string | undefined
+}
+
+/**
  * Resolves client identifiers to accepted documents.
  *
  * Every method first applies the operator's decisions and the host policy: a blocked client, a refused host, a pinned
@@ -145,12 +164,13 @@ export class Resolver extends Context.Tag("effect-cimd/Resolver")<Resolver, {
    * Concurrent callers of one client share one lookup and one fetch, and its failure (FET-14). A pinned document is
    * returned without a fetch (REG-09).
    */
-  readonly resolve: (clientId: string) => Effect.Effect<Resolution, ResolveError>
+  readonly resolve: (clientId: string, options?: ResolveOptions) => Effect.Effect<Resolution, ResolveError>
   /**
    * Fetches the document again, whatever the cache holds, and stores the result. The fetch starts after the call: a
-   * fetch in progress is waited for, and concurrent callers share the next one.
+   * fetch in progress is waited for, and concurrent callers share the next one. If the fetch fails, no expired document is
+   * returned in its place.
    */
-  readonly refresh: (clientId: string) => Effect.Effect<Resolution, ResolveError>
+  readonly refresh: (clientId: string, options?: ResolveOptions) => Effect.Effect<Resolution, ResolveError>
   /**
    * Returns the last accepted document of a confirmed client, without waiting for its origin or for the cache: at the token
    * endpoint, for example. If the document has expired or is too old, a refresh starts in the background, at most one per
@@ -225,6 +245,14 @@ const recorded = (
   whatFailed: string
 ): Effect.Effect<void> => Effect.catchAll(write, (error) => Effect.logWarning(whatFailed, Cause.fail(error)))
 
+/** Replaces the failure of a read that only the limits depend on. */
+const unlessFailed = <A>(read: Effect.Effect<A, CacheError | RegistryError>, otherwise: A): Effect.Effect<A> =>
+  Effect.catchAll(read, (error) =>
+    Effect.as(
+      Effect.logDebug("Could not read what is known of a client, so its fetch has the least share", Cause.fail(error)),
+      otherwise
+    ))
+
 const make = (
   options: Options = {}
 ): Effect.Effect<Resolver["Type"], InvalidOptions, Services | Scope.Scope> =>
@@ -246,10 +274,38 @@ const make = (
 
     const validateStored = yield* ValidateOnce.make(validator)
 
-    /** Fetches, validates and stores the document. */
-    const fetch = (clientId: ClientId.ClientId, fetchedAt: Instant) =>
+    /** Returns what is known of a client. If a service fails here, the client has the share of an unknown one. */
+    const knownOf = (clientId: ClientId.ClientId): Effect.Effect<Known> =>
+      Effect.zipWith(
+        unlessFailed(registry.isConfirmed(clientId), false),
+        unlessFailed(cache.knows(clientId), "nothing"),
+        (isConfirmed, known): Known => isConfirmed ? "confirmed" : known,
+        { concurrent: true }
+      )
+
+    /**
+     * Acquires the permit of one fetch. It is returned as soon as the fetch has ended, because what follows may wait for
+     * the database.
+     */
+    const permitOf = (
+      clientId: ClientId.ClientId,
+      requester: string | undefined
+    ): Effect.Effect<Effect.Effect<Response, FetchError>, FetchError, Scope.Scope> =>
       Effect.gen(function*() {
-        const response = yield* fetcher.fetch(clientId)
+        const known = yield* knownOf(clientId)
+        const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+        const { fetch } = yield* Scope.extend(fetcher.permit(clientId, { known, requester }), scope)
+        return Effect.ensuring(fetch, Scope.close(scope, Exit.void))
+      })
+
+    /** Fetches with a permit, validates and stores the document. */
+    const fetch = (
+      clientId: ClientId.ClientId,
+      permitted: Effect.Effect<Response, FetchError>,
+      fetchedAt: Instant
+    ) =>
+      Effect.gen(function*() {
+        const response = yield* permitted
         const document = yield* validator.validate(clientId, response.body)
         const residentTime = (yield* Clock.currentTimeMillis) - response.receivedAt
         const storable = Freshness.timeToLive(response.freshness, freshness, residentTime)
@@ -273,8 +329,12 @@ const make = (
      * Fetches. A verdict on the client withdraws the stored document; any other failure does not (FET-16). A document
      * that these rules refuse may be accepted by those of other nodes, so it withdraws nothing for them (CAC-11, REG-07).
      */
-    const fetchOrWithdraw = (clientId: ClientId.ClientId, fetchedAt: Instant) =>
-      Effect.tapError(fetch(clientId, fetchedAt), (error) => {
+    const fetchOrWithdraw = (
+      clientId: ClientId.ClientId,
+      permitted: Effect.Effect<Response, FetchError>,
+      fetchedAt: Instant
+    ) =>
+      Effect.tapError(fetch(clientId, permitted, fetchedAt), (error) => {
         if (!(SharedFailure.isFailure(error) && StaleIfError.withdraws(error))) return Effect.void
         const withdrawal = {
           fetchedAt,
@@ -292,10 +352,12 @@ const make = (
      */
     const fetchOnce = (
       clientId: ClientId.ClientId,
-      minRemaining: number
+      minRemaining: number,
+      requester: string | undefined
     ): Effect.Effect<Fetched | undefined, ResolveError, Scope.Scope> =>
       Effect.gen(function*() {
-        const election = yield* cache.elect(clientId, validator, { minRemaining })
+        const permit = permitOf(clientId, requester)
+        const election = yield* cache.elect(clientId, validator, { minRemaining, permit })
         switch (election._tag) {
           case "Found":
             return { resolution: fromEntry(election.entry), current: true }
@@ -304,7 +366,7 @@ const make = (
             return failure === undefined ? undefined : yield* failure
           }
           case "Elected":
-            return yield* Effect.tapError(fetchOrWithdraw(clientId, election.fetchedAt), (error) =>
+            return yield* Effect.tapError(fetchOrWithdraw(clientId, election.permit, election.fetchedAt), (error) =>
               SharedFailure.isFailure(error) && StaleIfError.isShared(error)
                 ? election.fail(SharedFailure.encode(error, validator.ruleset))
                 : Effect.void)
@@ -332,8 +394,8 @@ const make = (
         }
       })
 
-    const fetchShared = (clientId: ClientId.ClientId, minRemaining: number) =>
-      untilCurrent(fetchOnce(clientId, minRemaining))
+    const fetchShared = (clientId: ClientId.ClientId, minRemaining: number, requester?: string) =>
+      untilCurrent(fetchOnce(clientId, minRemaining, requester))
 
     const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
       SharedFailure.isFailure(error) && StaleIfError.permitsStale(error)
@@ -357,6 +419,7 @@ const make = (
       if (entry.remainingMillis >= threshold || !isFirstTry(entry)) return Effect.succeed(fromEntry(entry))
       return refreshingAhead.join(
         clientId,
+        // Without a requester: one whose share is used up could otherwise keep popular documents from being refreshed.
         fetchShared(clientId, threshold).pipe(Spans.ofClient("cimd.refreshAhead", clientId))
       ).pipe(
         Effect.catchAllCause((cause) => Effect.logDebug("Could not refresh a document ahead of its expiry", cause)),
@@ -365,29 +428,54 @@ const make = (
       )
     }
 
+    /**
+     * Joins a run of the work, or starts one. If the limits refused a run that a caller started for another requester, a
+     * caller with a share of its own tries once more (FET-31).
+     */
+    const sharing = (
+      join: (work: Effect.Effect<Resolution, ResolveError>) => Effect.Effect<Resolution, ResolveError>,
+      work: Effect.Effect<Resolution, ResolveError>,
+      requester: string | undefined
+    ): Effect.Effect<Resolution, ResolveError> =>
+      requester === undefined ? join(work) : Effect.suspend(() => {
+        let isStarter = false
+        const own = Effect.suspend(() => {
+          isStarter = true
+          return work
+        })
+        return Effect.catchTag(join(own), "Throttled", (error) => isStarter ? error : join(own))
+      })
+
     // The shared run reads the cache, so a caller that comes just after a fetch finds what it stored.
-    const resolveShared = (clientId: ClientId.ClientId) =>
-      resolving.join(
-        clientId,
+    const resolveShared = (clientId: ClientId.ClientId, requester?: string) =>
+      sharing(
+        (work) => resolving.join(clientId, work),
         cache.get(clientId, validator).pipe(
           Effect.flatMap(Option.match({
             onNone: () => {
               metrics.misses.unsafeUpdate(1, [])
-              return Effect.catchAll(fetchShared(clientId, 0), orStale(clientId))
+              return Effect.catchAll(fetchShared(clientId, 0, requester), orStale(clientId))
             },
             onSome: hit
           })),
           Spans.ofClient("cimd.resolve", clientId)
-        )
+        ),
+        requester
+      )
+
+    /** The permit comes first, because a fetch starts at the instant that is read after it. */
+    const fetchAgain = (clientId: ClientId.ClientId, requester: string | undefined) =>
+      Effect.flatMap(
+        permitOf(clientId, requester),
+        (permitted) => Effect.flatMap(cache.now, (fetchedAt) => fetchOrWithdraw(clientId, permitted, fetchedAt))
       )
 
     // A fetch in progress may return an older document than the caller knows of, so it is not joined.
-    const refreshShared = (clientId: ClientId.ClientId) =>
-      refreshing.joinNext(
-        clientId,
-        untilCurrent(Effect.flatMap(cache.now, (fetchedAt) => fetchOrWithdraw(clientId, fetchedAt))).pipe(
-          Spans.ofClient("cimd.refresh", clientId)
-        )
+    const refreshShared = (clientId: ClientId.ClientId, requester: string | undefined) =>
+      sharing(
+        (work) => refreshing.joinNext(clientId, work),
+        untilCurrent(fetchAgain(clientId, requester)).pipe(Spans.ofClient("cimd.refresh", clientId)),
+        requester
       )
 
     const admissionOf = (clientId: ClientId.ClientId) => {
@@ -496,12 +584,12 @@ const make = (
       )
 
     return Resolver.of({
-      resolve: (input) =>
+      resolve: (input, options) =>
         Effect.suspend(() => {
           const entry = cache.peek(input, validator.ruleset)
           // The common case is decided here. Every other one, such as a block or a pin, goes through all steps.
           if (entry === undefined || registry.peekAdmission(entry.document.clientId)?._tag !== "Admitted") {
-            return admitted(input, resolveShared)
+            return admitted(input, (clientId) => resolveShared(clientId, options?.requester))
           }
           // A string in the memory tier has passed the grammar. The host policy may have changed since.
           const checked = hostPolicy.check(entry.document.clientId)
@@ -510,7 +598,7 @@ const make = (
             ? hit(entry)
             : Effect.zipRight(Effect.tapError(checked, report(input)), Effect.suspend(() => hit(entry)))
         }),
-      refresh: (input) => admitted(input, refreshShared),
+      refresh: (input, options) => admitted(input, (clientId) => refreshShared(clientId, options?.requester)),
       recall: (input) =>
         Effect.flatMap(parse(input), recall).pipe(
           Effect.tap(({ expired, source }) =>

@@ -359,7 +359,7 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         for (let i = 0; i < 2; i++) {
           expect(yield* cache.get(document.clientId, Validator.make())).toEqual(Option.none())
         }
-        const election = yield* Effect.scoped(cache.elect(document.clientId, Validator.make()))
+        const election = yield* Effect.scoped(cache.elect(document.clientId, Validator.make(), { permit: Effect.void }))
         expect(election._tag).toBe("Elected")
       }))
 
@@ -1004,7 +1004,7 @@ describe("PostgresClient.layer", () => {
           expect(yield* cache.put(document, put)).toBe(true)
           expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
           yield* cache.evict(document.clientId)
-          yield* Effect.scoped(cache.elect(document.clientId, reader))
+          yield* Effect.scoped(cache.elect(document.clientId, reader, { permit: Effect.void }))
           yield* cache.evictAll
           yield* cache.sweep()
           // Time enough to connect and to LISTEN.
@@ -1116,7 +1116,9 @@ describe("metrics of reads", () => {
         yield* sql.unsafe(`UPDATE cimd_documents SET ${assignment}`)
         const before = (yield* Metric.value(counter)).count
         expect(Option.isNone(yield* cache.get(document.clientId, reader))).toBe(true)
-        expect((yield* Effect.scoped(cache.elect(document.clientId, reader)))._tag).toBe("Elected")
+        expect((yield* Effect.scoped(cache.elect(document.clientId, reader, { permit: Effect.void })))._tag).toBe(
+          "Elected"
+        )
         expect((yield* Metric.value(counter)).count - before).toBe(1)
       }).pipe(Effect.provide(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated))))
   }

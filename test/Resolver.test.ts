@@ -373,6 +373,7 @@ describe("Resolver and a cache that fails", () => {
     peek: () => undefined,
     get: () => away,
     elect: () => away,
+    knows: () => away,
     stale: () => away,
     supersede: () => away,
     withdraw: () => away,

@@ -125,12 +125,12 @@ describe.sequential("a NOTIFY queue that is full", () => {
       const queue = yield* FullQueue.fill(server)
       const before = yield* generation
       for (let i = 0; i < 2; i++) {
-        const election = yield* Effect.scoped(first.elect(clientId, reader))
+        const election = yield* Effect.scoped(first.elect(clientId, reader, { permit: Effect.void }))
         expect(election._tag).toBe("Elected")
       }
       const failed = yield* Effect.scoped(Effect.gen(function*() {
-        const election = yield* first.elect(clientId, reader)
-        const waiting = yield* Effect.fork(Effect.scoped(second.elect(clientId, reader)))
+        const election = yield* first.elect(clientId, reader, { permit: Effect.void })
+        const waiting = yield* Effect.fork(Effect.scoped(second.elect(clientId, reader, { permit: Effect.void })))
         yield* Effect.sleep("100 millis")
         if (election._tag === "Elected") yield* election.fail("no document")
         return yield* waiting

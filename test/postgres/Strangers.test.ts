@@ -88,7 +88,7 @@ describe("CAC-15: a role without rights to the tables", () => {
       yield* put(cache)
       yield* cache.get(document.clientId, reader)
       yield* cache.supersede(document.clientId, yield* cache.now)
-      yield* Effect.scoped(cache.elect(document.clientId, reader))
+      yield* Effect.scoped(cache.elect(document.clientId, reader, { permit: Effect.void }))
       yield* cache.withdraw(document.clientId, { fetchedAt: yield* cache.now, ruleset })
       yield* cache.evict(document.clientId)
       yield* Effect.sleep("100 millis")

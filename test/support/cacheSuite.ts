@@ -139,7 +139,9 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         }
         expect(ours.validated.map((text) => JSON.parse(text))).toEqual([document.json])
         expect(theirs.validated).toEqual([])
-        const elected = yield* Effect.scoped(cache.elect(document.clientId, readerUnder("third-rules")))
+        const elected = yield* Effect.scoped(
+          cache.elect(document.clientId, readerUnder("third-rules"), { permit: Effect.void })
+        )
         // A cache in memory does not look again.
         if (elected._tag === "Found") expect(elected.entry.document.ruleset).toBe("third-rules")
       }))

@@ -61,7 +61,9 @@ describe("PgBouncer in transaction mode", () => {
             const put = { fetchedAt: yield* cache.now, timeToLive: "1 hour" } as const
             expect(yield* cache.put(document, put)).toBe(true)
             expect(Option.isSome(yield* cache.get(document.clientId, reader))).toBe(true)
-            yield* Effect.scoped(cache.elect(accepted(`https://app.example/elected-${i}.json`).clientId, reader))
+            yield* Effect.scoped(
+              cache.elect(accepted(`https://app.example/elected-${i}.json`).clientId, reader, { permit: Effect.void })
+            )
             yield* cache.evict(document.clientId)
             expect(yield* session).toEqual(before)
           }

@@ -1,12 +1,21 @@
-/** Elections: of the nodes that miss one client, one acquires its lease and fetches, and the others wait for the result. */
+/**
+ * Elections: of the nodes that miss one client, one acquires its lease and fetches, and the others wait for the result.
+ *
+ * A node acquires its permit to fetch first, so a call that the limits refuse writes nothing. A node that waits writes once,
+ * which asks for the notification of the release, or not at all without a permit. It then reads until the lease is free.
+ */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import type { Cache, CacheError, Instant } from "../../Cache.js"
+import * as Scope from "effect/Scope"
+import type { Cache, CacheError, Instant, Reader } from "../../Cache.js"
 import type { ClientId } from "../../ClientId.js"
 import * as metrics from "../metrics.js"
 import { type Find, servable } from "./reads.js"
@@ -46,41 +55,75 @@ export const make = (
       Effect.delay(leaseMillis / 3)
     )
 
-  return (clientId, reader, options) =>
+  return <Permit, E>(
+    clientId: ClientId,
+    reader: Reader,
+    { minRemaining = 0, permit }: {
+      readonly permit: Effect.Effect<Permit, E, Scope.Scope>
+      readonly minRemaining?: Duration.DurationInput | undefined
+    }
+  ) =>
     Effect.gen(function*() {
-      const minRemainingMillis = Duration.toMillis(options?.minRemaining ?? 0)
-      let following: Instant | undefined = undefined
+      const clock = yield* Effect.clock
+      const scope = yield* Effect.scope
+      const calledAt = clock.unsafeCurrentTimeNanos()
+      const waitedMillis = () => Number(clock.unsafeCurrentTimeNanos() - calledAt) / 1e6
+      const minRemainingMillis = Duration.toMillis(minRemaining)
+
+      const found = Effect.map(
+        Effect.flatMap(find(clientId), servable(reader)),
+        Option.filter(({ remainingMillis }) => remainingMillis > minRemainingMillis)
+      )
+      const read = Effect.suspend(() => leases.read(clientId, waitedMillis()))
+      const acquire = Effect.acquireRelease(
+        Effect.suspend(() => leases.acquire(clientId, waitedMillis())),
+        (lease) =>
+          lease._tag === "Acquired"
+            // A lease that could not be released expires.
+            ? Effect.ignore(leases.release({ clientId, beganAt: lease.beganAt }))
+            : Effect.void
+      )
+
+      let isFollower = false
       let pause = 25
-      while (true) {
-        const result: Acquisition = yield* Effect.acquireRelease(
-          leases.acquire(clientId, following),
-          (result) =>
-            result._tag === "Acquired"
-              // A lease that could not be released expires.
-              ? Effect.ignore(leases.release({ clientId, beganAt: result.beganAt }))
-              : Effect.void
-        )
-        if (result._tag === "Busy" && result.failure !== undefined && result.beganAt === following) {
-          return { _tag: "Failed", failure: result.failure } as const
-        }
-        if (result._tag === "Busy") {
-          if (following === undefined) metrics.coalesced.unsafeUpdate(1, [])
-          following = result.beganAt
+      /** Waits by reads alone until no other node fetches. Returns what the fetch left: `undefined` for nothing. */
+      const follow = Effect.gen(function*() {
+        if (!isFollower) metrics.coalesced.unsafeUpdate(1, [])
+        isFollower = true
+        while (true) {
           yield* wait(clientId, pause * (yield* Random.nextRange(0.8, 1.2)))
           pause = Math.min(pause * 2, 500)
+          const lease = yield* read
+          if (lease._tag === "Failed") return lease
+          const entry = yield* found
+          if (Option.isSome(entry)) return { _tag: "Found", entry: entry.value } as const
+          if (lease._tag === "Free") return undefined
         }
-        // Also with the lease: its last holder may have stored a document between our read and our acquisition.
-        const entry = yield* servable(reader)(yield* find(clientId))
-        if (Option.isSome(entry) && entry.value.remainingMillis > minRemainingMillis) {
-          return { _tag: "Found", entry: entry.value } as const
+      })
+
+      while (true) {
+        const permitScope = yield* Scope.fork(scope, ExecutionStrategy.sequential)
+        const permitted = yield* Effect.either(Scope.extend(permit, permitScope))
+        const lease = yield* Either.isRight(permitted) ? acquire : read
+        if (lease._tag !== "Acquired") yield* Scope.close(permitScope, Exit.void)
+        if (lease._tag === "Failed") return lease
+        if (lease._tag === "Held") {
+          const left = yield* follow
+          if (left !== undefined) return left
+        } else {
+          // The last holder may have stored a document between our read and our acquisition.
+          const entry = yield* found
+          if (Option.isSome(entry)) return { _tag: "Found", entry: entry.value } as const
         }
-        if (result._tag === "Acquired") {
-          const lease = { clientId, beganAt: result.beganAt }
-          yield* Effect.forkScoped(keepAlive(lease))
+        if (Either.isLeft(permitted)) return yield* Effect.fail(permitted.left)
+        if (lease._tag === "Acquired") {
+          const held = { clientId, beganAt: lease.beganAt }
+          yield* Effect.forkScoped(keepAlive(held))
           return {
             _tag: "Elected",
-            fetchedAt: lease.beganAt,
-            fail: (failure: string) => Effect.ignore(leases.fail(lease, failure))
+            permit: permitted.right,
+            fetchedAt: held.beganAt,
+            fail: (failure: string) => Effect.ignore(leases.fail(held, failure))
           } as const
         }
       }
@@ -93,49 +136,74 @@ interface Lease {
   readonly beganAt: Instant
 }
 
-/** The result of trying to acquire a lease. */
-type Acquisition =
-  | { readonly _tag: "Acquired"; readonly beganAt: Instant }
-  | { readonly _tag: "Busy"; readonly beganAt: Instant; readonly failure: string | undefined }
+/** A lease of another node, whose fetch has not ended. */
+interface Held {
+  readonly _tag: "Held"
+}
+
+/** A fetch that failed after the call began, so its failure is the call's as well. */
+interface Failed {
+  readonly _tag: "Failed"
+  readonly failure: string
+}
+
+const heldOrFailed = (failure: string | null): Held | Failed =>
+  failure === null ? { _tag: "Held" } : { _tag: "Failed", failure }
 
 const makeLeases = (
   { instant, later, leases, nodeId, releasing, sql, timestamp }: Statements,
   timeout: Run<CacheError>
 ) => ({
   /**
-   * Acquires the lease on a client if no node holds it, or if its holder stopped renewing it. A lease whose fetch failed
-   * is free too, except for a caller that waited for that fetch (`following` is the fetch it waited for).
+   * Acquires the lease on a client for a call that has waited for so long, if no node holds it, or if its holder stopped
+   * renewing it. A lease whose fetch failed is free too, unless the fetch failed after the call began. If the lease is not
+   * free, this notes on it that a node waits.
    */
-  acquire: (clientId: ClientId, following: Instant | undefined): Effect.Effect<Acquisition, CacheError> =>
-    Effect.map(
-      timeout("elect")(sql<{ acquired: string | null; began_at: string | null; failure: string | null }>`
-        WITH acquired AS (
-          INSERT INTO ${leases} AS held (client_id, holder, began_at, expires_at)
-          VALUES (${clientId}, ${nodeId}, clock_timestamp(), ${later(leaseMillis)})
-          ON CONFLICT (client_id) DO UPDATE SET
-            holder = excluded.holder, began_at = excluded.began_at, expires_at = excluded.expires_at, failure = NULL
-          WHERE held.expires_at <= clock_timestamp() OR (
-            held.failure IS NOT NULL
-              AND held.began_at IS DISTINCT FROM ${following === undefined ? sql`NULL` : timestamp(following)}
-          )
-          RETURNING ${instant("began_at")} AS began_at
-        )
-        SELECT (SELECT began_at FROM acquired) AS acquired, ${instant("held.began_at")} AS began_at, held.failure
-        FROM (SELECT 1) AS one LEFT JOIN ${leases} AS held ON held.client_id = ${clientId}`),
-      (rows): Acquisition => {
-        const { acquired, began_at, failure } = Arr.unsafeGet(rows, 0)
-        return acquired !== null
-          ? { _tag: "Acquired", beganAt: BigInt(acquired) }
-          // Without a row, another node acquired the lease in the same moment; the next attempt sees it.
-          : { _tag: "Busy", beganAt: BigInt(began_at ?? "0"), failure: failure ?? undefined }
+  acquire: (
+    clientId: ClientId,
+    waitedMillis: number
+  ): Effect.Effect<{ readonly _tag: "Acquired"; readonly beganAt: Instant } | Held | Failed, CacheError> => {
+    // The instant of the new row, because the clock would advance from one comparison to the next.
+    const isFree = sql`(held.expires_at <= excluded.began_at OR (
+      held.failure IS NOT NULL
+        AND held.expires_at <= excluded.began_at + ${failureMillis - waitedMillis}::float8 * interval '1 millisecond'
+    ))`
+    return Effect.map(
+      timeout("elect")(sql<{ awaited: boolean; began_at: string; failure: string | null }>`
+        INSERT INTO ${leases} AS held (client_id, holder, began_at, expires_at)
+        VALUES (${clientId}, ${nodeId}, clock_timestamp(), ${later(leaseMillis)})
+        ON CONFLICT (client_id) DO UPDATE SET
+          holder = CASE WHEN ${isFree} THEN excluded.holder ELSE held.holder END,
+          began_at = CASE WHEN ${isFree} THEN excluded.began_at ELSE held.began_at END,
+          expires_at = CASE WHEN ${isFree} THEN excluded.expires_at ELSE held.expires_at END,
+          failure = CASE WHEN ${isFree} THEN NULL ELSE held.failure END,
+          awaited = NOT ${isFree}
+        RETURNING held.awaited, ${instant("held.began_at")} AS began_at, held.failure`),
+      (rows) => {
+        const { awaited, began_at, failure } = Arr.unsafeGet(rows, 0)
+        return awaited ? heldOrFailed(failure) : { _tag: "Acquired", beganAt: BigInt(began_at) }
       }
+    )
+  },
+
+  /** Reads the lease on a client for a call that has waited for so long. */
+  read: (
+    clientId: ClientId,
+    waitedMillis: number
+  ): Effect.Effect<{ readonly _tag: "Free" } | Held | Failed, CacheError> =>
+    Effect.map(
+      timeout("elect")(sql<{ failure: string | null }>`SELECT failure FROM ${leases}
+        WHERE client_id = ${clientId} AND expires_at > clock_timestamp()
+          AND (failure IS NULL OR expires_at > ${later(failureMillis - waitedMillis)})`),
+      ([row]) => row === undefined ? { _tag: "Free" } : heldOrFailed(row.failure)
     ),
 
-  /** Renews a lease; `false` if another node has acquired it since. */
+  /** Renews a lease; `false` if another node has acquired it since, or if its fetch has failed. */
   renew: ({ beganAt, clientId }: Lease): Effect.Effect<boolean, CacheError> =>
     Effect.map(
       timeout("elect")(sql`UPDATE ${leases} SET expires_at = ${later(leaseMillis)}
           WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
+            AND failure IS NULL
           RETURNING 1`),
       (rows) => rows.length > 0
     ),
@@ -146,8 +214,8 @@ const makeLeases = (
         sql`WITH written AS (
           DELETE FROM ${leases} WHERE client_id = ${clientId} AND holder = ${nodeId}
             AND began_at = ${timestamp(beganAt)} AND failure IS NULL
-          RETURNING 1
-        ) SELECT ${notify} FROM written`))
+          RETURNING awaited
+        ) SELECT ${notify} FROM written WHERE awaited`))
     ),
 
   /** Leaves the failure of the fetch on the lease, for the nodes that wait. */
@@ -157,8 +225,8 @@ const makeLeases = (
         sql`WITH written AS (
           UPDATE ${leases} SET failure = ${failure}, expires_at = ${later(failureMillis)}
           WHERE client_id = ${clientId} AND holder = ${nodeId} AND began_at = ${timestamp(beganAt)}
-          RETURNING 1
-        ) SELECT ${notify} FROM written`))
+          RETURNING awaited
+        ) SELECT ${notify} FROM written WHERE awaited`))
     )
 })
 
