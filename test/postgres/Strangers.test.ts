@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from "@effect/vitest"
 import { Cache, Migrations, PostgresCache } from "effect-cimd"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
@@ -88,7 +89,15 @@ describe("CAC-15: a role without rights to the tables", () => {
       yield* put(cache)
       yield* cache.get(document.clientId, reader)
       yield* cache.supersede(document.clientId, yield* cache.now)
-      yield* Effect.scoped(cache.elect(document.clientId, reader, { permit: Effect.void }))
+      // A release is notified if somebody waits for it.
+      const elect = cache.elect(document.clientId, reader, { permit: Effect.void })
+      const waiting = yield* Effect.scoped(
+        elect.pipe(
+          Effect.zipRight(Effect.forkDaemon(Effect.scoped(elect))),
+          Effect.tap(Effect.sleep("300 millis"))
+        )
+      )
+      expect((yield* Fiber.join(waiting))._tag).toBe("Elected")
       yield* cache.withdraw(document.clientId, { fetchedAt: yield* cache.now, ruleset })
       yield* cache.evict(document.clientId)
       yield* Effect.sleep("100 millis")
