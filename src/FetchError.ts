@@ -352,14 +352,17 @@ export class Throttled extends Schema.TaggedError<Throttled>("effect-cimd/FetchE
     reason: Schema.Literal("failed", "rate", "busy"),
     /** Whether the failure behind the back-off permits a stale document: it was not 404 or 410. */
     originFault: Schema.optional(Schema.Boolean),
+    /** The code of the error of this machine, such as `EMFILE`, if that was the reason. For the operator only. */
+    code: Schema.optional(Schema.String),
     /** Milliseconds after which another attempt may succeed. For the operator only. */
     retryAfterMillis: Schema.Number
   }
 ) {
   override get message(): string {
-    return `${this.clientId} was not fetched, because ${
-      reasons[this.reason]
-    }; try again in ${this.retryAfterMillis} ms.`
+    const reason = this.code === undefined
+      ? reasons[this.reason]
+      : `this machine could not look up its host or open a connection (${this.code})`
+    return `${this.clientId} was not fetched, because ${reason}; try again in ${this.retryAfterMillis} ms.`
   }
   /** @since 0.1.0 */
   get oauthError(): OAuthError {

@@ -44,7 +44,8 @@ export const make = ({ initialMillis, maximumMillis }: BackoffLimits, maxTracked
     refusalOf: (clientId, now) => {
       const failure = failures.get(clientId)
       if (failure === undefined || now >= failure.until) return undefined
-      return new Refusal("client", "failed", Math.ceil(failure.until - now), failure.originFault)
+      const { originFault, until } = failure
+      return new Refusal("client", "failed", Math.ceil(until - now), { originFault })
     },
     record: (clientId, exit, now) => {
       if (Exit.isSuccess(exit)) {

@@ -64,11 +64,11 @@ export const make = (limits: Limits): Limiter => {
   }))
 
   const throttled = (clientId: ClientId, refusal: Refusal, now: number): Effect.Effect<never, Throttled> => {
-    const { originFault, reason, retryAfterMillis } = refusal
+    const { details, reason, retryAfterMillis } = refusal
     metrics.throttledBy(refusal).unsafeUpdate(1, [])
     return Effect.zipRight(
       log.record(refusal, now),
-      new Throttled({ clientId, reason, originFault, retryAfterMillis })
+      new Throttled({ clientId, reason, retryAfterMillis, ...details })
     )
   }
 

@@ -13,11 +13,14 @@ export const ofDial = (address: string, code: string): Refusal | undefined =>
     ? busy("address")
     // No local port is left. For IPv6, the code usually means that this machine has no IPv6, which does not pass.
     : outOfResources.has(code) || (code === "EADDRNOTAVAIL" && isIPv4(address))
-    ? busy("node")
+    ? busy("node", code)
     : undefined
 
-/** `EBUSY` is a lookup that too many others kept from starting, and the last ones are of `getaddrinfo`. */
-const notLookedUp: ReadonlySet<string> = new Set([...outOfResources, "EBUSY", "EAI_MEMORY"])
+/**
+ * `EBUSY` is a lookup that too many others kept from starting. `ECONNREFUSED` means that no DNS server of this machine
+ * could be reached; Node.js reports it too when no file is left for the socket. `EAI_MEMORY` is that of `getaddrinfo`.
+ */
+const notLookedUp: ReadonlySet<string> = new Set([...outOfResources, "EBUSY", "ECONNREFUSED", "EAI_MEMORY"])
 
 /** Returns the refusal that a failed name lookup stands for, if it was never made. */
-export const ofLookup = (code: string): Refusal | undefined => notLookedUp.has(code) ? busy("node") : undefined
+export const ofLookup = (code: string): Refusal | undefined => notLookedUp.has(code) ? busy("node", code) : undefined

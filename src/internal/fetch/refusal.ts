@@ -11,10 +11,15 @@ export class Refusal {
     readonly scope: Scope,
     readonly reason: "failed" | "rate" | "busy",
     readonly retryAfterMillis: number,
-    /** Whether the failure behind a back-off permits a stale document. */
-    readonly originFault?: boolean
+    readonly details: {
+      /** Whether the failure behind a back-off permits a stale document. */
+      readonly originFault?: boolean
+      /** The code of an error of this machine. */
+      readonly code?: string
+    } = {}
   ) {}
 }
 
 /** Every place or turn of a scope is in use. How long that lasts is unknown. */
-export const busy = (scope: Scope): Refusal => new Refusal(scope, "busy", 1000)
+export const busy = (scope: Scope, code?: string): Refusal =>
+  new Refusal(scope, "busy", 1000, code === undefined ? {} : { code })
