@@ -33,6 +33,7 @@ import * as metrics from "./internal/metrics.js"
 import * as OptionReader from "./internal/optionReader.js"
 import { maxLengthAllowed } from "./internal/rules/clientIdGrammar.js"
 import { excerpt } from "./internal/rules/text.js"
+import { SharedDocuments } from "./internal/sharedDocuments.js"
 import * as SharedFailure from "./internal/sharedFailure.js"
 import * as SingleFlight from "./internal/singleFlight.js"
 import * as Spans from "./internal/spans.js"
@@ -130,6 +131,12 @@ export interface Options {
    * expiry. Defaults to `0`, which is off.
    */
   readonly refreshAhead?: number | undefined
+  /**
+   * How long after its fetch a document that must not be stored, such as one with `no-store`, may serve further calls for its
+   * client on this node, up to 10 seconds. It is kept in memory only, and not served after an eviction (CAC-19). Defaults to
+   * `0`, so that each call fetches it again.
+   */
+  readonly shareFor?: Duration.DurationInput | undefined
 }
 
 /**
@@ -194,6 +201,8 @@ const maxAttempts = 3
 // A lifetime starts when its fetch starts. With a greater part, each fetch would start as soon as the last one has ended.
 const maxAhead = 0.5
 
+const maxShareMillis = 10_000
+
 /** Maximum number of clients whose attempt to fetch ahead of expiry is remembered. */
 const maxTriedAhead = 10_000
 
@@ -206,7 +215,7 @@ const refreshBounds: AttemptLimit.Bounds = { interval: 60_000_000_000n, maxKeys:
 type Services = Cache | Fetcher | Validator | HostPolicy | ClientRegistry
 
 const settle = (options: Options) =>
-  OptionReader.read("Resolver", ({ report }) => {
+  OptionReader.read("Resolver", ({ millis, report }) => {
     const { maxClientIdLength = maxLengthAllowed, refreshAhead = 0 } = options
     if (!(refreshAhead >= 0 && refreshAhead <= maxAhead)) {
       report(`\`refreshAhead\` must be a fraction of the lifetime between 0 and ${maxAhead}, but is ${refreshAhead}`)
@@ -214,7 +223,8 @@ const settle = (options: Options) =>
     if (!(Number.isInteger(maxClientIdLength) && maxClientIdLength >= 1 && maxClientIdLength <= maxLengthAllowed)) {
       report(`\`maxClientIdLength\` must be an integer between 1 and ${maxLengthAllowed}, but is ${maxClientIdLength}`)
     }
-    return { maxClientIdLength, refreshAhead }
+    const shareMillis = millis("shareFor", options.shareFor, 0, { least: 0, most: maxShareMillis })
+    return { maxClientIdLength, refreshAhead, shareNanos: BigInt(Math.trunc(shareMillis * 1_000_000)) }
   })
 
 /** Returns whether an entry's fetch ahead of expiry is the first one, so that a failing origin is not tried at each hit. */
@@ -264,7 +274,8 @@ const make = (
     const registry = yield* ClientRegistry
     const scope = yield* Effect.scope
 
-    const { maxClientIdLength, refreshAhead } = yield* settle(options)
+    const { maxClientIdLength, refreshAhead, shareNanos } = yield* settle(options)
+    const sharedDocuments = shareNanos === 0n ? undefined : new SharedDocuments<Resolution>()
     const freshness = yield* Freshness.makePolicy(options.freshness)
     const grammar: ClientId.Options = {
       maxLength: maxClientIdLength,
@@ -298,6 +309,12 @@ const make = (
         return Effect.ensuring(fetch, Scope.close(scope, Exit.void))
       })
 
+    /** Shares the result of a fetch, or ends the sharing of earlier ones. */
+    const share = (clientId: ClientId.ClientId, fetchedAt: Instant, shared: Resolution | undefined) =>
+      Effect.map(Clock.currentTimeNanos, (now) => {
+        sharedDocuments?.set(clientId, { shared, fetchedAt, sharedUntil: now + shareNanos })
+      })
+
     /** Fetches with a permit, validates and stores the document. */
     const fetch = (
       clientId: ClientId.ClientId,
@@ -322,6 +339,7 @@ const make = (
         metrics.origins.unsafeUpdate(1, [])
         const lifetimeMillis = Duration.toMillis(timeToLive)
         const resolution: Resolution = { document, source: "origin", fetchedAt, lifetimeMillis, stale: false }
+        yield* share(clientId, fetchedAt, current && Option.isNone(storable) ? resolution : undefined)
         return { resolution, current } satisfies Fetched
       })
 
@@ -340,10 +358,11 @@ const make = (
           fetchedAt,
           ruleset: SharedFailure.isRefusedDocument(error) ? validator.ruleset : undefined
         }
-        return Effect.zipRight(
+        return Effect.all([
+          share(clientId, fetchedAt, undefined),
           recorded(cache.withdraw(clientId, withdrawal), "Could not mark a stored document as withdrawn"),
           recorded(registry.withdraw(clientId, withdrawal), "Could not record a withdrawal in the client registry")
-        )
+        ], { discard: true })
       })
 
     /**
@@ -397,6 +416,18 @@ const make = (
     const fetchShared = (clientId: ClientId.ClientId, minRemaining: number, requester?: string) =>
       untilCurrent(fetchOnce(clientId, minRemaining, requester))
 
+    /**
+     * Returns the shared document of a client, if there is one. The fetch that found it is recorded again, because the cache
+     * then tells whether an eviction or a later fetch of any node has made it out of date.
+     */
+    const findShared = (clientId: ClientId.ClientId): Effect.Effect<Resolution | undefined, CacheError> =>
+      Effect.flatMap(Clock.currentTimeNanos, (now) => {
+        const found = sharedDocuments?.get(clientId, now)
+        return found === undefined
+          ? Effect.succeed(undefined)
+          : Effect.map(cache.supersede(clientId, found.fetchedAt), (current) => current ? found.shared : undefined)
+      })
+
     const orStale = (clientId: ClientId.ClientId) => (error: ResolveError): Effect.Effect<Resolution, ResolveError> =>
       SharedFailure.isFailure(error) && StaleIfError.permitsStale(error)
         ? Effect.flatMap(
@@ -446,16 +477,25 @@ const make = (
         return Effect.catchTag(join(own), "Throttled", (error) => isStarter ? error : join(own))
       })
 
+    const missed = (
+      clientId: ClientId.ClientId,
+      requester: string | undefined
+    ): Effect.Effect<Resolution, ResolveError> => {
+      metrics.misses.unsafeUpdate(1, [])
+      return Effect.flatMap(findShared(clientId), (shared) => {
+        if (shared === undefined) return Effect.catchAll(fetchShared(clientId, 0, requester), orStale(clientId))
+        metrics.coalesced.unsafeUpdate(1, [])
+        return Effect.succeed(shared)
+      })
+    }
+
     // The shared run reads the cache, so a caller that comes just after a fetch finds what it stored.
     const resolveShared = (clientId: ClientId.ClientId, requester?: string) =>
       sharing(
         (work) => resolving.join(clientId, work),
         cache.get(clientId, validator).pipe(
           Effect.flatMap(Option.match({
-            onNone: () => {
-              metrics.misses.unsafeUpdate(1, [])
-              return Effect.catchAll(fetchShared(clientId, 0, requester), orStale(clientId))
-            },
+            onNone: () => missed(clientId, requester),
             onSome: hit
           })),
           Spans.ofClient("cimd.resolve", clientId)
@@ -472,11 +512,14 @@ const make = (
 
     // A fetch in progress may return an older document than the caller knows of, so it is not joined.
     const refreshShared = (clientId: ClientId.ClientId, requester: string | undefined) =>
-      sharing(
-        (work) => refreshing.joinNext(clientId, work),
-        untilCurrent(fetchAgain(clientId, requester)).pipe(Spans.ofClient("cimd.refresh", clientId)),
-        requester
-      )
+      Effect.suspend(() => {
+        sharedDocuments?.delete(clientId)
+        return sharing(
+          (work) => refreshing.joinNext(clientId, work),
+          untilCurrent(fetchAgain(clientId, requester)).pipe(Spans.ofClient("cimd.refresh", clientId)),
+          requester
+        )
+      })
 
     const admissionOf = (clientId: ClientId.ClientId) => {
       const known = registry.peekAdmission(clientId)
