@@ -224,7 +224,7 @@ const settle = (options: Options) =>
       report(`\`maxClientIdLength\` must be an integer between 1 and ${maxLengthAllowed}, but is ${maxClientIdLength}`)
     }
     const shareMillis = millis("shareFor", options.shareFor, 0, { least: 0, most: maxShareMillis })
-    return { maxClientIdLength, refreshAhead, shareNanos: BigInt(Math.trunc(shareMillis * 1_000_000)) }
+    return { maxClientIdLength, refreshAhead, shareMillis }
   })
 
 /** Returns whether an entry's fetch ahead of expiry is the first one, so that a failing origin is not tried at each hit. */
@@ -274,7 +274,8 @@ const make = (
     const registry = yield* ClientRegistry
     const scope = yield* Effect.scope
 
-    const { maxClientIdLength, refreshAhead, shareNanos } = yield* settle(options)
+    const { maxClientIdLength, refreshAhead, shareMillis } = yield* settle(options)
+    const shareNanos = BigInt(Math.trunc(shareMillis * 1_000_000))
     const sharedDocuments = shareNanos === 0n ? undefined : new SharedDocuments<Resolution>()
     const freshness = yield* Freshness.makePolicy(options.freshness)
     const grammar: ClientId.Options = {

@@ -186,6 +186,30 @@ export const cacheSuite = <E>(name: string, cache: Layer.Layer<Cache.Cache, E>) 
         expect(Option.isSome(yield* get(document.clientId))).toBe(true)
       }))
 
+    it.effect("FET-30: knows the clients that it has a document of, also an expired one, and their sites", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const host = `host-${next++}.example`
+        const [one, other] = [accepted(`https://${host}/one`), accepted(`https://${host}/other`)]
+        const elsewhere = accepted(`https://elsewhere-${host}/one`)
+        const known = Effect.forEach([one, other, elsewhere], ({ clientId }) => cache.knows(clientId))
+        expect(yield* known).toEqual(["nothing", "nothing", "nothing"])
+        yield* put(one, 1)
+        yield* Effect.sleep(20)
+        expect(yield* get(one.clientId)).toEqual(Option.none())
+        expect(yield* known).toEqual(["accepted", "site", "nothing"])
+        yield* put(other)
+        expect(yield* known).toEqual(["accepted", "accepted", "nothing"])
+        // A tombstone is not a document.
+        yield* cache.evict(one.clientId)
+        expect(yield* known).toEqual(["site", "accepted", "nothing"])
+        yield* cache.supersede(other.clientId, yield* cache.now)
+        expect(yield* known).toEqual(["nothing", "nothing", "nothing"])
+        yield* put(one)
+        yield* cache.evictAll
+        expect(yield* known).toEqual(["nothing", "nothing", "nothing"])
+      }))
+
     it.effect("evict forgets one client and no other", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache

@@ -28,7 +28,8 @@ export const migratedUrl = Effect.map(
 /** The URL of a new database that holds nothing. */
 export const emptyUrl = Effect.map(Postgres.database(server), throughPooler)
 
-const clientOf = (url: typeof migratedUrl) =>
+/** A client of a database. */
+export const clientOf = (url: typeof migratedUrl) =>
   Layer.unwrapScoped(Effect.map(url, (url) => PgClient.layer({ url, maxConnections: 5 })))
 
 /** A client of a new database that holds the tables. */

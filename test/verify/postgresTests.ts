@@ -5,6 +5,7 @@ export const postgresTests: ReadonlyArray<string> = [
   "test/PostgresCache.test.ts",
   "test/PostgresRegistry.test.ts",
   "test/Resolver.test.ts",
+  "test/ResolverLimits.test.ts",
   "test/ResolverRegistry.test.ts",
   "test/Sweeper.test.ts",
   "test/cluster",
