@@ -475,7 +475,12 @@ const make = (
           isStarter = true
           return work
         })
-        return Effect.catchTag(join(own), "Throttled", (error) => isStarter ? error : join(own))
+        // A pause of the client concerns every requester.
+        return Effect.catchTag(
+          join(own),
+          "Throttled",
+          (error) => isStarter || error.reason === "failed" ? error : join(own)
+        )
       })
 
     const missed = (
