@@ -85,8 +85,8 @@ const makeUntiered = (
       peek: () => undefined,
       get: (clientId, reader) => Effect.flatMap(find(clientId), Reads.entryFor(reader)),
       stale: (clientId, reader) => Effect.flatMap(stale(clientId, reader.ruleset), Reads.entryFor(reader)),
-      elect: Leases.make(statements, timeout, find, wait),
-      knows: Knows.make(statements, timeout),
+      elect: Leases.make(statements, pool, settings, timeout, find, wait),
+      knows: Knows.make(statements, pool, settings, timeout),
       sweep: Sweep.make(statements, settings, timeout, sweepTimeout)
     })
     const listen = pool === undefined ? client.config : pool.pooler === undefined ? pool.config : undefined

@@ -1,24 +1,37 @@
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Cache, CacheError } from "../../Cache.js"
 import * as ClientId from "../../ClientId.js"
+import * as BatchedQuery from "./batchedQuery.js"
+import type { Settings } from "./options.js"
+import type { OwnPool } from "./pool.js"
 import type { Statements } from "./sqlFragments.js"
-import type { Run } from "./statementTimeout.js"
+import type { Timeout } from "./statementTimeout.js"
+
+/** The column that the documents of one site share, and its value for a client. */
+const site = { column: "origin", of: (clientId: string) => ClientId.origin(clientId as ClientId.ClientId) }
+
+const decode = ([, known]: ReadonlyArray<unknown>) => known === "accepted" || known === "site" ? known : "nothing"
 
 /** Tells what the documents of the cluster, also the expired ones, say of a client that is to be fetched. */
 export const make = (
   { documents, sql, state }: Statements,
-  timeout: Run<CacheError>
+  pool: OwnPool["Type"] | undefined,
+  { tables }: Settings,
+  timeout: Timeout<CacheError>
 ): Cache["Type"]["knows"] => {
-  const accepted = sql`document IS NOT NULL AND fetched_at > (SELECT evicted_at FROM ${state})`
-  const ofSite = (clientId: ClientId.ClientId) => sql`origin = ${ClientId.origin(clientId)}`
-  return (clientId) =>
-    Effect.map(
-      timeout("knows")(sql<{ known: "accepted" | "site" | "nothing" }>`SELECT CASE
-        WHEN EXISTS (SELECT 1 FROM ${documents} WHERE client_id = ${clientId} AND ${accepted}) THEN 'accepted'
-        WHEN EXISTS (SELECT 1 FROM ${documents} WHERE ${ofSite(clientId)} AND ${accepted}) THEN 'site'
+  const documentWhere = (condition: string) =>
+    sql`(SELECT 1 FROM ${documents} AS kept WHERE ${sql.literal(condition)} AND kept.document IS NOT NULL
+      AND kept.fetched_at > (SELECT evicted_at FROM ${state}))`
+  const read = BatchedQuery.make(sql, pool, timeout, "knows", {
+    name: `${tables.channel}_knows`,
+    text: sql`SELECT asked.client_id, CASE
+        WHEN EXISTS ${documentWhere("kept.client_id = asked.client_id")} THEN 'accepted'
+        WHEN EXISTS ${documentWhere(`kept.${site.column} = asked.site`)} THEN 'site'
         ELSE 'nothing'
-      END AS known`),
-      (rows) => Arr.unsafeGet(rows, 0).known
-    )
+      END FROM unnest($1::text[], $2::text[]) AS asked (client_id, site)`.compile()[0],
+    values: (clientIds) => [clientIds, clientIds.map(site.of)],
+    decode
+  })
+  return (clientId) => Effect.map(read(clientId), Option.getOrElse(() => "nothing" as const))
 }

@@ -18,9 +18,12 @@ import * as Scope from "effect/Scope"
 import type { Cache, CacheError, Instant, Reader } from "../../Cache.js"
 import type { ClientId } from "../../ClientId.js"
 import * as metrics from "../metrics.js"
+import * as BatchedQuery from "./batchedQuery.js"
+import type { Settings } from "./options.js"
+import type { OwnPool } from "./pool.js"
 import { type Find, servable } from "./reads.js"
 import type { Statements } from "./sqlFragments.js"
-import type { Run } from "./statementTimeout.js"
+import type { Run, Timeout } from "./statementTimeout.js"
 
 /** A holder that has not renewed its lease for this long is taken to be dead. */
 const leaseMillis = 3000
@@ -36,11 +39,14 @@ const onlyWait: WaitForRelease = (_, timeoutMillis) => Effect.sleep(timeoutMilli
 /** Elects by leases. */
 export const make = (
   statements: Statements,
-  timeout: Run<CacheError>,
+  pool: OwnPool["Type"] | undefined,
+  settings: Settings,
+  timeout: Timeout<CacheError>,
   find: Find,
   wait: WaitForRelease = onlyWait
 ): Cache["Type"]["elect"] => {
   const leases = makeLeases(statements, timeout)
+  const readLease = makeRead(statements, pool, settings, timeout)
 
   const keepAlive = (lease: Lease) =>
     leases.renew(lease).pipe(
@@ -74,7 +80,7 @@ export const make = (
         Effect.flatMap(find(clientId), servable(reader)),
         Option.filter(({ remainingMillis }) => remainingMillis > minRemainingMillis)
       )
-      const read = Effect.suspend(() => leases.read(clientId, waitedMillis()))
+      const read = Effect.suspend(() => readLease(clientId, waitedMillis()))
       const acquire = Effect.acquireRelease(
         Effect.suspend(() => leases.acquire(clientId, waitedMillis())),
         (lease) =>
@@ -150,6 +156,35 @@ interface Failed {
 const heldOrFailed = (failure: string | null): Held | Failed =>
   failure === null ? { _tag: "Held" } : { _tag: "Failed", failure }
 
+/** Reads the lease on a client for a call that has waited for so long. */
+const makeRead = (
+  { leases, sql }: Statements,
+  pool: OwnPool["Type"] | undefined,
+  { tables }: Settings,
+  timeout: Timeout<CacheError>
+): (clientId: string, waitedMillis: number) => Effect.Effect<{ readonly _tag: "Free" } | Held | Failed, CacheError> => {
+  const sinceFailure = `(${failureMillis} - date_part('epoch', expires_at - clock_timestamp()) * 1000)::text`
+  const read = BatchedQuery.make(sql, pool, timeout, "elect", {
+    name: `${tables.channel}_lease`,
+    text: sql`SELECT client_id, failure, ${sql.literal(sinceFailure)} FROM ${leases}
+      WHERE client_id = ANY($1::text[]) AND expires_at > clock_timestamp()`.compile()[0],
+    values: (clientIds) => [clientIds],
+    decode: ([, failure, sinceFailure]) => ({
+      failure: typeof failure === "string" ? failure : null,
+      sinceFailure: Number(sinceFailure)
+    })
+  })
+  return (clientId, waitedMillis) =>
+    Effect.map(
+      read(clientId),
+      Option.match({
+        onNone: () => ({ _tag: "Free" }),
+        onSome: ({ failure, sinceFailure }) =>
+          failure !== null && sinceFailure >= waitedMillis ? { _tag: "Free" } : heldOrFailed(failure)
+      })
+    )
+}
+
 const makeLeases = (
   { instant, later, leases, nodeId, releasing, sql, timestamp }: Statements,
   timeout: Run<CacheError>
@@ -185,18 +220,6 @@ const makeLeases = (
       }
     )
   },
-
-  /** Reads the lease on a client for a call that has waited for so long. */
-  read: (
-    clientId: ClientId,
-    waitedMillis: number
-  ): Effect.Effect<{ readonly _tag: "Free" } | Held | Failed, CacheError> =>
-    Effect.map(
-      timeout("elect")(sql<{ failure: string | null }>`SELECT failure FROM ${leases}
-        WHERE client_id = ${clientId} AND expires_at > clock_timestamp()
-          AND (failure IS NULL OR expires_at > ${later(failureMillis - waitedMillis)})`),
-      ([row]) => row === undefined ? { _tag: "Free" } : heldOrFailed(row.failure)
-    ),
 
   /** Renews a lease; `false` if another node has acquired it since, or if its fetch has failed. */
   renew: ({ beganAt, clientId }: Lease): Effect.Effect<boolean, CacheError> =>

@@ -12,6 +12,7 @@ import type { ApprovalRequest, RegistryError } from "../../../ClientRegistry.js"
 import type { ClientRecord } from "../../registry/clientRecord.js"
 import * as Record from "../../registry/clientRecord.js"
 import * as Stored from "../../registry/documentRecord.js"
+import * as BatchedQuery from "../batchedQuery.js"
 import type { OwnPool } from "../pool.js"
 import * as PreparedQuery from "../preparedQuery.js"
 import * as ReadBatcher from "../readBatcher.js"
@@ -43,7 +44,7 @@ type Row = readonly [
 ]
 
 export const make = (
-  { clients, interval, requests, sql }: Statements,
+  { clients, requests, sql }: Statements,
   pool: OwnPool["Type"] | undefined,
   { forgetAfter, tables }: Settings,
   timeout: Timeout<RegistryError>,
@@ -117,16 +118,19 @@ export const make = (
     return found?.record.consent === undefined ? undefined : found
   }
 
+  const readConfirmed = BatchedQuery.make(sql, pool, timeout, "isConfirmed", {
+    name: `${tables.channel}_confirmed`,
+    text: sql`SELECT client_id FROM ${clients} WHERE client_id = ANY($1::text[]) AND consented_at IS NOT NULL
+      AND used_at > clock_timestamp() - ${sql.literal(`${forgetAfter}::float8 * interval '1 microsecond'`)}`
+      .compile()[0],
+    values: (clientIds) => [clientIds],
+    decode: () => true
+  })
+
   const isConfirmed = (clientId: string): Effect.Effect<boolean, RegistryError> =>
     Effect.suspend(() =>
       remembered(clientId) === undefined
-        ? Effect.map(
-          timeout("isConfirmed")(
-            sql`SELECT 1 FROM ${clients} WHERE client_id = ${clientId} AND consented_at IS NOT NULL
-              AND used_at > clock_timestamp() - ${interval(forgetAfter)}`.values
-          ),
-          (rows) => rows.length > 0
-        )
+        ? Effect.map(readConfirmed(clientId), Option.isSome)
         : Effect.succeed(true)
     )
 
