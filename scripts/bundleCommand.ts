@@ -4,9 +4,7 @@
 import { build } from "esbuild"
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
+import { settings } from "./bundle.js"
 
 interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>
@@ -14,27 +12,22 @@ interface Manifest {
 }
 
 /**
- * Writes `cimd.js` into a folder, and the licences of what is in it. Effect is bundled as well: from one file the command
- * starts three times as fast as from a thousand. Outside stay what this package depends on and the optional peers.
+ * Writes `cimd.js` into a folder, and the licences of what is in it. Outside stay what this package depends on and
+ * the optional peers.
  */
 export const bundleCommand = async (outdir: string): Promise<void> => {
-  const manifest: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+  const manifest: Manifest = JSON.parse(readFileSync(join(settings.absWorkingDir, "package.json"), "utf8"))
   const { metafile } = await build({
-    absWorkingDir: root,
+    ...settings,
     entryPoints: { cimd: "src/cli/main.ts" },
     outdir,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
     metafile: true,
     legalComments: "none",
-    external: [...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.peerDependenciesMeta), "pg-native"],
-    // CommonJS parts of the bundle ask for Node's modules with `require`.
-    banner: {
-      js: `import { createRequire as __createRequire } from "node:module"\n` +
-        `const require = __createRequire(import.meta.url)`
-    }
+    external: [
+      ...Object.keys(manifest.dependencies ?? {}),
+      ...Object.keys(manifest.peerDependenciesMeta),
+      ...settings.external
+    ]
   })
   const command = join(outdir, "cimd.js")
   writeFileSync(command, `#!/usr/bin/env node\n${readFileSync(command, "utf8")}`)
@@ -48,10 +41,10 @@ const licenses = (inputs: ReadonlyArray<string>): string => {
   return [...folders].sort().map((folder) => {
     const { license, name, version }: { readonly license: string; readonly name: string; readonly version: string } =
       JSON
-        .parse(readFileSync(join(root, folder, "package.json"), "utf8"))
-    const file = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry))
-    const text = file !== undefined && existsSync(join(root, folder, file))
-      ? readFileSync(join(root, folder, file), "utf8").trim()
+        .parse(readFileSync(join(settings.absWorkingDir, folder, "package.json"), "utf8"))
+    const file = readdirSync(join(settings.absWorkingDir, folder)).find((entry) => /^licen[cs]e/i.test(entry))
+    const text = file !== undefined && existsSync(join(settings.absWorkingDir, folder, file))
+      ? readFileSync(join(settings.absWorkingDir, folder, file), "utf8").trim()
       : `(${license})`
     return `${name} ${version}\n\n${text}\n`
   }).join(`\n${"-".repeat(80)}\n\n`)

@@ -6,9 +6,11 @@ import * as FiberId from "effect/FiberId"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { build } from "esbuild"
 import { fork } from "node:child_process"
+import { rename } from "node:fs/promises"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
+import * as Bundle from "../../scripts/bundle.js"
 import type { Command, Input, Message, Output, Question } from "./protocol.js"
 
 /** The node said why it cannot start, and ended. */
@@ -77,7 +79,31 @@ export interface Node {
   readonly quit: Effect.Effect<number | null>
 }
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
+/** Makes one file of a node's program, inside the checkout so that it finds the packages that it does not contain. */
+const bundle = async (checkout: string): Promise<string> => {
+  const program = join(checkout, ".cache/cluster/node.js")
+  // Test files that run at the same time write the same, and no node may read half of it.
+  const whole = `${program}.${process.pid}`
+  await build({
+    ...Bundle.settings,
+    absWorkingDir: checkout,
+    entryPoints: ["test/cluster/node.ts"],
+    outfile: whole,
+    // The first import of the program is for its side effect.
+    ignoreAnnotations: true
+  })
+  await rename(whole, program)
+  return program
+}
+
+const bundles = new Map<string, Promise<string>>()
+
+/** Returns the file of a node's program, which is bundled once. */
+const programOf = (checkout: string): Promise<string> => {
+  const program = bundles.get(checkout) ?? bundle(checkout)
+  bundles.set(checkout, program)
+  return program
+}
 
 const environment = (options: Options): Record<string, string> => {
   const duration = (input: Duration.DurationInput | undefined) =>
@@ -105,10 +131,10 @@ const environment = (options: Options): Record<string, string> => {
   )
 }
 
-const start = (options: Options): Effect.Effect<Node & { readonly started: Effect.Effect<void, NodeNotStarted> }> =>
-  Effect.sync(() => {
-    const { checkout = root, name } = options
-    const child = fork(join(checkout, "test/cluster/node.ts"), {
+const start = (options: Options): Effect.Effect<Node & { readonly started: Effect.Effect<void, NodeNotStarted> }> => {
+  const { checkout = Bundle.settings.absWorkingDir, name } = options
+  return Effect.map(Effect.promise(() => programOf(checkout)), (program) => {
+    const child = fork(program, {
       cwd: checkout,
       // Of the test runner's own environment nothing but what a process needs to run.
       env: {
@@ -117,7 +143,7 @@ const start = (options: Options): Effect.Effect<Node & { readonly started: Effec
         TMPDIR: process.env["TMPDIR"],
         ...environment(options)
       },
-      execArgv: ["--expose-gc", "--import", "tsx"],
+      execArgv: ["--expose-gc"],
       silent: true
     })
     let printed = ""
@@ -186,6 +212,7 @@ const start = (options: Options): Effect.Effect<Node & { readonly started: Effec
       started: Deferred.await(started)
     }
   })
+}
 
 /** A node that is ready to be asked. It is killed when the scope closes. */
 export const spawn = (options: Options): Effect.Effect<Node, NodeNotStarted, Scope.Scope> =>

