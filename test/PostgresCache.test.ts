@@ -1065,8 +1065,8 @@ describe("PostgresClient.layer", () => {
       const put = { fetchedAt: yield* cache.now, timeToLive: "1 hour" } as const
       yield* Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
-        const waiting =
-          sql`SELECT 1 FROM pg_stat_activity WHERE application_name = 'pooled' AND wait_event_type = 'Lock'`
+        const waiting = sql`SELECT 1 FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'pooled' AND wait_event_type = 'Lock'`
         yield* sql.withTransaction(Effect.gen(function*() {
           yield* sql`LOCK TABLE cimd_documents IN EXCLUSIVE MODE`
           expect((yield* Effect.flip(cache.put(document, put)))._tag).toBe("CacheError")
@@ -1154,7 +1154,8 @@ describe("PostgresClient.layer with blocked statements", () => {
       yield* Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         const waiting = Effect.map(
-          sql`SELECT 1 FROM pg_stat_activity WHERE application_name = 'blocked' AND wait_event_type = 'Lock'`,
+          sql`SELECT 1 FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'blocked' AND wait_event_type = 'Lock'`,
           (rows) => rows.length
         )
         yield* sql.withTransaction(Effect.gen(function*() {

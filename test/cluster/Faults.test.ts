@@ -26,7 +26,7 @@ const ids = (name: string, count: number) =>
   Array.from({ length: count }, (_, index) => `https://app.example/${name}-${index}.json`)
 
 // Behind a pooler a node hears of no change. Its memory asks again after a second, and each round takes that long.
-const [raceRounds, staleBoundMillis] = Postgres.pooler === undefined ? [200, 1000] : [15, 1250]
+const [raceRounds, staleBoundMillis] = Postgres.pooler === undefined ? [World.isThorough ? 200 : 60, 1000] : [15, 1250]
 
 describe.sequential("two processes over one database", () => {
   const scope = Effect.runSync(Scope.make())
@@ -72,7 +72,8 @@ describe.sequential("two processes over one database", () => {
       yield* Deferred.await(locked)
       const asking = yield* Effect.fork(nodes[0].ask("resolve", { clientId, callers: 20 }))
       yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = ${nodes[0].name} AND wait_event_type = 'Lock' AND query LIKE '%cimd_documents%'`.pipe(
+        WHERE datname = current_database() AND application_name = ${nodes[0].name} AND wait_event_type = 'Lock'
+          AND query LIKE '%cimd_documents%'`.pipe(
         Effect.delay(10),
         Effect.repeat({ until: (terminated) => terminated.length > 0 }),
         Effect.timeout("10 seconds")

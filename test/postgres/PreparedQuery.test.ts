@@ -78,7 +78,7 @@ const until = (check: () => Promise<boolean>) =>
 const running = (admin: pg.Client, count: number) =>
   until(async () => {
     const { rows } = await admin.query(
-      "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
+      "SELECT 1 FROM pg_stat_activity WHERE application_name = 'direct' AND state = 'active' AND query LIKE '%pg_sleep%'"
     )
     return rows.length === count
   })
@@ -200,7 +200,8 @@ describe("a statement on a connection of the pool", () => {
         yield* running(admin, 1)
         yield* Effect.promise(() =>
           admin.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'direct' AND pid <> pg_backend_pid()"
+            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE datname = current_database() AND application_name = 'direct'`
           )
         )
         expect(yield* end).toMatchObject({ _tag: "Failure", cause: { error: { _tag: "SqlError" } } })
