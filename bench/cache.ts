@@ -81,6 +81,12 @@ const memoryHit = (url: Redacted.Redacted) =>
 // What a host would write: the row of one client, if it is fresh.
 const bareQuery = "SELECT document, judgement FROM cimd_documents WHERE client_id = $1 AND expires_at > now()"
 
+// The same of many clients at once, which is the least that a batch of reads can cost.
+const bareBatch = {
+  name: "batch",
+  text: "SELECT client_id, document FROM cimd_documents WHERE client_id = ANY($1::text[]) AND expires_at > now()"
+}
+
 const fill = (prefix: string, count: number) =>
   Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
@@ -134,10 +140,19 @@ const reads = (url: Redacted.Redacted) =>
         () => Effect.forEach(Array.from({ length: 20 }), () => effect, { discard: true }),
         { concurrency: "unbounded", discard: true }
       )
+    const batch = Effect.suspend(() =>
+      Effect.promise(() => pool.query({ ...bareBatch, values: [Array.from({ length: 32 }, id)] }))
+    )
+    // Both batches of 64 concurrent reads, each on a connection of its own.
+    const batches = Effect.all(
+      Array.from({ length: 2 }, () => Effect.forEach(Array.from({ length: 20 }), () => batch, { discard: true })),
+      { concurrency: "unbounded", discard: true }
+    )
     // What was written just now is still on its way to the disk.
     yield* sql.unsafe("CHECKPOINT")
     const serial = yield* sideBySide(31, serially(ours), serially(theirs))
     const concurrent = yield* sideBySide(31, concurrently(ours), concurrently(prepared))
+    const batched = yield* sideBySide(31, concurrently(ours), batches)
 
     return [
       atMost(
@@ -151,6 +166,12 @@ const reads = (url: Redacted.Redacted) =>
         concurrent.theirs / concurrent.ours,
         4,
         `${Math.round(1280e9 / concurrent.ours)} against ${Math.round(1280e9 / concurrent.theirs)} reads a second`
+      ),
+      atLeast(
+        "throughput of reads at 64 concurrent, beside two bare prepared queries of 32 each",
+        batched.theirs / batched.ours,
+        0.7,
+        `${Math.round(1280e9 / batched.ours)} against ${Math.round(1280e9 / batched.theirs)} reads a second`
       )
     ]
   }).pipe(Effect.provide(Layer.merge(validator, PostgresClient.layer({ url, maxConnections: 10 }))))

@@ -351,6 +351,45 @@ layer(Layer.provideMerge(PostgresCache.layer(), Postgres.migrated), { excludeTes
         expect(again.validated).toHaveLength(1)
       }))
 
+    it.effect("CAC-11: a row that was read often is decoded once, and again when any column of its document changes", () =>
+      Effect.gen(function*() {
+        const cache = yield* Cache.Cache
+        const document = accepted("https://app.example/often", { client_name: "1" })
+        const read = Effect.map(cache.get(document.clientId, reader), Option.getOrThrow)
+        const often = Effect.zipRight(Effect.all([read, read]), read)
+        const sql = yield* PgClient.PgClient
+        const change = (assignment: string) =>
+          sql.unsafe(`UPDATE cimd_documents SET ${assignment} WHERE client_id = $1`, [document.clientId])
+        yield* stored(document, "expires_at = now() + interval '2 hours'")
+        const first = yield* often
+        expect((yield* read).document).toBe(first.document)
+        expect(first.remainingMillis).toBeGreaterThan(5_400_000)
+
+        // The times of the entry are not those of the document.
+        yield* change("expires_at = now() + interval '1 hour'")
+        const sooner = yield* often
+        expect(sooner.document).toBe(first.document)
+        expect(sooner.remainingMillis).toBeLessThanOrEqual(3_600_000)
+
+        yield* change(`document = document || '{"client_name": "2"}'`)
+        expect((yield* often).document.json.client_name).toBe("2")
+        yield* change(`judgement = judgement || '{"authMethods": ["private_key_jwt"]}'`)
+        expect((yield* often).document.authMethods).toEqual(["private_key_jwt"])
+        yield* change("fetched_at = fetched_at - interval '1 minute'")
+        const earlier = yield* often
+        expect(first.fetchedAt - earlier.fetchedAt).toBe(60_000_000n)
+
+        const validating = readerUnder(ruleset)
+        yield* change("ruleset = 'other-rules'")
+        for (let i = 0; i < 3; i++) yield* cache.get(document.clientId, validating)
+        expect(validating.validated).toHaveLength(1)
+        const damaged = Effect.map(Metric.value(metrics.damagedRows), ({ count }) => count)
+        const before = yield* damaged
+        yield* change("document = '[]'")
+        for (let i = 0; i < 3; i++) expect(yield* cache.get(document.clientId, reader)).toEqual(Option.none())
+        expect(yield* damaged).toBe(before + 3)
+      }))
+
     it.effect("CAC-11: a document that an older version accepted and today's rules refuse is never served", () =>
       Effect.gen(function*() {
         const cache = yield* Cache.Cache

@@ -132,7 +132,10 @@ const makeEntryFor = (count: (rows: Metric.Metric.Counter<number>) => void): Ent
   }
   const known = value.stored.under(reader.ruleset)
   if (known !== undefined) return Effect.succeed(Option.some(entryOf(value, known)))
-  revalidated.keep(value.row, value.stored)
+  // What the rule sets make of it counts there alone.
+  repeated.forget(value.row)
+  // Once more for the document that the rule set will make of it.
+  revalidated.keep(value.row, value.stored, 2)
   return Effect.map(value.stored.readBy(reader), (document) => {
     if (document !== undefined) return Option.some(entryOf(value, document))
     count(metrics.refusedRows)
@@ -149,37 +152,53 @@ export const servable: EntryFor = makeEntryFor(() => {})
 /** {@link servable} for a read that a caller asked for: a row that cannot be served is counted. */
 export const entryFor: EntryFor = makeEntryFor((rows) => rows.unsafeUpdate(1, []))
 
-/**
- * The rows that were read under another rule set, in at most 8 MiB. So a cache without a memory tier validates each of them
- * once as well.
- */
-const makeRevalidated = () => {
+/** Rows that were decoded, in at most 8 MiB, so that one which has not changed is not decoded again. */
+const makeDecoded = () => {
   const rows = new BoundedStore<{ readonly row: Row; readonly stored: StoredDocument }>(2 ** 23)
-  // The columns up to the start of the fetch are the document. The later ones change with each read.
-  const columnsOfDocument = [0, 1, 2, 3, 4] as const
   return {
     find: (row: Row): StoredDocument | undefined => {
       const known = rows.get(row[0])
-      return known !== undefined && columnsOfDocument.every((column) => known.row[column] === row[column])
-        ? known.stored
-        : undefined
+      return known !== undefined && isSameDocument(known.row, row) ? known.stored : undefined
     },
-    keep: (row: Row, stored: StoredDocument): void => {
-      // Once more for the document that the rule set will make of it.
-      rows.set(row[0], { row, stored }, 2 * stored.heapSize + ofString(row[2]) + ofString(row[3]))
-    }
+    /** `documents` is how many documents it holds, with those that rule sets will make of it. */
+    keep: (row: Row, stored: StoredDocument, documents: number): void => {
+      rows.set(row[0], { row, stored }, documents * stored.heapSize + ofString(row[2]) + ofString(row[3]))
+    },
+    forget: (row: Row): void => rows.delete(row[0])
   }
 }
-const revalidated = makeRevalidated()
+
+// The columns up to the start of the fetch are the document. The later ones change with each read.
+const isSameDocument = (one: Row, other: Row): boolean =>
+  one[4] === other[4] && one[1] === other[1] && one[0] === other[0] && one[3] === other[3] && one[2] === other[2]
+
+/** Those that were read under another rule set. So a cache without a memory tier validates each of them once as well. */
+const revalidated = makeDecoded()
+
+/** Those that were read more than once. */
+const repeated = makeDecoded()
+
+// To keep a row costs as much as to decode it, so one that is read once is not kept.
+const maxSeen = 1000
+const seen = new Set<string>()
+
+const keepIfRepeated = (row: Row, stored: StoredDocument): void => {
+  if (seen.delete(row[0])) return repeated.keep(row, stored, 1)
+  if (seen.size >= maxSeen) seen.clear()
+  seen.add(row[0])
+}
 
 // A client may parse numbers, or leave them as text.
 type Instants = [fetched: number | string, expires: number | string, now: number | string]
 type Row = readonly [clientId: string, ruleset: string, document: string, judgement: string, ...Instants]
 
 /** The decoded rows, by client. */
-const decode = (rows: PreparedQuery.Rows): Map<string, Found | Damaged> =>
+const decode = (rows: PreparedQuery.Rows): Map<string, Found | Damaged> => {
+  const found = new Map<string, Found | Damaged>()
   // The query selects `columns`, which are those of a `Row`.
-  new Map((rows as unknown as ReadonlyArray<Row>).map((row) => [row[0], decodeSafely(row) ?? damaged]))
+  for (const row of rows as unknown as ReadonlyArray<Row>) found.set(row[0], decodeSafely(row) ?? damaged)
+  return found
+}
 
 const damaged: Damaged = { stored: undefined }
 
@@ -193,17 +212,38 @@ const decodeSafely = (row: Row): Found | undefined => {
 }
 
 const decodeRow = (row: Row): Found | undefined => {
-  const [fetched, expires, now] = row.slice(4).map(Number) as [number, number, number]
+  const fetched = Number(row[4])
+  const expires = Number(row[5])
   // An instant of Postgres can be infinite.
   if (!Number.isFinite(fetched) || !Number.isFinite(expires)) return undefined
-  const stored = revalidated.find(row) ?? decodeDocument(row)
+  const stored = revalidated.find(row) ?? repeated.find(row) ?? decodeNew(row)
   return stored === undefined ? undefined : {
     stored,
     row,
     fetchedAt: BigInt(Math.round(fetched * 1_000_000)),
-    remainingMillis: (expires - now) * 1000,
+    remainingMillis: (expires - currentTime(row[6])) * 1000,
     lifetimeMillis: (expires - fetched) * 1000
   }
+}
+
+const makeCurrentTime = () => {
+  let text: number | string = ""
+  let seconds = 0
+  // All rows of a statement have the same `now()`.
+  return (now: number | string): number => {
+    if (now !== text) {
+      text = now
+      seconds = Number(now)
+    }
+    return seconds
+  }
+}
+const currentTime = makeCurrentTime()
+
+const decodeNew = (row: Row): StoredDocument | undefined => {
+  const stored = decodeDocument(row)
+  if (stored !== undefined) keepIfRepeated(row, stored)
+  return stored
 }
 
 /** A document whose judgement is damaged is like one of another rule set: whoever reads it validates it. */
