@@ -68,7 +68,7 @@ export const make = <A, E>(
     lookUp([...keys], (exit) => {
       running--
       for (const { key, resume } of batch) {
-        resume(Exit.isSuccess(exit) ? Exit.succeed(Option.fromNullable(exit.value.get(key))) : exit)
+        resume(Exit.map(exit, (found) => Option.fromNullable(found.get(key))))
       }
       schedule()
     })
