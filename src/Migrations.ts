@@ -168,13 +168,12 @@ export const grants = (role: string, names?: TableNames): Effect.Effect<Readonly
     return [
       ...(tables.schema === undefined ? [] : [`GRANT USAGE ON SCHEMA ${Tables.quoted(tables.schema)} ${to}`]),
       `GRANT SELECT, INSERT, UPDATE, DELETE ON ${
-        [tables.documents, tables.leases, tables.clients, tables.decisions, tables.requests].map(Tables.quoted).join(
-          ", "
-        )
+        [tables.documents, tables.leases, tables.nodes, tables.clients, tables.decisions, tables.requests]
+          .map(Tables.quoted).join(", ")
       } ${to}`,
       // The audit is only appended to, and swept.
       `GRANT SELECT, INSERT, DELETE ON ${Tables.quoted(tables.audit)} ${to}`,
-      `GRANT SELECT, UPDATE ON ${Tables.quoted(tables.state)} ${to}`
+      `GRANT SELECT, UPDATE ON ${[tables.state, tables.usage].map(Tables.quoted).join(", ")} ${to}`
     ]
   })
 
@@ -221,14 +220,16 @@ const isLockTimeout = (error: unknown): boolean =>
     ? isLockTimeout(error.cause)
     : error instanceof SqlError && sqlState(error) === lockTimeoutState
 
-const locked = ({ migrations, state }: Tables.Tables, cause: unknown) =>
+const locked = ({ documents, leases, migrations, state }: Tables.Tables, cause: unknown) =>
   new Migrator.MigrationError({
     reason: "locked",
     cause,
     message: "Another session, such as a backup, uses the tables of effect-cimd, so they could not be changed. " +
       "Nothing was changed. Run the migrations again after that session has ended. It is listed by: " +
       `SELECT pid, application_name, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks ` +
-      `WHERE relation IN (to_regclass('${state}'), to_regclass('${migrations}')))`
+      `WHERE relation IN (${
+        [state, migrations, documents, leases].map((table) => `to_regclass('${table}')`).join(", ")
+      }))`
   })
 
 /**

@@ -11,7 +11,7 @@ import * as TestClock from "effect/TestClock"
 import pg from "pg"
 import * as Tables from "../src/internal/postgres/tableNames.js"
 import { accepted, reader } from "./support/documents.js"
-import { ofVersion1 } from "./support/oldTables.js"
+import { ofVersion1, ofVersion2 } from "./support/oldTables.js"
 import * as Postgres from "./support/postgres.js"
 
 /** Runs statements with nothing but a client of Postgres, in one transaction. */
@@ -41,7 +41,7 @@ const newRole = (url: Redacted.Redacted, role: string) =>
     return Redacted.make(asRole.href)
   })
 
-const migrations = [[1, "client_metadata_documents"], [2, "client_registry"]]
+const migrations = [[1, "client_metadata_documents"], [2, "client_registry"], [3, "limits"]]
 
 const status = (names?: Migrations.TableNames) => Migrations.status(names)
 
@@ -78,7 +78,7 @@ describe("Migrations.sql", () => {
         )
         expect(used).toBe(true)
 
-        const version = { version: 2, usableFrom: 1, required: 2, pending: [] }
+        const version = { version: 3, usableFrom: 1, required: 3, pending: [] }
         expect(yield* Effect.provide(status(names), app)).toEqual(version)
         expect(yield* Effect.provide(Migrations.run(names), app)).toEqual([])
         expect(yield* Effect.provide(Migrations.run(names), PgClient.layer({ url }))).toEqual([])
@@ -122,7 +122,7 @@ describe("Migrations.sql", () => {
       yield* execute(url, ["CREATE SCHEMA identity", `GRANT USAGE, CREATE ON SCHEMA identity TO ${role}`])
       yield* execute(asOwner, yield* Migrations.sql({ schema: "identity" }))
       expect(yield* Effect.provide(status({ schema: "identity" }), PgClient.layer({ url: asOwner }))).toMatchObject({
-        version: 2
+        version: 3
       })
     }).pipe(Effect.scoped))
 
@@ -137,7 +137,7 @@ describe("Migrations.sql", () => {
         const before = yield* state
         yield* execute(url, yield* Migrations.sql({ from: 1 }))
         expect(yield* state).toEqual(before)
-        expect(yield* status()).toEqual({ version: 2, usableFrom: 1, required: 2, pending: [] })
+        expect(yield* status()).toEqual({ version: 3, usableFrom: 1, required: 3, pending: [] })
         expect(yield* Migrations.run()).toEqual([])
         expect(yield* sql`SELECT migration_id, name FROM cimd_migrations ORDER BY 1`).toEqual(
           migrations.map(([migration_id, name]) => ({ migration_id, name }))
@@ -147,15 +147,15 @@ describe("Migrations.sql", () => {
 
   it.effect("from the version of this package there are none, and from version 0 all", () =>
     Effect.gen(function*() {
-      expect(yield* Migrations.sql({ from: 2 })).toEqual([])
+      expect(yield* Migrations.sql({ from: 3 })).toEqual([])
       expect(yield* Migrations.sql({ from: 0 })).toEqual(yield* Migrations.sql())
     }))
 
-  it.effect.each([-1, 1.5, Number.NaN, 3])("refuses to start from version %d", (from) =>
+  it.effect.each([-1, 1.5, Number.NaN, 4])("refuses to start from version %d", (from) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Migrations.sql({ from, prefix: "Cimd_" }))
       expect(error.issues).toHaveLength(2)
-      expect(error.message).toContain(`\`from\` must be an integer between 0 and 2, but is ${from}`)
+      expect(error.message).toContain(`\`from\` must be an integer between 0 and 3, but is ${from}`)
     }))
 
   it.effect.each([
@@ -192,10 +192,10 @@ describe("Migrations.grants", () => {
     Effect.gen(function*() {
       const statements = yield* Migrations.grants("app")
       expect(statements).toEqual([
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON \"cimd_documents\", \"cimd_leases\", \"cimd_clients\", " +
-        "\"cimd_decisions\", \"cimd_requests\" TO \"app\"",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON \"cimd_documents\", \"cimd_leases\", \"cimd_nodes\", " +
+        "\"cimd_clients\", \"cimd_decisions\", \"cimd_requests\" TO \"app\"",
         "GRANT SELECT, INSERT, DELETE ON \"cimd_audit\" TO \"app\"",
-        "GRANT SELECT, UPDATE ON \"cimd_state\" TO \"app\""
+        "GRANT SELECT, UPDATE ON \"cimd_state\", \"cimd_usage\" TO \"app\""
       ])
       expect((yield* Migrations.grants("app", { schema: "identity" }))[0]).toBe(
         "GRANT USAGE ON SCHEMA \"identity\" TO \"app\""
@@ -208,20 +208,20 @@ describe("Migrations.status", () => {
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const tables = sql`SELECT tablename FROM pg_tables WHERE tablename LIKE 'cimd_%'`
-      expect(yield* status()).toEqual({ version: 0, usableFrom: 0, required: 2, pending: migrations })
+      expect(yield* status()).toEqual({ version: 0, usableFrom: 0, required: 3, pending: migrations })
       expect(yield* status({ schema: "nowhere" })).toEqual({
         version: 0,
         usableFrom: 0,
-        required: 2,
+        required: 3,
         pending: migrations
       })
       expect(yield* tables).toEqual([])
       expect(yield* Migrations.run()).toEqual(migrations)
-      expect(yield* status()).toEqual({ version: 2, usableFrom: 1, required: 2, pending: [] })
+      expect(yield* status()).toEqual({ version: 3, usableFrom: 1, required: 3, pending: [] })
       expect(yield* status({ prefix: "other_" })).toEqual({
         version: 0,
         usableFrom: 0,
-        required: 2,
+        required: 3,
         pending: migrations
       })
     }).pipe(Effect.provide(Postgres.empty)))
@@ -230,22 +230,54 @@ describe("Migrations.status", () => {
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       yield* sql`UPDATE cimd_state SET version = 5, latest = 7`
-      expect(yield* status()).toEqual({ version: 7, usableFrom: 5, required: 2, pending: [] })
+      expect(yield* status()).toEqual({ version: 7, usableFrom: 5, required: 3, pending: [] })
       expect(yield* Migrations.run()).toEqual([])
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.live("tables of version 1 have the second migration pending", () =>
+  it.live.each([[1, ofVersion1], [2, ofVersion2]] as const)(
+    "tables of version %d have the later migrations pending",
+    ([version, create]) =>
+      Effect.gen(function*() {
+        yield* create
+        const pending = migrations.slice(version)
+        expect(yield* status()).toEqual({ version, usableFrom: 1, required: 3, pending })
+        expect(yield* Migrations.run()).toEqual(pending)
+        expect(yield* status()).toEqual({ version: 3, usableFrom: 1, required: 3, pending: [] })
+      }).pipe(Effect.provide(Postgres.empty))
+  )
+
+  it.live("CAC-08: the third migration keeps the rows of version 2, whose nodes go on writing", () =>
     Effect.gen(function*() {
-      yield* ofVersion1
-      expect(yield* status()).toEqual({ version: 1, usableFrom: 1, required: 2, pending: migrations.slice(1) })
-      expect(yield* Migrations.run()).toEqual(migrations.slice(1))
+      const sql = yield* PgClient.PgClient
+      yield* ofVersion2
+      // The statement of a node of version 2.
+      const put = sql`INSERT INTO cimd_documents AS kept
+          (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until, withdrawn)
+        SELECT 'https://app.example/old', 'https://app.example', 'old', '{"client_id":"https://app.example/old"}', '{}',
+          now(), now() + interval '1 hour', now() + interval '1 hour', false FROM cimd_state
+        ON CONFLICT (client_id) DO UPDATE SET fetched_at = excluded.fetched_at, document = excluded.document`
+      yield* put
+      yield* sql`INSERT INTO cimd_leases (client_id, holder, began_at, expires_at) VALUES ('old', 'old', now(), now())`
+      expect(yield* Migrations.run()).toEqual(migrations.slice(2))
+      yield* put
+      yield* sql`INSERT INTO cimd_leases (client_id, holder, began_at, expires_at) VALUES ('new', 'old', now(), now())`
+      expect(yield* sql`SELECT ruleset, site, bytes FROM cimd_documents`).toEqual([
+        { ruleset: "old", site: null, bytes: null }
+      ])
+      expect(yield* sql`SELECT awaited FROM cimd_leases`).toEqual([{ awaited: false }, { awaited: false }])
+      expect(yield* sql`SELECT version, latest, swept_at > now() - interval '1 minute' AS swept FROM cimd_state`).toEqual([
+        { version: 1, latest: 3, swept: true }
+      ])
+      expect(yield* sql`SELECT bytes, outdated, measured_at = '-infinity' AS never FROM cimd_usage`).toEqual([
+        { bytes: "0", outdated: false, never: true }
+      ])
     }).pipe(Effect.provide(Postgres.empty)))
 
   it.live("knows the tables that the migrator of a host created", () =>
     Effect.gen(function*() {
       const migrator = Migrator.make({})({ loader: Migrations.loader(), table: "host_migrations" })
       expect(yield* migrator).toEqual(migrations)
-      expect(yield* status()).toMatchObject({ version: 2, pending: [] })
+      expect(yield* status()).toMatchObject({ version: 3, pending: [] })
       expect(yield* Migrations.run()).toEqual([])
     }).pipe(Effect.provide(Postgres.empty)))
 
@@ -261,7 +293,7 @@ describe("Migrations.status", () => {
       const sql = yield* PgClient.PgClient
       expect(yield* sql.withTransaction(Effect.zipLeft(status(), sql`SELECT 1`))).toMatchObject({ version: 0 })
       yield* Migrations.run()
-      expect(yield* sql.withTransaction(Effect.zipLeft(status(), sql`SELECT 1`))).toMatchObject({ version: 2 })
+      expect(yield* sql.withTransaction(Effect.zipLeft(status(), sql`SELECT 1`))).toMatchObject({ version: 3 })
     }).pipe(Effect.provide(Layer.unwrapScoped(Effect.map(Postgres.emptyUrl, (url) =>
       PgClient.layer({
         url,
@@ -292,7 +324,7 @@ describe("Migrations.run while another session uses the tables", () => {
       (client) =>
         Effect.forever(Effect.promise(async () => {
           const from = performance.now()
-          await client.query("SELECT version FROM cimd_state")
+          await client.query("SELECT version, (SELECT count(*) FROM cimd_documents) FROM cimd_state")
           slowest.millis = Math.max(slowest.millis, performance.now() - from)
           slowest.reads++
           await new Promise((resolve) => setTimeout(resolve, 5))
@@ -300,7 +332,7 @@ describe("Migrations.run while another session uses the tables", () => {
       (client) => Effect.promise(() => client.end())
     )
 
-  it.live.each(["cimd_state", "cimd_migrations"])(
+  it.live.each(["cimd_state", "cimd_migrations", "cimd_documents", "cimd_leases"])(
     "CAC-08: succeeds once the lock of %s is gone, and blocks no reader for longer than about a second",
     (table) =>
       Effect.gen(function*() {

@@ -22,6 +22,8 @@ export interface Tables {
   readonly prefix: string
   readonly documents: string
   readonly leases: string
+  readonly usage: string
+  readonly nodes: string
   readonly clients: string
   readonly decisions: string
   readonly requests: string
@@ -54,6 +56,8 @@ const tablesOf = (schema: string | undefined, prefix: string): Tables => {
     prefix,
     documents: qualify("documents"),
     leases: qualify("leases"),
+    usage: qualify("usage"),
+    nodes: qualify("nodes"),
     clients: qualify("clients"),
     decisions: qualify("decisions"),
     requests: qualify("requests"),
