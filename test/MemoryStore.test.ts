@@ -21,32 +21,49 @@ const roomFor = (documents: number) => new MemoryStore(documents * stored.heapSi
 describe("MemoryStore", () => {
   it("CAC-12: holds as many documents as its bytes are room for", () => {
     const store = roomFor(10)
-    for (let i = 0; i < 1000; i++) store.set(`client ${i}`, remembered(1n))
+    for (let i = 0; i < 1000; i++) store.set(`https://app${i}.example/`, remembered(1n))
     expect(store.size).toBe(10)
     expect(store.bytes).toBe(10 * stored.heapSize)
   })
 
   it("CAC-12: tombstones take room as well", () => {
     const store = roomFor(10)
-    for (let i = 0; i < 1000; i++) store.set(`client ${i}`, { ...remembered(1n), stored: undefined })
+    for (let i = 0; i < 1000; i++) store.set(`https://app${i}.example/`, { ...remembered(1n), stored: undefined })
     expect(store.size).toBeLessThan(60)
     expect(store.bytes).toBeLessThanOrEqual(10 * stored.heapSize)
+  })
+
+  it("CAC-27: knows whether it holds a document of a site, and a tombstone is none", () => {
+    const store = roomFor(10)
+    const [one, two] = ["https://app.example/one", "https://app.example:8443/two"]
+    expect(store.hasSite("app.example")).toBe(false)
+    store.set(one, { ...remembered(1n), stored: undefined })
+    expect(store.hasSite("app.example")).toBe(false)
+    store.set(two, remembered(1n))
+    expect([store.hasSite("app.example"), store.hasSite("example")]).toEqual([true, false])
+    store.weigh(two)
+    expect(store.hasSite("app.example")).toBe(true)
+    store.delete(two)
+    expect(store.hasSite("app.example")).toBe(false)
+    store.set(two, remembered(1n))
+    store.clear()
+    expect(store.hasSite("app.example")).toBe(false)
   })
 
   it("CAC-05: keeps the document of the latest fetch", () => {
     const store = roomFor(3)
     const [older, newer] = [remembered(1n), remembered(2n)]
-    expect(store.set("a", newer)).toBe(true)
-    expect(store.set("a", older)).toBe(false)
-    expect(store.get("a")).toBe(newer)
+    expect(store.set("https://a.example/", newer)).toBe(true)
+    expect(store.set("https://a.example/", older)).toBe(false)
+    expect(store.get("https://a.example/")).toBe(newer)
   })
 
   it("SWP-01: keeps what expires exactly at the boundary", () => {
     const store = roomFor(3)
-    store.set("before", remembered(1n, 99n))
-    store.set("exactly", remembered(1n, 100n))
+    store.set("https://a.example/before", remembered(1n, 99n))
+    store.set("https://a.example/exactly", remembered(1n, 100n))
     expect(store.deleteExpired(100n)).toBe(1)
-    expect(store.get("exactly")).toBeDefined()
+    expect(store.get("https://a.example/exactly")).toBeDefined()
   })
 
   it("has a site while it has a document of it, whatever removes that", () => {

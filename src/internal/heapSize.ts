@@ -19,11 +19,11 @@ const ofObject = 64
 const ofShape = 150
 const ofMember = 40
 
-/** The accepted document, the entry that holds it, and their places in maps. */
-const fixed = 700
+/** The accepted document, the entry that holds it, its site, and their places in maps and lists. */
+const fixed = 950
 
 /** An entry without a document. */
-export const ofTombstone = (clientId: string): number => 360 + ofString(clientId)
+export const ofTombstone = (clientId: string): number => 610 + ofString(clientId)
 
 /** The size of a document in memory, with what was derived from it. */
 export const ofDocument = ({ json, warnings }: Pick<AcceptedDocument, "json" | "warnings">): number => {

@@ -8,7 +8,7 @@ import * as Lifetime from "./storedLifetime.js"
 export interface MemoryOptions {
   /**
    * Maximum number of bytes of memory that the documents take, from 64 KiB to 8 GiB. Those that were not read recently are
-   * evicted first (CAC-12). Defaults to 64 MiB, which is room for 20,000 to 40,000 usual documents.
+   * evicted first, and those of a site with more than its share before all others (CAC-12, CAC-27). Defaults to 64 MiB, which is room for 20,000 to 40,000 usual documents.
    */
   readonly maxBytes?: number | undefined
   /** How long an expired document is kept for `stale`. Defaults to `0`, so that none is kept. */

@@ -22,17 +22,14 @@ export interface Remembered {
   readonly withdrawnFor: ReadonlyArray<string>
 }
 
-/** What a cache remembers of its clients, bounded in bytes (CAC-12). */
+/** What a cache remembers of its clients, bounded in bytes (CAC-12), with a share for each site (CAC-27). */
 export class MemoryStore {
   readonly #entries: BoundedStore<Remembered>
 
-  /** The number of documents of each site that has any. */
-  readonly #sites = new Map<string, number>()
-
   constructor(maxBytes: number) {
-    this.#entries = new BoundedStore(maxBytes, (removed) => {
-      this.#count(removed, -1)
-      metrics.evictedFromMemory.unsafeUpdate(1, [])
+    this.#entries = new BoundedStore(maxBytes, {
+      removed: () => metrics.evictedFromMemory.unsafeUpdate(1, []),
+      siteOf
     })
   }
 
@@ -48,22 +45,22 @@ export class MemoryStore {
     return this.#entries.get(clientId)
   }
 
+  /** Whether it holds a document of a site. */
+  hasSite(site: string): boolean {
+    for (const { stored } of this.#entries.valuesOf(site)) {
+      if (stored !== undefined) return true
+    }
+    return false
+  }
+
   /** Stores an entry, and returns `false` if one that was fetched later is already there (CAC-05). */
   set(clientId: string, remembered: Remembered): boolean {
     const known = this.#entries.get(clientId)
     if (known !== undefined && known.fetchedAt > remembered.fetchedAt) return false
     const { stored } = remembered
-    this.#count(known, -1)
     this.#entries.set(clientId, remembered, stored === undefined ? HeapSize.ofTombstone(clientId) : stored.heapSize)
-    // One that takes too many bytes is not stored.
-    if (this.#entries.has(clientId)) this.#count(remembered, 1)
     this.#report()
     return true
-  }
-
-  /** Returns whether there is a document of a site, also an expired one. */
-  hasSite(site: string): boolean {
-    return this.#sites.has(site)
   }
 
   /** Weighs an entry again, whose document was validated under one more rule set. */
@@ -73,37 +70,25 @@ export class MemoryStore {
   }
 
   delete(clientId: string): void {
-    this.#count(this.#entries.get(clientId), -1)
     this.#entries.delete(clientId)
     this.#report()
   }
 
   clear(): void {
     this.#entries.clear()
-    this.#sites.clear()
     this.#report()
   }
 
   /** Deletes the entries that are kept until before the boundary, and returns how many of them were documents. */
   deleteExpired(boundary: bigint): number {
     let documents = 0
-    for (const [clientId, remembered] of this.#entries.entries()) {
-      if (remembered.keptUntil >= boundary) continue
+    for (const [clientId, { keptUntil, stored }] of this.#entries.entries()) {
+      if (keptUntil >= boundary) continue
       this.#entries.delete(clientId)
-      this.#count(remembered, -1)
-      if (remembered.stored !== undefined) documents++
+      if (stored !== undefined) documents++
     }
     this.#report()
     return documents
-  }
-
-  /** Counts a document that was stored or removed. */
-  #count(remembered: Remembered | undefined, change: 1 | -1): void {
-    if (remembered?.stored === undefined) return
-    const site = siteOf(remembered.stored.clientId)
-    const count = (this.#sites.get(site) ?? 0) + change
-    if (count > 0) this.#sites.set(site, count)
-    else this.#sites.delete(site)
   }
 
   #report(): void {
