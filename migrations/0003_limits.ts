@@ -4,12 +4,14 @@ import { quoted } from "../src/internal/postgres/tableNames.js"
 /** The statements. They have no parameters, so that they can be run and printed. */
 export default (tables: Tables): ReadonlyArray<string> => [
   // One row: the bytes of the live documents, as far as the nodes have reported them. Each node adds what its writes
-  // changed, and a measurement corrects the sum. `outdated` asks for one soon.
+  // changed, and a measurement corrects the sum. `outdated` asks for one soon. Until `claimed_until`, one node measures and
+  // evicts: a lock of a session would not outlast a statement behind a pooler.
   `CREATE TABLE ${quoted(tables.usage)} (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     bytes bigint NOT NULL DEFAULT 0,
     measured_at timestamptz NOT NULL DEFAULT '-infinity',
-    outdated boolean NOT NULL DEFAULT false
+    outdated boolean NOT NULL DEFAULT false,
+    claimed_until timestamptz NOT NULL DEFAULT '-infinity'
 )`,
   `INSERT INTO ${quoted(tables.usage)} DEFAULT VALUES`,
 

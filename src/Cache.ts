@@ -1,5 +1,5 @@
 /**
- * Where accepted documents are stored (rules CAC-01 to CAC-13).
+ * Where accepted documents are stored (rules CAC-01 to CAC-28).
  *
  * `Cache` is the service. `layerMemory` keeps the documents of one process, `PostgresCache` those of a cluster. There is no
  * default: a program that provides neither does not compile (CAC-08).

@@ -173,7 +173,8 @@ export const grants = (role: string, names?: TableNames): Effect.Effect<Readonly
       } ${to}`,
       // The audit is only appended to, and swept.
       `GRANT SELECT, INSERT, DELETE ON ${Tables.quoted(tables.audit)} ${to}`,
-      `GRANT SELECT, UPDATE ON ${[tables.state, tables.usage].map(Tables.quoted).join(", ")} ${to}`
+      `GRANT SELECT, INSERT, UPDATE ON ${Tables.quoted(tables.usage)} ${to}`,
+      `GRANT SELECT, UPDATE ON ${Tables.quoted(tables.state)} ${to}`
     ]
   })
 

@@ -15,9 +15,11 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { Cache, CacheError } from "./Cache.js"
 import * as Documents from "./internal/postgres/documentWrites.js"
+import * as Eviction from "./internal/postgres/eviction.js"
 import * as Knows from "./internal/postgres/knows.js"
 import * as Leases from "./internal/postgres/leases.js"
 import * as MemoryTier from "./internal/postgres/memoryTier.js"
+import * as NodeRows from "./internal/postgres/nodeRows.js"
 import * as Notifications from "./internal/postgres/notifications.js"
 import * as Seal from "./internal/postgres/notificationSeal.js"
 import * as PostgresOptions from "./internal/postgres/options.js"
@@ -26,7 +28,10 @@ import * as Reads from "./internal/postgres/reads.js"
 import * as Statements from "./internal/postgres/sqlFragments.js"
 import * as Timeout from "./internal/postgres/statementTimeout.js"
 import * as Sweep from "./internal/postgres/sweep.js"
+import * as TableBound from "./internal/postgres/tableBound.js"
 import * as TablesCheck from "./internal/postgres/tablesCheck.js"
+import * as TableUsage from "./internal/postgres/tableUsage.js"
+import * as Upkeep from "./internal/postgres/upkeep.js"
 import * as Lifetime from "./internal/storedLifetime.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 import type { DatabaseUnavailable } from "./PostgresClient.js"
@@ -56,11 +61,19 @@ interface Untiered {
   readonly seal: Seal.Seal
   /** The settings of a connection that can LISTEN; `undefined` if a pooler shares the sessions. */
   readonly listen: PgClient.PgClientConfig | undefined
+  /** Starts what the node does by itself, and returns the cache that it serves. */
+  readonly start: (
+    cache: Cache["Type"],
+    node: { readonly isTiered: boolean; readonly isListening: () => boolean }
+  ) => Effect.Effect<Cache["Type"], never, Scope.Scope>
 }
 
 const needs = ({ tables }: PostgresOptions.Settings): ReadonlyArray<TablesCheck.Need> => [
   { table: tables.documents, privileges: ["SELECT", "INSERT", "UPDATE", "DELETE"] },
   { table: tables.leases, privileges: ["SELECT", "INSERT", "UPDATE", "DELETE"] },
+  { table: tables.nodes, privileges: ["SELECT", "INSERT", "UPDATE", "DELETE"] },
+  { table: tables.usage, privileges: ["SELECT", "INSERT", "UPDATE"] },
+  { table: tables.clients, privileges: ["SELECT"] },
   { table: tables.state, privileges: ["SELECT", "UPDATE"] }
 ]
 
@@ -71,6 +84,7 @@ const makeUntiered = (
 ): Effect.Effect<Untiered, DatabaseUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function*() {
     const client = yield* PgClient.PgClient
+    const clock = yield* Effect.clock
     const pool = yield* Pool.ofClient(client)
     const settings = yield* PostgresOptions.settle(options)
     const nodeId = (yield* Effect.replicateEffect(Random.nextIntBetween(0, 36), 12)).map((n) => n.toString(36)).join("")
@@ -80,23 +94,48 @@ const makeUntiered = (
     const seal = Seal.make(yield* TablesCheck.check(client, settings.tables, needs(settings), settings.timeoutMillis))
     const statements = Statements.make(client, settings, { nodeId, seal })
     const { find, stale } = Reads.make(statements, pool, settings, timeout)
+    const usage = TableUsage.make(statements, timeout)
+    const batches = Sweep.makeBatches(statements, settings, timeout, sweepTimeout)
+    const { relieve } = Eviction.make(statements, settings, {
+      timeout,
+      sweepTimeout,
+      usage,
+      expired: (batchSize) => Effect.flatMap(batches.boundary, (now) => batches.documentsBefore(now)(batchSize))
+    })
+    const nanos = () => clock.unsafeCurrentTimeNanos()
+    const bound = yield* TableBound.make(settings, timeout, usage, relieve, nanos)
     const cache = Cache.of({
-      ...Documents.make(statements, settings, timeout),
+      ...Documents.make(statements, settings, timeout, { bound, usage }),
       peek: () => undefined,
       get: (clientId, reader) => Effect.flatMap(find(clientId), Reads.entryFor(reader)),
       stale: (clientId, reader) => Effect.flatMap(stale(clientId, reader.ruleset), Reads.entryFor(reader)),
       elect: Leases.make(statements, pool, settings, timeout, find, wait),
       knows: Knows.make(statements, pool, settings, timeout),
-      sweep: Sweep.make(statements, settings, timeout, sweepTimeout)
+      sweep: Sweep.make(batches, settings, { usage, relieve })
     })
     const listen = pool === undefined ? client.config : pool.pooler === undefined ? pool.config : undefined
-    return { cache, find, settings, statements, seal, listen }
+    const start: Untiered["start"] = (cache, { isListening, isTiered }) => {
+      const rulesets = NodeRows.makeRulesets()
+      const rows = NodeRows.make(statements, NodeRows.limitsOf(settings, { isTiered, pooler: pool?.pooler }), timeout)
+      const self = () => ({ rulesets: rulesets.all(), listening: isListening() })
+      return Effect.as(Upkeep.start({ statements, settings, timeout, usage, bound, rows, self, nanos }), {
+        ...cache,
+        get: (clientId, reader) => {
+          rulesets.add(reader.ruleset)
+          return cache.get(clientId, reader)
+        }
+      })
+    }
+    return { cache, find, settings, statements, seal, listen, start }
   })
 
 const make = (
   options: Options = {}
 ): Effect.Effect<Cache["Type"], DatabaseUnavailable | InvalidOptions, PgClient.PgClient | Scope.Scope> =>
-  Effect.map(makeUntiered(options), ({ cache }) => cache)
+  Effect.flatMap(
+    makeUntiered(options),
+    ({ cache, start }) => start(cache, { isTiered: false, isListening: () => false })
+  )
 
 /**
  * The cache in Postgres, without a memory tier: every read is a query.
@@ -124,7 +163,7 @@ const makeTiered = (
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const releases = Leases.makeReleaseNotifications()
-    const { cache, find, listen, seal, settings, statements } = yield* makeUntiered(options, releases.wait)
+    const { cache, find, listen, seal, settings, start, statements } = yield* makeUntiered(options, releases.wait)
 
     let connectedUntil = () => 0n
     const tier = MemoryTier.make(cache, find, {
@@ -149,7 +188,10 @@ const makeTiered = (
       })
       connectedUntil = notifications.connectedUntil
     }
-    return tier.cache
+    return yield* start(tier.cache, {
+      isTiered: true,
+      isListening: () => clock.unsafeCurrentTimeNanos() < connectedUntil()
+    })
   })
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Deletes expired rows of the cache and the registry on a schedule (rules SWP-01 to SWP-07). Results are correct without
+ * Deletes expired rows of the cache and the registry on a schedule (rules SWP-01 to SWP-09). Results are correct without
  * it, because every read checks the expiry itself.
  *
  * @since 0.1.0

@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricState from "effect/MetricState"
+import * as Schedule from "effect/Schedule"
+import * as metrics from "../src/internal/metrics.js"
 import { accepted, reader, readerUnder } from "./support/documents.js"
 import { policyWith } from "./support/hostPolicy.js"
 import * as Postgres from "./support/postgres.js"
@@ -182,20 +184,32 @@ describe("metrics", () => {
       expect(yield* raised(evictions("memory_full"), putLarge("3"))).toEqual([1])
     }).pipe(Effect.provide(Cache.layerMemory({ maxBytes: 65_536 }))))
 
-  it.live("counts evictions from a full origin and from a full table", () =>
+  it.live("counts evictions from a full site and from a full table, and measures the table", () =>
     Effect.gen(function*() {
       const cache = yield* Cache.Cache
       const sql = yield* PgClient.PgClient
       yield* put("1")
-      expect(yield* raised(evictions("origin_full"), put("2"))).toEqual([0])
-      expect(yield* raised(evictions("origin_full"), put("3"))).toEqual([1])
+      expect(yield* raised(evictions("site_full"), put("2"))).toEqual([0])
+      expect(yield* raised(evictions("site_full"), put("3"))).toEqual([1])
       yield* sql`INSERT INTO cimd_documents
-        (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
-        SELECT 'https://other.example/' || i, '', '', '{}', '{}', now(), until, until
-        FROM generate_series(1, 5) i, LATERAL (SELECT now() + interval '1 hour' + i * interval '1 second' AS until) AS later`
-      expect(yield* raised(evictions("table_full"), cache.sweep({ batchSize: 2 }))).toEqual([4])
+        (client_id, origin, bytes, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+        SELECT 'https://other.example/' || i, 'https://other.example', 300000, '', '{}', '{}', now() - interval '1 minute',
+          until, until
+        FROM generate_series(1, 5) i, LATERAL (SELECT now() + interval '1 hour' AS until) AS later`
+      const left = Effect.map(sql`SELECT 1 FROM cimd_documents WHERE bytes = 300000`, ({ length }) => length)
+      // The node may start to relieve the table before the sweep does.
+      const sweep = Effect.gen(function*() {
+        yield* sql`UPDATE cimd_usage SET measured_at = '-infinity'`
+        yield* cache.sweep({ batchSize: 2 })
+        yield* Effect.repeat(left, { until: (rows) => rows === 3, schedule: Schedule.spaced("20 millis") })
+        yield* cache.sweep()
+      })
+      expect(yield* raised(evictions("table_full"), sweep)).toEqual([2])
+      const { value } = yield* Metric.value(metrics.tableBytes)
+      expect(value).toBeGreaterThan(900_000)
+      expect(value).toBeLessThan(910_000)
     }).pipe(Effect.provide(
-      Layer.provideMerge(PostgresCache.layer({ maxPerOrigin: 2, maxDocuments: 3 }), Postgres.migrated)
+      Layer.provideMerge(PostgresCache.layer({ maxPerSite: 2, maxTableBytes: 2 ** 20 }), Postgres.migrated)
     )))
 
   it.live("counts rows that cannot be served, by reason", () =>

@@ -195,7 +195,8 @@ describe("Migrations.grants", () => {
         "GRANT SELECT, INSERT, UPDATE, DELETE ON \"cimd_documents\", \"cimd_leases\", \"cimd_nodes\", " +
         "\"cimd_clients\", \"cimd_decisions\", \"cimd_requests\" TO \"app\"",
         "GRANT SELECT, INSERT, DELETE ON \"cimd_audit\" TO \"app\"",
-        "GRANT SELECT, UPDATE ON \"cimd_state\", \"cimd_usage\" TO \"app\""
+        "GRANT SELECT, INSERT, UPDATE ON \"cimd_usage\" TO \"app\"",
+        "GRANT SELECT, UPDATE ON \"cimd_state\" TO \"app\""
       ])
       expect((yield* Migrations.grants("app", { schema: "identity" }))[0]).toBe(
         "GRANT USAGE ON SCHEMA \"identity\" TO \"app\""

@@ -191,9 +191,9 @@ describe("CAC-08: a cache that cannot work does not build", () => {
 
   for (
     const [version, reason, command] of [
-      [{ usableFrom: 1, latest: 1 }, "OlderTables", "npx effect-cimd migrate"],
-      [{ usableFrom: 3, latest: 3 }, "NewerTables", "npm install effect-cimd@latest"],
-      [{ usableFrom: 3, latest: 1000 }, "NewerTables", "npm install effect-cimd@latest"]
+      [{ usableFrom: 1, latest: 2 }, "OlderTables", "npx effect-cimd migrate"],
+      [{ usableFrom: 4, latest: 4 }, "NewerTables", "npm install effect-cimd@latest"],
+      [{ usableFrom: 4, latest: 1000 }, "NewerTables", "npm install effect-cimd@latest"]
     ] as const
   ) {
     it.live(`tables of version ${version.latest}, usable from version ${version.usableFrom}`, () =>
@@ -213,7 +213,7 @@ describe("CAC-08: a cache that cannot work does not build", () => {
       expect(error).toMatchObject({ _tag: "DatabaseUnavailable", reason: "OlderTables" })
     }).pipe(Effect.provide(Postgres.empty)))
 
-  it.live.each([1, 2])(
+  it.live.each([1, 3])(
     "but one builds on newer tables that are usable from version %d",
     (version) =>
       Effect.gen(function*() {
@@ -266,8 +266,9 @@ describe("CAC-08: a cache that cannot work does not build", () => {
     [{ timeout: Number.POSITIVE_INFINITY }, "`timeout` must be a duration"],
     [{ staleIfError: Number.NaN }, "`staleIfError` must be a duration"],
     [{ disconnectedTtl: "soon" as never }, "`disconnectedTtl` must be a duration"],
-    [{ maxPerOrigin: 0 }, "`maxPerOrigin` must be a positive integer"],
-    [{ maxDocuments: 1.5 }, "`maxDocuments` must be a positive integer"],
+    [{ maxPerSite: 0 }, "`maxPerSite` must be a positive integer"],
+    [{ maxTableBytes: 1.5 }, "`maxTableBytes` must be an integer of at least 1048576"],
+    [{ maxTableBytes: 2 ** 20 - 1 }, "`maxTableBytes` must be an integer of at least 1048576"],
     [{ maxBytes: -1 }, "`maxBytes` must be an integer"]
   ]
   for (const [options, issue] of invalid) {
@@ -561,11 +562,11 @@ describe("caps", () => {
       PgClient.PgClient,
       (sql) =>
         sql`INSERT INTO cimd_documents
-            (client_id, origin, ruleset, document, judgement, fetched_at, expires_at, kept_until)
-        SELECT 'https://app.example/' || i, 'https://app.example', ${ruleset}, '{}', '{}', now() - interval '1 hour',
-          until, until
+            (client_id, origin, site, domain, ruleset, document, judgement, fetched_at, expires_at, kept_until)
+        SELECT 'https://app.example/' || i, 'https://app.example', 'app.example', 'app.example', ${ruleset}, '{}', '{}',
+          now() - interval '1 hour' + i * interval '1 millisecond', until, until
         FROM generate_series(1, ${count}) i,
-          LATERAL (SELECT now() + interval '1 hour' + i * interval '1 millisecond' AS until) AS later
+          LATERAL (SELECT now() + interval '1 day' - i * interval '1 millisecond' AS until) AS later
         ORDER BY md5(i::text)`
     )
   const count = Effect.flatMap(
@@ -585,22 +586,33 @@ describe("caps", () => {
       count
     )
 
-  it.scopedLive("CAC-13: concurrent sweeps delete the surplus documents, and no more", () =>
+  it.scopedLive("CAC-25: concurrent sweeps evict what is beyond the bound of the table, and no more", () =>
     Effect.gen(function*() {
       yield* fill(10_000)
       const sql = yield* PgClient.PgClient
-      yield* sql`ANALYZE cimd_documents`
-      const caches = yield* nodes(3, { maxDocuments: 5000, timeout: "20 seconds" })
-      const swept = yield* Effect.forEach(caches, (cache) => cache.sweep(), { concurrency: "unbounded" })
-      expect(swept.reduce((sum, { documents }) => sum + documents, 0)).toBe(5000)
-      expect(yield* count).toBe(5000)
+      const bytes = Effect.map(
+        sql<{ bytes: number }>`SELECT sum(250 + 2 * length(client_id) + 16)::float8 AS bytes FROM cimd_documents`,
+        ([row]) => row!.bytes
+      )
+      const bound = 2 ** 21
+      expect(yield* bytes).toBeGreaterThan(1.4 * bound)
+      const caches = yield* nodes(3, { maxTableBytes: bound, timeout: "20 seconds" })
+      // The nodes relieve the table by themselves as well.
+      yield* Effect.forEach(caches, (cache) => cache.sweep(), { concurrency: "unbounded" })
+      yield* Effect.iterate(yield* bytes, {
+        while: (left) => left > bound,
+        body: () => Effect.zipRight(Effect.sleep("50 millis"), bytes)
+      })
+      expect((yield* bytes) / bound).toBeLessThan(0.96)
+      expect((yield* bytes) / bound).toBeGreaterThan(0.9)
+      // The oldest fetches are gone, although they would have been kept for the longest time.
       const [left] = yield* sql`SELECT min(substring(client_id FROM '[0-9]+$')::integer) AS first FROM cimd_documents`
-      expect(left).toEqual({ first: 5001 })
+      expect(left).toEqual({ first: 10_001 - (yield* count) })
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-13: concurrent writers of one origin evict its overflow without failing", () =>
+  it.scopedLive("CAC-13: concurrent writers of one site evict its overflow without failing", () =>
     Effect.gen(function*() {
-      const caches = yield* nodes(2, { maxPerOrigin: 20 })
+      const caches = yield* nodes(2, { maxPerSite: 20 })
       yield* Effect.forEach(Array.from({ length: 600 }, (_, i) => i), (i) =>
         Effect.gen(function*() {
           const cache = caches[i % 2]!
@@ -614,10 +626,10 @@ describe("caps", () => {
       expect(yield* count).toBe(20)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("SWP-04: a write that evicts the overflow of its origin does not wait for a row that another session is writing", () =>
+  it.scopedLive("SWP-04: a write that evicts the overflow of its site does not wait for a row that another session is writing", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const [cache] = yield* nodes(1, { maxPerOrigin: 3, timeout: "500 millis" })
+      const [cache] = yield* nodes(1, { maxPerSite: 3, timeout: "500 millis" })
       yield* fill(3)
       yield* sql.withTransaction(Effect.gen(function*() {
         yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/1' FOR UPDATE`
@@ -627,9 +639,9 @@ describe("caps", () => {
       expect(yield* count).toBe(4)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-10: the overflow of an origin does not delete tombstones", () =>
+  it.scopedLive("CAC-10: the overflow of a site does not delete tombstones", () =>
     Effect.gen(function*() {
-      const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
+      const [cache] = yield* nodes(1, { maxPerSite: 2 })
       const put = (name: number, fetchedAt: Cache.Instant) =>
         cache!.put(accepted(`https://app.example/${name}`), { fetchedAt, timeToLive: "1 day" })
       const began = yield* cache!.now
@@ -641,15 +653,17 @@ describe("caps", () => {
   it.scopedLive("CAC-13: tombstones do not count as documents", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const [cache] = yield* nodes(1, { maxDocuments: 5 })
-      yield* fill(5)
-      yield* sql`INSERT INTO cimd_documents (client_id, origin, ruleset, fetched_at, expires_at, kept_until)
-        SELECT 'https://evicted.example/' || i, '', '', now(), until, until
+      const [cache] = yield* nodes(1, { maxPerSite: 3, maxTableBytes: 2 ** 20 })
+      yield* sql`INSERT INTO cimd_documents
+          (client_id, origin, site, domain, bytes, ruleset, fetched_at, expires_at, kept_until)
+        SELECT 'https://app.example/' || i, '', 'app.example', 'app.example', 1000000, '', now(), until, until
         FROM generate_series(1, 20) i, (SELECT now() + interval '1 minute' AS until) AS later`
+      for (const name of ["a", "b", "c"]) {
+        const document = accepted(`https://app.example/${name}`)
+        yield* cache!.put(document, { fetchedAt: yield* cache!.now, timeToLive: "1 day" })
+      }
       expect(yield* cache!.sweep()).toEqual({ documents: 0, leases: 0 })
-      yield* cache!.put(accepted("https://app.example/new"), { fetchedAt: yield* cache!.now, timeToLive: "1 day" })
-      expect(yield* cache!.sweep()).toEqual({ documents: 1, leases: 0 })
-      expect(yield* sql`SELECT 1 FROM cimd_documents WHERE client_id = 'https://app.example/1'`).toHaveLength(0)
+      expect(yield* count).toBe(23)
     }).pipe(Effect.provide(Postgres.migrated)))
 
   it.scopedLive("a tombstone is kept for ten minutes, and swept after that", () =>
@@ -673,7 +687,7 @@ describe("caps", () => {
   it.scopedLive("CAC-13: a write evicts overflow in a statement of its own, and only if there is any", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const [cache] = yield* nodes(1, { maxPerOrigin: 3 })
+      const [cache] = yield* nodes(1, { maxPerSite: 3 })
       yield* sql`CREATE TABLE written (by xid8 DEFAULT pg_current_xact_id(), kind text)`
       yield* sql`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN INSERT INTO written (kind) VALUES (TG_OP); RETURN NULL; END'`
@@ -687,7 +701,8 @@ describe("caps", () => {
       for (const name of ["a", "b", "c"]) yield* put(name)
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT"])
       // A damaged row does not fail it.
-      yield* sql`UPDATE cimd_documents SET kept_until = 'infinity' WHERE client_id = 'https://app.example/a'`
+      yield* sql`UPDATE cimd_documents SET kept_until = 'infinity', fetched_at = '-infinity'
+        WHERE client_id = 'https://app.example/a'`
       yield* put("d")
       expect((yield* kinds).map(({ kind }) => kind)).toEqual(["INSERT", "INSERT", "INSERT", "INSERT", "DELETE"])
       expect(yield* sql`SELECT DISTINCT by FROM written`).toHaveLength(5)
@@ -697,7 +712,7 @@ describe("caps", () => {
   it.scopedLive("CAC-13: a put succeeds even if evicting the overflow fails", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const [cache] = yield* nodes(1, { maxPerOrigin: 1 })
+      const [cache] = yield* nodes(1, { maxPerSite: 1 })
       yield* fill(1)
       yield* sql`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'`
       yield* sql`CREATE TRIGGER refuse BEFORE DELETE ON cimd_documents EXECUTE FUNCTION refuse()`
@@ -708,7 +723,7 @@ describe("caps", () => {
 
   it.scopedLive("CAC-13: a document that is not stored evicts nothing", () =>
     Effect.gen(function*() {
-      const [cache] = yield* nodes(1, { maxPerOrigin: 2 })
+      const [cache] = yield* nodes(1, { maxPerSite: 2 })
       const began = yield* cache!.now
       yield* fill(5)
       yield* cache!.evict(accepted("https://app.example/new").clientId)
@@ -1250,7 +1265,7 @@ describe("Migrations", () => {
       const url = yield* Postgres.emptyUrl
       const migrator = Effect.provide(Migrations.run(), Layer.fresh(PgClient.layer({ url, maxConnections: 1 })))
       const runs = yield* Effect.all(Array.from({ length: 6 }, () => migrator), { concurrency: "unbounded" })
-      expect(runs.flat()).toEqual([[1, "client_metadata_documents"], [2, "client_registry"]])
+      expect(runs.flat()).toEqual([[1, "client_metadata_documents"], [2, "client_registry"], [3, "limits"]])
     }).pipe(Effect.scoped))
 
   it.scopedLive("run in an existing schema as a user that may not create schemas", () =>
@@ -1269,7 +1284,7 @@ describe("Migrations", () => {
       asMigrator.username = role
       asMigrator.password = "migrator"
       const client = PgClient.layer({ url: Redacted.make(asMigrator.href) })
-      expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(2)
+      expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(3)
       expect(yield* Effect.provide(Migrations.run({ schema: "identity" }), client)).toHaveLength(0)
       const refused = yield* Effect.flip(Effect.provide(Migrations.run({ schema: "elsewhere" }), client))
       expect(refused._tag).toBe("SqlError")

@@ -790,7 +790,7 @@ describe("caps", () => {
             Layer.mergeAll(
               FetcherTest.layer(),
               Validator.layer(),
-              PostgresCache.layer({ maxPerOrigin: 3 }),
+              PostgresCache.layer({ maxPerSite: 3 }),
               ClientRegistry.layerMemory()
             )
           ),

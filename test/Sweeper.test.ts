@@ -22,6 +22,7 @@ import * as PostgresOptions from "../src/internal/postgres/options.js"
 import * as Statements from "../src/internal/postgres/sqlFragments.js"
 import * as Timeout from "../src/internal/postgres/statementTimeout.js"
 import * as Sweep from "../src/internal/postgres/sweep.js"
+import * as TableUsage from "../src/internal/postgres/tableUsage.js"
 import * as TableNames from "../src/internal/postgres/tableNames.js"
 import { accepted, reader } from "./support/documents.js"
 import * as Postgres from "./support/postgres.js"
@@ -248,7 +249,10 @@ describe("Sweeper", () => {
         yield* Timeout.make(Cache.CacheError, "1500 millis")
       ]
       const statements = Statements.make(yield* PgClient.PgClient, settings, { nodeId: "test", seal: Seal.make("") })
-      const sweep = Sweep.make(statements, settings, timeout, sweepTimeout)
+      const sweep = Sweep.make(Sweep.makeBatches(statements, settings, timeout, sweepTimeout), settings, {
+        usage: TableUsage.make(statements, timeout),
+        relieve: Effect.succeed(0)
+      })
       yield* onDelete("PERFORM pg_sleep(0.005);")
       yield* expired(400)
       expect(yield* sweep({ batchSize: 400 })).toEqual({ documents: 400, leases: 0 })

@@ -22,6 +22,7 @@ import { codes, exitCodeOf, UsageError } from "./exitCode.js"
 import { lint } from "./lint.js"
 import { match } from "./match.js"
 import { migrate } from "./migrate.js"
+import { nodes } from "./nodes.js"
 import { pin } from "./pin.js"
 import { requests } from "./requests.js"
 import { resolve } from "./resolve.js"
@@ -51,7 +52,8 @@ const cimd = Command.make(
     unpin,
     audit,
     migrate,
-    sweep
+    sweep,
+    nodes
   ])
 )
 

@@ -3,6 +3,8 @@ import * as Options from "@effect/cli/Options"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import { Cache } from "../Cache.js"
 import { ClientRegistry } from "../ClientRegistry.js"
@@ -47,7 +49,8 @@ export const sweep = Command.make(
     sweepBoth.pipe(
       Effect.provide(
         Layer.merge(
-          PostgresCache.layer(Database.tableNames(choice)),
+          // Its warning that nobody has swept would come too late.
+          Layer.provide(PostgresCache.layer(Database.tableNames(choice)), Logger.minimumLogLevel(LogLevel.Error)),
           PostgresRegistry.layer({
             ...Database.tableNames(choice),
             forgetAfter: Option.getOrElse(forgetAfter, () => never),

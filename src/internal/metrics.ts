@@ -23,11 +23,15 @@ const evictions = Metric.counter("cimd_evictions_total", {
 /** Calls of `evict` and `evictAll`, not documents. */
 export const evictedByCall = Metric.tagged(evictions, "reason", "call")
 export const evictedFromMemory = Metric.tagged(evictions, "reason", "memory_full")
-export const evictedFromOrigin = Metric.tagged(evictions, "reason", "origin_full")
+export const evictedFromSite = Metric.tagged(evictions, "reason", "site_full")
 export const evictedFromTable = Metric.tagged(evictions, "reason", "table_full")
 
 export const memoryBytes = Metric.gauge("cimd_memory_bytes", {
   description: "Bytes of memory that the documents in memory take"
+})
+
+export const tableBytes = Metric.gauge("cimd_table_bytes", {
+  description: "Bytes that the live documents in Postgres take, as this node last read it"
 })
 
 export const coalesced = Metric.counter("cimd_coalesced_total", {

@@ -111,7 +111,7 @@ describe.skipIf(!OldVersion.isInHistory)("an upgrade from tables of version 1", 
           )
         )
         yield* Effect.sleep("500 millis")
-        expect(yield* Migrations.run()).toEqual([[2, "client_registry"]])
+        expect(yield* Migrations.run()).toEqual([[2, "client_registry"], [3, "limits"]])
         yield* Fiber.join(backup)
       }).pipe(Effect.provide(PgClient.layer({ url: database })))
 
@@ -136,7 +136,7 @@ describe.skipIf(!OldVersion.isInHistory)("an upgrade from tables of version 1", 
         Effect.provide(PgClient.layer({ url: database }))
       )
       const migrated = yield* state
-      expect(migrated).toEqual([{ version: 1, latest: 2, migrations: "2" }])
+      expect(migrated).toEqual([{ version: 1, latest: 3, migrations: "3" }])
       expect(yield* OldVersion.cimd(folder, url, "migrate", "--status")).toContain("The tables are up to date.")
       expect(yield* OldVersion.cimd(folder, url, "migrate")).toBe("The tables are up to date.\n")
       yield* OldVersion.cimd(folder, url, "sweep")

@@ -18,13 +18,18 @@ export interface PostgresOptions extends TableNames.TableNames {
    * a sweep keeps what another node stored with a longer time. Defaults to `0`, so that none is kept.
    */
   readonly staleIfError?: Duration.DurationInput | undefined
-  /** Maximum number of documents per origin, so that one host cannot fill the table. Defaults to `1000`. */
-  readonly maxPerOrigin?: number | undefined
   /**
-   * Maximum number of documents in the table. Sweeps delete the surplus, and what is kept for the shortest time goes
-   * first. Defaults to `10_000_000`.
+   * Maximum number of documents per site, so that one site cannot fill the table. Ports and subdomains belong to their site.
+   * Beyond it a write evicts documents of the site: confirmed clients last, then the oldest fetch first (CAC-26). Defaults
+   * to `1000`.
    */
-  readonly maxDocuments?: number | undefined
+  readonly maxPerSite?: number | undefined
+  /**
+   * Maximum number of bytes that the live documents in the table take, from 1 MiB. Files of the database are larger, and do
+   * not shrink. Beyond it a node evicts documents, and a write waits while the table is more than a twentieth above it. Give
+   * all nodes the same value (CAC-25). Defaults to 1 GiB.
+   */
+  readonly maxTableBytes?: number | undefined
   /**
    * Whether writes send a `NOTIFY`. Turn it off on every node for a database that does not support it: memory tiers then
    * rely on `disconnectedTtl` alone. Defaults to `true`.
@@ -51,8 +56,8 @@ export interface Settings extends MemoryOptions.MemorySettings {
   readonly tables: TableNames.Tables
   readonly timeoutMillis: number
   readonly sweepTimeoutMillis: number
-  readonly maxPerOrigin: number
-  readonly maxDocuments: number
+  readonly maxPerSite: number
+  readonly maxTableBytes: number
   readonly notifications: boolean
   readonly disconnectedTtlMillis: number
 }
@@ -68,8 +73,8 @@ export const settle = (options: TieredOptions): Effect.Effect<Settings, InvalidO
       // No caller waits for a sweep, but it must end before the socket timeout of `PostgresClient.layer` closes its connection.
       sweepTimeoutMillis: Math.max(timeoutMillis, 8000),
       ...MemoryOptions.read(reader, options),
-      maxPerOrigin: whole("maxPerOrigin", options.maxPerOrigin, 1000),
-      maxDocuments: whole("maxDocuments", options.maxDocuments, 10_000_000),
+      maxPerSite: whole("maxPerSite", options.maxPerSite, 1000),
+      maxTableBytes: whole("maxTableBytes", options.maxTableBytes, 2 ** 30, { least: 2 ** 20 }),
       notifications: options.notifications ?? true,
       disconnectedTtlMillis: millis("disconnectedTtl", options.disconnectedTtl, "1 second", { least: 0 })
     }

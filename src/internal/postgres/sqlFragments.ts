@@ -9,6 +9,22 @@ import type { Seal } from "./notificationSeal.js"
 import type { Settings } from "./options.js"
 import { sqlState } from "./sqlErrors.js"
 
+/**
+ * How many bytes a row takes beside its document and its judgement: its client id in the table and in an index, its other
+ * columns, and its entries in the indexes.
+ */
+const ofRow = (clientId: string) => `(2 * octet_length(${clientId}) + 250)`
+
+/** A confirmed client that was used within this time counts before strangers. It is what `forgetAfter` defaults to. */
+const confirmedFor = "90 days"
+
+/** A document as it was found. Its row has changed if it has another start of its fetch. */
+export interface FoundRow {
+  readonly clientId: string
+  /** In seconds of the epoch, as Postgres prints them, because they may be infinite. */
+  readonly fetchedAt: string
+}
+
 /** What a write adds to its statement, whose first part is named `written` and returns the changed rows. */
 export interface Announcement {
   /** Is selected from `written`. */
@@ -63,6 +79,9 @@ export const make = (
     nodeId,
     documents: sql(tables.documents),
     leases: sql(tables.leases),
+    clients: sql(tables.clients),
+    usage: sql(tables.usage),
+    nodes: sql(tables.nodes),
     state,
     /** Announces a change of a client's document. */
     changing: announcing("changed", raise),
@@ -73,6 +92,24 @@ export const make = (
     /** An instant as a parameter. It is exact, because a microsecond of this century fits a double's 53 bits. */
     timestamp: (at: Instant): Fragment => sql`to_timestamp(${String(at)}::float8 / 1000000)`,
     later: (millis: number): Fragment => sql`clock_timestamp() + ${millis}::float8 * interval '1 millisecond'`,
+    /**
+     * How many bytes a new document takes: its text, or its form in the database if that is larger. Postgres may compress it.
+     */
+    bytesOfTexts: (document: string, judgement: string, clientId: string): Fragment =>
+      sql.literal(
+        `greatest(octet_length(${document}), pg_column_size(${document}::jsonb)) + octet_length(${judgement}) + ${
+          ofRow(clientId)
+        }`
+      ),
+    /** How many bytes the document of a row takes. A row of a node of version 2 is estimated without reading its document. */
+    bytesOfRow: (row: string): Fragment =>
+      sql.literal(`CASE WHEN ${row}.document IS NULL THEN 0 ELSE coalesce(${row}.bytes,
+        pg_column_size(${row}.document) + pg_column_size(${row}.judgement) + ${ofRow(`${row}.client_id`)}) END`),
+    /** Whether the row of a client says that it is confirmed. */
+    isConfirmed: (client: string): Fragment =>
+      sql.literal(`(${client}.consented_at IS NOT NULL AND ${client}.used_at > now() - interval '${confirmedFor}')`),
+    /** The start of a row's fetch, for {@link FoundRow}. */
+    fetchedAtOf: (row: string): Fragment => sql.literal(`date_part('epoch', ${row}.fetched_at)::text`),
     /**
      * Deletes the rows that match and that no other session has locked, up to a limit. The database counts them, because
      * returning the rows would be more work for this process than counting is for the database.
@@ -94,6 +131,28 @@ export const make = (
       )
   }
 }
+
+/**
+ * Deletes documents unless they were fetched again since they were found, or another session has locked them. Returns their
+ * number, and how many bytes they took.
+ */
+export const deleteFound = (
+  { bytesOfRow, documents, sql }: Statements,
+  found: ReadonlyArray<FoundRow>
+): Effect.Effect<{ readonly count: number; readonly bytes: number }, SqlError> =>
+  Effect.map(
+    sql<{ count: number; bytes: number }>`WITH deleted AS (
+      DELETE FROM ${documents} AS gone WHERE client_id = ANY(ARRAY(
+        SELECT stored.client_id FROM unnest(${found.map(({ clientId }) => clientId)}::text[], ${
+      found.map(({ fetchedAt }) => fetchedAt)
+    }::float8[]) AS found (client_id, fetched_at)
+        JOIN ${documents} AS stored ON stored.client_id = found.client_id AND stored.document IS NOT NULL
+          AND date_part('epoch', stored.fetched_at) = found.fetched_at
+        FOR UPDATE OF stored SKIP LOCKED
+      )) RETURNING ${bytesOfRow("gone")} AS bytes
+    ) SELECT count(*)::integer AS count, coalesce(sum(bytes), 0)::float8 AS bytes FROM deleted`,
+    (rows) => Arr.unsafeGet(rows, 0)
+  )
 
 /** 54000: the queue is full. Another limit that has this code is exceeded again without the notification. */
 export const isQueueFull = (error: SqlError): boolean => sqlState(error) === "54000"

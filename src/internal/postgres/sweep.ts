@@ -2,18 +2,15 @@ import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { Cache, CacheError, Instant } from "../../Cache.js"
-import * as metrics from "../metrics.js"
 import type { Settings } from "./options.js"
 import type { Statements } from "./sqlFragments.js"
 import type { Run } from "./statementTimeout.js"
-import { counted, inBatches, isState, isTimeout, pauseMillis } from "./sweepBatches.js"
+import { counted, inBatches, isState, isTimeout, pauseMillis, withoutPlaces } from "./sweepBatches.js"
+import type { TableUsage } from "./tableUsage.js"
 
 type SweepBatch = (batchSize: number) => Effect.Effect<number, CacheError>
 
 const maxBatch = 1_000_000
-
-/** From this number of rows on, Postgres' estimate of their number is trusted. */
-const estimatedFrom = 100_000
 
 /** No page of 8 KiB holds more documents, since each row has at least 256 bytes. */
 const maxRowsPerPage = 32
@@ -25,15 +22,13 @@ const sampledPages = 500
 /** A sweep would never end with batches of no rows. */
 const clampBatchSize = (batchSize = 10_000): number => batchSize >= 1 ? Math.min(Math.trunc(batchSize), maxBatch) : 1
 
-/** Sweeps the tables: leases, tombstones and expired documents, then what the table has beyond its limit. */
+/** Sweeps the tables: leases, tombstones and expired documents, then what the table has beyond its bound. */
 export const make = (
-  statements: Statements,
-  settings: Settings,
-  timeout: Run<CacheError>,
-  sweepTimeout: Run<CacheError>
-): Cache["Type"]["sweep"] => {
-  const batches = makeBatches(statements, settings, timeout, sweepTimeout)
-  return (options) =>
+  batches: Batches,
+  { maxTableBytes }: Settings,
+  { relieve, usage }: { readonly usage: TableUsage; readonly relieve: Effect.Effect<number, CacheError> }
+): Cache["Type"]["sweep"] =>
+  (options) =>
     Effect.gen(function*() {
       const batchSize = clampBatchSize(options?.batchSize)
       const now = yield* batches.boundary
@@ -46,12 +41,11 @@ export const make = (
           return byPage + (yield* inBatches(batchSize, batches.documentsBefore(boundary)))
         })
       const expired = yield* documentsBefore(now)
-      const lastToKeep = yield* batches.surplusBoundary
-      const surplus = lastToKeep === undefined ? 0 : yield* documentsBefore(lastToKeep)
-      metrics.evictedFromTable.unsafeUpdate(surplus, [])
+      const { bytes, measured } = yield* usage.report
+      const surplus = bytes > maxTableBytes || !measured ? yield* relieve : 0
+      yield* batches.end(expired)
       return { documents: tombstones + expired + surplus, leases }
     })
-}
 
 /** Goes through a table by ranges of pages, and returns the number of deleted rows. */
 const inRanges = (
@@ -75,13 +69,11 @@ const inRanges = (
 
 // 55P03: another session has locked a row.
 const locked = ["55P03"]
-// No ctid or no sample: views, and some databases that speak Postgres' protocol.
-const withoutPlaces = ["42809", "42703", "42883", "42601", "0A000"]
 
 /** The statements of a sweep. */
 export const makeBatches = (
-  { deleteUnlocked, documents, instant, leases, sql, timestamp }: Statements,
-  { maxDocuments, tables }: Settings,
+  { deleteUnlocked, documents, instant, leases, nodes, sql, state, timestamp, usage }: Statements,
+  { tables }: Settings,
   timeout: Run<CacheError>,
   sweepTimeout: Run<CacheError>
 ) => {
@@ -145,22 +137,18 @@ export const makeBatches = (
       skipping(leases, "expires_at", sql`expires_at < ${timestamp(boundary)}`),
 
     /**
-     * Until when the last document within the limit of the table is kept, if there are more: those that are kept for a
-     * shorter time are surplus. Scanning a large table takes long, so it is scanned only where Postgres' own estimate comes
-     * near the limit.
+     * Records the end of a sweep. Counting the bytes of what it deleted would take longer than deleting it, so the table is
+     * measured later, and until then seems fuller than it is.
      */
-    surplusBoundary: Effect.map(
-      // The skipped rows are not converted: that would take longer, and fails for an infinite instant.
-      sweepTimeout("sweep")(sql<{ kept_until: string }>`SELECT ${instant("kept_until")} AS kept_until FROM (
-          SELECT kept_until FROM ${documents}
-          WHERE document IS NOT NULL AND (
-            SELECT reltuples NOT BETWEEN ${estimatedFrom}::float8 AND ${maxDocuments}::float8 * 0.9
-            FROM pg_class WHERE oid = ${tables.documents}::regclass
-          )
-          ORDER BY kept_until DESC OFFSET ${maxDocuments - 1} LIMIT 2
-        ) AS last ORDER BY last.kept_until DESC`),
-      ([last, surplus]): Instant | undefined =>
-        last === undefined || surplus === undefined ? undefined : BigInt(last.kept_until)
-    )
+    end: (expired: number): Effect.Effect<void, CacheError> =>
+      Effect.asVoid(
+        timeout("sweep")(sql`WITH measured AS (
+          UPDATE ${usage} SET outdated = true WHERE ${expired > 0} AND NOT outdated
+        ), gone AS (
+          DELETE FROM ${nodes} WHERE seen_at < clock_timestamp() - interval '1 day'
+        ) UPDATE ${state} SET swept_at = clock_timestamp()`)
+      )
   }
 }
+
+export type Batches = ReturnType<typeof makeBatches>

@@ -38,6 +38,9 @@ export const inBatches = <E extends Failed>(
   return rest(batchSize, 0)
 }
 
+/** No ctid or no sample: views, and some databases that speak Postgres' protocol. */
+export const withoutPlaces = ["42809", "42703", "42883", "42601", "0A000"]
+
 /** Whether Postgres reported an error with one of these codes. */
 export const isState = ({ cause }: Failed, states: ReadonlyArray<string>): boolean =>
   cause instanceof SqlError && states.includes(sqlState(cause) ?? "")

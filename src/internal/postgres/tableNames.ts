@@ -41,13 +41,16 @@ const defaultPrefix = "cimd_"
 /** Returns a name as SQL. It is quoted, because some valid names are keywords. */
 export const quoted = (name: string): string => name.split(".").map((part) => `"${part}"`).join(".")
 
-/** The command that creates or updates the tables. It names them, unless they have the names by default. */
-export const migrateCommand = ({ prefix, schema }: Tables): string =>
+/** A command on the tables. It names them, unless they have the names by default. */
+export const command = (name: "migrate" | "sweep", { prefix, schema }: Tables): string =>
   [
-    "npx effect-cimd migrate",
+    `npx effect-cimd ${name}`,
     ...(schema === undefined ? [] : [`--schema ${schema}`]),
     ...(prefix === defaultPrefix ? [] : [`--prefix ${prefix}`])
   ].join(" ")
+
+/** The command that creates or updates the tables. */
+export const migrateCommand = (tables: Tables): string => command("migrate", tables)
 
 const tablesOf = (schema: string | undefined, prefix: string): Tables => {
   const qualify = (name: string) => schema === undefined ? `${prefix}${name}` : `${schema}.${prefix}${name}`

@@ -1,4 +1,4 @@
-import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -66,6 +66,13 @@ export const check = (
     })
   )
 }
+
+/** Fails unless the rows of the nodes can be read. */
+export const readable = (
+  tables: TableNames.Tables
+): Effect.Effect<void, DatabaseUnavailable, PgClient.PgClient> =>
+  Effect.flatMap(PgClient.PgClient, (client) =>
+    Effect.asVoid(check(client, tables, [{ table: tables.nodes, privileges: ["SELECT"] }], shortestTimeout)))
 
 /** Returns the error of a layer whose first reads failed, after the check of its tables. */
 export const unavailable = (tables: TableNames.Tables, cause: unknown): DatabaseUnavailable =>
