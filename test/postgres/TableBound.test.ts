@@ -66,6 +66,10 @@ describe("the bytes of the table", () => {
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const [cache, other] = yield* nodes(2, { maxPerSite: 5 })
+      // A write during the first measurement may count twice.
+      yield* Effect.repeat(sql`SELECT 1 FROM cimd_usage WHERE measured_at > '-infinity' AND claimed_until = '-infinity'`, {
+        until: (rows) => rows.length === 1
+      })
       const url = (i: number) => `https://app.example/${i}`
       const clientId = (i: number) => url(i) as ClientId.ClientId
       // More of a site than it may have, twice, with documents of other sizes, by two nodes.
@@ -140,7 +144,7 @@ describe("the bytes of the table", () => {
         const clientId = i % 3 === 0 ? `https://site${i % 50}.example/${i % 200}` : `https://site${i % 97}.example/c/${i}`
         return put(caches[i % 4]!, clientId, "1 day", "z".repeat(i % 5 === 0 ? 3000 : 200))
       }, { concurrency: 40 })
-      const { rows } = yield* settled
+      const { rows } = yield* table
       yield* Fiber.interrupt(watching)
       expect(worst / bound).toBeGreaterThan(0.9)
       expect(worst / bound).toBeLessThan(1.1)
@@ -179,7 +183,7 @@ describe("the bytes of the table", () => {
         expect(error).toMatchObject({ _tag: "CacheError", operation: "put" })
       }))
       expect(yield* put(cache!, "https://app.example/2")).toBe(true)
-      expect((yield* settled).rows).toBe(1)
+      expect((yield* table).rows).toBe(1)
     }).pipe(Effect.provide(Postgres.migrated)))
 })
 

@@ -154,7 +154,9 @@ export const make = (
           usage.add(-(freed ?? 0))
           return current
         }
-      ).pipe(Effect.tap((current) => current ? Effect.void : correctEviction("supersede"))),
+      ).pipe(Effect.tap((current) =>
+        current ? Effect.void : correctEviction("supersede")
+      )),
 
     // Other nodes may keep expired documents even if this one does not.
     withdraw: (clientId, { fetchedAt, ruleset }) =>

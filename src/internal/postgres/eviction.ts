@@ -234,7 +234,9 @@ export const make = (
   })
 
   return {
-    relieve: Effect.flatMap(claim, (isClaimed) =>
-      isClaimed ? Effect.ensuring(pass, Effect.ignore(release)) : Effect.as(usage.report, 0))
+    relieve: Effect.flatMap(
+      claim,
+      (isClaimed) => isClaimed ? Effect.ensuring(pass, Effect.ignore(release)) : Effect.as(usage.report, 0)
+    )
   }
 }

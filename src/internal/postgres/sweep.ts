@@ -28,24 +28,24 @@ export const make = (
   { maxTableBytes }: Settings,
   { relieve, usage }: { readonly usage: TableUsage; readonly relieve: Effect.Effect<number, CacheError> }
 ): Cache["Type"]["sweep"] =>
-  (options) =>
-    Effect.gen(function*() {
-      const batchSize = clampBatchSize(options?.batchSize)
-      const now = yield* batches.boundary
-      const leases = yield* inBatches(batchSize, batches.leasesBefore(now))
-      const tombstones = yield* inBatches(batchSize, batches.tombstonesBefore(now))
-      const documentsBefore = (boundary: Instant) =>
-        Effect.gen(function*() {
-          const pages = yield* batches.pagesToSweep(boundary)
-          const byPage = yield* inRanges(pages, batchSize, batches.pagesBefore(boundary))
-          return byPage + (yield* inBatches(batchSize, batches.documentsBefore(boundary)))
-        })
-      const expired = yield* documentsBefore(now)
-      const { bytes, measured } = yield* usage.report
-      const surplus = bytes > maxTableBytes || !measured ? yield* relieve : 0
-      yield* batches.end(expired)
-      return { documents: tombstones + expired + surplus, leases }
-    })
+(options) =>
+  Effect.gen(function*() {
+    const batchSize = clampBatchSize(options?.batchSize)
+    const now = yield* batches.boundary
+    const leases = yield* inBatches(batchSize, batches.leasesBefore(now))
+    const tombstones = yield* inBatches(batchSize, batches.tombstonesBefore(now))
+    const documentsBefore = (boundary: Instant) =>
+      Effect.gen(function*() {
+        const pages = yield* batches.pagesToSweep(boundary)
+        const byPage = yield* inRanges(pages, batchSize, batches.pagesBefore(boundary))
+        return byPage + (yield* inBatches(batchSize, batches.documentsBefore(boundary)))
+      })
+    const expired = yield* documentsBefore(now)
+    const { bytes, measured } = yield* usage.report
+    const surplus = bytes > maxTableBytes || !measured ? yield* relieve : 0
+    yield* batches.end(expired)
+    return { documents: tombstones + expired + surplus, leases }
+  })
 
 /** Goes through a table by ranges of pages, and returns the number of deleted rows. */
 const inRanges = (

@@ -76,7 +76,9 @@ export const start = (
           return warns
             ? Effect.logWarning(
               "The tables of the client metadata cache were not swept for a day, so what has expired fills them. " +
-                `Provide Sweeper.layer in one program, or run each hour: ${TableNames.command("sweep", settings.tables)}`
+                `Provide Sweeper.layer in one program, or run each hour: ${
+                  TableNames.command("sweep", settings.tables)
+                }`
             )
             : Effect.void
         })
