@@ -67,13 +67,19 @@ describe("the bytes of the table", () => {
       const sql = yield* PgClient.PgClient
       const [cache, other] = yield* nodes(2, { maxPerSite: 5 })
       // A write during the first measurement may count twice.
-      yield* Effect.repeat(sql`SELECT 1 FROM cimd_usage WHERE measured_at > '-infinity' AND claimed_until = '-infinity'`, {
-        until: (rows) => rows.length === 1
-      })
+      yield* Effect.repeat(
+        sql`SELECT 1 FROM cimd_usage WHERE measured_at > '-infinity' AND claimed_until = '-infinity'`,
+        {
+          until: (rows) => rows.length === 1
+        }
+      )
       const url = (i: number) => `https://app.example/${i}`
       const clientId = (i: number) => url(i) as ClientId.ClientId
       // More of a site than it may have, twice, with documents of other sizes, by two nodes.
-      yield* Effect.forEach(range(30), (i) => put(i % 2 === 0 ? cache! : other!, url(i % 7), "1 day", "y".repeat(i * 20)))
+      yield* Effect.forEach(
+        range(30),
+        (i) => put(i % 2 === 0 ? cache! : other!, url(i % 7), "1 day", "y".repeat(i * 20))
+      )
       yield* put(cache!, "https://other.example/1")
       yield* put(cache!, "https://other.example/2", 1)
       yield* put(cache!, "https://other.example/3")
@@ -94,7 +100,9 @@ describe("the bytes of the table", () => {
       // A write that is refused changes nothing.
       const earlier = yield* cache!.now
       yield* put(cache!, "https://other.example/1")
-      expect(yield* cache!.put(document("https://other.example/1", ""), { fetchedAt: earlier, timeToLive: 1 })).toBe(false)
+      expect(yield* cache!.put(document("https://other.example/1", ""), { fetchedAt: earlier, timeToLive: 1 })).toBe(
+        false
+      )
       yield* settled
 
       // A sweep asks for a measurement, which also finds what others have deleted or written.
@@ -131,26 +139,34 @@ describe("the bytes of the table", () => {
       expect((yield* settled).rows).toBe(2)
     }).pipe(Effect.provide(Postgres.migrated)))
 
-  it.scopedLive("CAC-25: never exceed the bound by more than a tenth while nodes write at once, without a sweeper", () =>
-    Effect.gen(function*() {
-      const caches = yield* nodes(4, { maxPerSite: 10_000 })
-      let worst = 0
-      const watching = yield* Effect.forkScoped(Effect.forever(Effect.tap(table, ({ bytes, texts }) =>
-        Effect.sync(() => {
-          worst = Math.max(worst, bytes, texts)
-        }))))
-      // Twice the bound: new clients, and clients whose documents grow and shrink.
-      yield* Effect.forEach(range(1600), (i) => {
-        const clientId = i % 3 === 0 ? `https://site${i % 50}.example/${i % 200}` : `https://site${i % 97}.example/c/${i}`
-        return put(caches[i % 4]!, clientId, "1 day", "z".repeat(i % 5 === 0 ? 3000 : 200))
-      }, { concurrency: 40 })
-      const { rows } = yield* table
-      yield* Fiber.interrupt(watching)
-      expect(worst / bound).toBeGreaterThan(0.9)
-      expect(worst / bound).toBeLessThan(1.1)
-      expect(rows).toBeGreaterThan(300)
-    }).pipe(Effect.provide(Layer.unwrapScoped(Effect.map(Postgres.migratedUrl, (url) =>
-      PostgresClient.layer({ url, pooler: Postgres.pooler, maxConnections: 10 }))))), 120_000)
+  it.scopedLive(
+    "CAC-25: never exceed the bound by more than a tenth while nodes write at once, without a sweeper",
+    () =>
+      Effect.gen(function*() {
+        const caches = yield* nodes(4, { maxPerSite: 10_000 })
+        let worst = 0
+        const watching = yield* Effect.forkScoped(Effect.forever(Effect.tap(table, ({ bytes, texts }) =>
+          Effect.sync(() => {
+            worst = Math.max(worst, bytes, texts)
+          }))))
+        // Twice the bound: new clients, and clients whose documents grow and shrink.
+        yield* Effect.forEach(range(1600), (i) => {
+          const clientId = i % 3 === 0
+            ? `https://site${i % 50}.example/${i % 200}`
+            : `https://site${i % 97}.example/c/${i}`
+          return put(caches[i % 4]!, clientId, "1 day", "z".repeat(i % 5 === 0 ? 3000 : 200))
+        }, { concurrency: 40 })
+        const { rows } = yield* table
+        yield* Fiber.interrupt(watching)
+        expect(worst / bound).toBeGreaterThan(0.9)
+        expect(worst / bound).toBeLessThan(1.1)
+        expect(rows).toBeGreaterThan(300)
+      }).pipe(
+        Effect.provide(Layer.unwrapScoped(Effect.map(Postgres.migratedUrl, (url) =>
+          PostgresClient.layer({ url, pooler: Postgres.pooler, maxConnections: 10 }))))
+      ),
+    120_000
+  )
 
   it.scopedLive("CAC-25: are brought below a bound that was lowered, when a node starts", () =>
     Effect.gen(function*() {
@@ -221,8 +237,13 @@ describe("the order of eviction", () => {
       const sql = yield* PgClient.PgClient
       const scope = yield* Scope.make()
       const [cache] = yield* Scope.extend(nodes(1), scope)
-      const registry = yield* Effect.map(Layer.build(PostgresRegistry.layer()), Context.get(ClientRegistry.ClientRegistry))
-      const clientIds = ["expired", "stranger", "lapsed", "used-before", "used-later"].map((name) => `https://${name}.example/`)
+      const registry = yield* Effect.map(
+        Layer.build(PostgresRegistry.layer()),
+        Context.get(ClientRegistry.ClientRegistry)
+      )
+      const clientIds = ["expired", "stranger", "lapsed", "used-before", "used-later"].map((name) =>
+        `https://${name}.example/`
+      )
       const [expired, stranger, lapsed, before, later] = clientIds as [string, string, string, string, string]
       for (const clientId of [before, later, lapsed]) {
         yield* registry.confirm({ document: document(clientId), fetchedAt: yield* cache!.now })
@@ -270,14 +291,19 @@ describe("the order of eviction", () => {
         ) AS sites, LATERAL (SELECT now() + interval '1 hour' AS until) AS later`
       yield* nodes(1)
       yield* until(({ bytes }) => bytes <= 0.951 * bound)
-      expect(yield* sql`SELECT domain = 'pages.dev' AS pages, count(*)::integer FROM cimd_documents GROUP BY 1 ORDER BY 1`)
+      expect(
+        yield* sql`SELECT domain = 'pages.dev' AS pages, count(*)::integer FROM cimd_documents GROUP BY 1 ORDER BY 1`
+      )
         .toEqual([{ pages: false, count: 100 }, { pages: true, count: Math.floor((0.95 * bound) / 2000) - 100 }])
     }).pipe(Effect.provide(Postgres.migrated)))
 
   it.scopedLive("CAC-13: a site that is full loses strangers before confirmed clients, and its ports are not sites", () =>
     Effect.gen(function*() {
       const [cache] = yield* nodes(1, { maxPerSite: 3 })
-      const registry = yield* Effect.map(Layer.build(PostgresRegistry.layer()), Context.get(ClientRegistry.ClientRegistry))
+      const registry = yield* Effect.map(
+        Layer.build(PostgresRegistry.layer()),
+        Context.get(ClientRegistry.ClientRegistry)
+      )
       const confirmed = ["https://app.example/a", "https://app.example/b"]
       for (const clientId of confirmed) {
         yield* registry.confirm({ document: document(clientId), fetchedAt: yield* cache!.now })

@@ -228,7 +228,10 @@ export const make = (
     })
 
   const pass = Effect.gen(function*() {
-    let measured = yield* measure
+    // Another node may have done it before this one got its claim.
+    const { bytes, due } = yield* usage.report
+    if (bytes <= maxTableBytes && !due) return 0
+    let measured = yield* measureIn(100)
     if (measured.bytes > maxTableBytes && (yield* inBatches(10 * batchSize, expired)) > 0) measured = yield* measure
     return measured.bytes > maxTableBytes ? yield* evict(measured) : 0
   })
