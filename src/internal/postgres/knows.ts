@@ -1,15 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Cache, CacheError } from "../../Cache.js"
-import * as ClientId from "../../ClientId.js"
+import { siteOf } from "../rules/site.js"
 import * as BatchedQuery from "./batchedQuery.js"
 import type { Settings } from "./options.js"
 import type { OwnPool } from "./pool.js"
 import type { Statements } from "./sqlFragments.js"
 import type { Timeout } from "./statementTimeout.js"
-
-/** The column that the documents of one site share, and its value for a client. */
-const site = { column: "origin", of: (clientId: string) => ClientId.origin(clientId as ClientId.ClientId) }
 
 const decode = ([, known]: ReadonlyArray<unknown>) => known === "accepted" || known === "site" ? known : "nothing"
 
@@ -27,10 +24,10 @@ export const make = (
     name: `${tables.channel}_knows`,
     text: sql`SELECT asked.client_id, CASE
         WHEN EXISTS ${documentWhere("kept.client_id = asked.client_id")} THEN 'accepted'
-        WHEN EXISTS ${documentWhere(`kept.${site.column} = asked.site`)} THEN 'site'
+        WHEN EXISTS ${documentWhere("kept.site = asked.site")} THEN 'site'
         ELSE 'nothing'
       END FROM unnest($1::text[], $2::text[]) AS asked (client_id, site)`.compile()[0],
-    values: (clientIds) => [clientIds, clientIds.map(site.of)],
+    values: (clientIds) => [clientIds, clientIds.map(siteOf)],
     decode
   })
   return (clientId) => Effect.map(read(clientId), Option.getOrElse(() => "nothing" as const))
