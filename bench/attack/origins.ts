@@ -5,26 +5,48 @@ import type { Place } from "../../test/support/attack/world.js"
 import { documentOf } from "../document.js"
 
 /** How many bytes a document may have. */
-const limit = 5120
+const maxBytes = 5120
+/** Fewer values than a document may have, because its other members have some. */
+const maxValues = 240
 
-const filled = (clientId: string, members: (entries: ReadonlyArray<unknown>) => object, entry: unknown) => {
-  const bytes = (entries: ReadonlyArray<unknown>) => JSON.stringify({ client_id: clientId, ...members(entries) })
-  const room = limit - bytes([]).length
-  return bytes(Array.from({ length: Math.floor(room / (JSON.stringify(entry).length + 1)) }, () => entry))
+/** A document with as many entries in one member as the limits of its bytes, and so many values, permit. */
+const filled = (
+  clientId: string,
+  members: (entries: ReadonlyArray<unknown>) => object,
+  entryOf: (index: number) => unknown,
+  most = Number.POSITIVE_INFINITY
+) => {
+  const text = (entries: ReadonlyArray<unknown>) => JSON.stringify({ client_id: clientId, ...members(entries) })
+  const entries: Array<unknown> = []
+  let room = maxBytes - text([]).length
+  for (let index = 0; index < most; index++) {
+    room -= JSON.stringify(entryOf(index)).length + 1
+    if (room < 0) break
+    entries.push(entryOf(index))
+  }
+  return text(entries)
 }
 
-/** Documents that take the most memory once they are parsed. */
-const worst = [
-  (clientId: string) =>
-    filled(clientId, (entries) => ({ redirect_uris: ["https://app.example/cb", ...entries] }), "a:"),
-  (clientId: string) => filled(clientId, (entries) => ({ redirect_uris: ["a:"], x: entries }), [0]),
-  (clientId: string) => filled(clientId, (entries) => ({ redirect_uris: ["a:"], x: entries }), {})
+const redirects = (text: (index: number) => string) => Array.from({ length: 32 }, (_, index) => text(index))
+const extended = (redirect_uris: ReadonlyArray<string>) => (x: ReadonlyArray<unknown>) => ({ redirect_uris, x })
+const one = extended(["https://app.example/cb"])
+
+/** Documents that take the most memory once they are parsed. The first two have too many entries for DOC-25. */
+const worst: ReadonlyArray<(clientId: string) => string> = [
+  (clientId) => filled(clientId, (redirect_uris) => ({ redirect_uris }), () => "a:"),
+  (clientId) => filled(clientId, one, () => [0]),
+  (clientId) => filled(clientId, one, () => [[]], maxValues / 2),
+  (clientId) => filled(clientId, extended(redirects((index) => `a:${index}`)), (index) => `${index}`, maxValues - 40),
+  (clientId) =>
+    filled(clientId, extended(redirects((index) => `https://a${index}.example/${"x".repeat(125)}`)), () => 0)
 ]
 
 const bodies: { readonly [path: string]: (clientId: string, host: string) => Origin.Answer } = {
   "/client.json": (clientId) => ({ body: documentOf(clientId) }),
   "/late/client.json": (clientId) => ({ body: documentOf(clientId), delay: "700 millis" }),
-  "/worst.json": (clientId, host) => ({ body: (worst[host.length % worst.length] ?? documentOf)(clientId) })
+  "/worst.json": (clientId, host) => ({
+    body: (worst[Number(/\d+/.exec(host)) % worst.length] ?? documentOf)(clientId)
+  })
 }
 
 await Effect.runPromise(Effect.scoped(Effect.gen(function*() {

@@ -52,7 +52,7 @@ export const refused = (databaseUrl: string, server: Server, count: number): Pro
     const holding = inTurn(holders, holders, (index) => held.of(server.resolve(ofOneSite("hang", index))))
     await seconds(0.5)
     const from = await counts()
-    await inTurn(count, count, (index) => tally.of(server.resolve(ofOneSite("missing", index))))
+    await inTurn(64, count, (index) => tally.of(server.resolve(ofOneSite("missing", index))))
     const to = await counts()
     await holding
     const throttled = [...tally.outcomes].reduce(

@@ -15,7 +15,7 @@ const perSecond = 2.9
 
 const hostile = (index: number) => ofOneSite("slow-tls", index)
 /** Hosts of another site, which complete the handshake and then do not have the document. */
-const honest = (index: number) => `https://h${index}.example.org/missing.json`
+const honest = (index: number) => `https://app${index}.example.org/missing.json`
 
 export const tls = async (server: Server, { rounds, secondsPerRound }: Size): Promise<ReadonlyArray<Row>> => {
   const tallies = { hostile: new Tally(), honest: new Tally() }
