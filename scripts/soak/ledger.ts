@@ -25,6 +25,8 @@ const earlyMillis = 2000
 const onItsWayMillis = 1000
 /** A fetch and what it stores are done by then, or have failed. */
 const fetchMillis = 8000
+/** The pauses after some failures of a client in a row, which last on after its origin is mended. */
+const pauseMillis = 16_000
 /** How long a terminated connection may still be met. */
 const faultMillis = 1000
 /** Nothing that is older has to be remembered. */
@@ -32,6 +34,10 @@ const memoryMillis = 120_000
 
 const overlap = (spans: ReadonlyArray<Span>, from: Moment, to: Moment) =>
   spans.some((span) => span.from <= to && span.to >= from)
+
+/** Honest clients that an attack must not cost their answers, and the share of these that they get at least. */
+const leastShares = { confirmed: 0.999, new: 0.95 }
+export type Party = keyof typeof leastShares
 
 const fetchErrors = new Set([
   "UnexpectedStatus",
@@ -65,6 +71,7 @@ export const make = (clientIds: ReadonlyArray<string>, settings: Settings, viola
     broken: [],
     lastRequest: undefined
   }]))
+  const shares = { confirmed: { asked: 0, answered: 0 }, new: { asked: 0, answered: 0 } }
   const deaths = new Map<string, Moment>()
   let faults: Array<Span> = []
   const counts: Record<string, number> = {}
@@ -192,10 +199,53 @@ export const make = (clientIds: ReadonlyArray<string>, settings: Settings, viola
       }
       for (const [tag, callers] of Object.entries(tally.errors)) {
         count(`errors ${tag}`, callers)
-        const expected = tag === "CacheError"
+        const expected = tag === "CacheError" || tag === "RegistryError"
           ? overlap(faults, began, ended)
+          : tag === "Throttled"
+          // Those that the limits of a node refuse count for the share of new clients.
+          ? tally.throttled["failed"] === undefined || overlap(client.broken, began - pauseMillis, ended)
           : fetchErrors.has(tag) && overlap(client.broken, began, ended)
         if (!expected) violated(`${node} answered ${clientId} with ${tag}, and nothing was wrong: ${tally.cause}`)
+      }
+    },
+
+    /** Honest clients whose origins never fail. Calls during a fault of Postgres do not count. */
+    honest: (party: Party, clientId: string, node: string, began: Moment, tally: Tally) => {
+      const of = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((sum, by) => sum + by, 0)
+      const answered = of(tally.sources)
+      const failed = of(tally.errors)
+      if (tally.throttled["failed"] !== undefined) {
+        violated(`${node} booked a failure on the ${party} client ${clientId}, whose origin never fails`)
+      }
+      if (tally.slowestMillis > callMillis) {
+        violated(`${node} took ${Math.round(tally.slowestMillis)} ms for the ${party} client ${clientId}`)
+      }
+      if (overlap(faults, began, moment())) return
+      shares[party].asked += answered + failed
+      shares[party].answered += answered
+      count(`answers of ${party} clients`, answered)
+      for (const [tag, callers] of Object.entries(tally.errors)) count(`errors of ${party} clients ${tag}`, callers)
+      for (const [reason, callers] of Object.entries(tally.throttled)) {
+        count(`errors of ${party} clients Throttled ${reason}`, callers)
+      }
+    },
+
+    /** Clients of the attacker. Whatever they get, they get in time. */
+    attack: (clientId: string, node: string, tally: Tally) => {
+      count("requests of the attacker")
+      count("answers of the attacker", Object.values(tally.sources).reduce((sum, by) => sum + by, 0))
+      if (tally.slowestMillis > callMillis) {
+        violated(`${node} took ${Math.round(tally.slowestMillis)} ms for ${clientId}`)
+      }
+    },
+
+    /** Holds the shares that honest clients got to what they must be. */
+    checkShares: () => {
+      for (const [party, least] of Object.entries(leastShares)) {
+        const { answered, asked } = shares[party as Party]
+        const share = answered / asked
+        counts[`share of ${party} clients`] = Number(share.toFixed(4))
+        if (!(share >= least)) violated(`${answered} of ${asked} calls of ${party} clients were answered`)
       }
     },
 

@@ -49,6 +49,8 @@ export interface Options {
   readonly checkout?: string
   readonly database: Redacted.Redacted
   readonly origin: { readonly port: number; readonly ca: string }
+  /** The hosts of an attacker. With them, the node has the limits of the fetcher by default. Defaults to none. */
+  readonly attackers?: { readonly port: number; readonly ca: string }
   /** The cache of the node. Defaults to `tiered`. */
   readonly cache?: "tiered" | "plain"
   readonly notifications?: boolean
@@ -115,6 +117,8 @@ const environment = (options: Options): Record<string, string> => {
     POOLER: process.env["POOLER"],
     ORIGIN_PORT: options.origin.port,
     ORIGIN_CA: options.origin.ca,
+    ATTACKERS_PORT: options.attackers?.port,
+    ATTACKERS_CA: options.attackers?.ca,
     CACHE: options.cache,
     NOTIFICATIONS: options.notifications,
     ADMISSION: options.admission,

@@ -11,6 +11,7 @@ import {
   ClientId,
   ClientRegistry,
   Fetcher,
+  FetchError,
   HostPolicy,
   PostgresCache,
   PostgresClient,
@@ -27,6 +28,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as metrics from "../../src/internal/metrics.js"
+import * as Network from "../support/attack/network.js"
 import type { Command, Decision, Input, Message, Output, Question, Tally } from "./protocol.js"
 import { moment } from "./protocol.js"
 
@@ -64,26 +66,50 @@ const Registering = PostgresRegistry.layerConfig({
   admission: Config.literal("open", "approve")("ADMISSION").pipe(Config.withDefault("open"))
 })
 
-const Fetching = Layer.unwrapEffect(
+/** So that the origin can tell which node asks. */
+const accept = Effect.map(name, (name) => `application/json;node=${name}`)
+
+const Unlimited = Layer.unwrapEffect(
   Effect.map(
-    Config.all({
+    Effect.all({
       port: Config.integer("ORIGIN_PORT"),
       ca: Config.string("ORIGIN_CA"),
       timeout: Config.duration("FETCH_TIMEOUT").pipe(Config.withDefault("5 seconds")),
-      name
+      accept
     }),
-    ({ ca, name, port, timeout }) =>
+    ({ accept, ca, port, timeout }) =>
       Fetcher.layerWithoutDependencies({
         ca,
         timeout,
-        // So that the origin can tell which node asks.
-        accept: `application/json;node=${name}`,
+        accept,
         rateLimit: { limit: 100_000, window: 1 },
         backoff: { initial: 0, maximum: 0 }
       }).pipe(
         Layer.provide(NameLookupTest.layer(() => Effect.succeed(Origin.publicAddresses))),
         Layer.provide(DialerTest.layerWith(() => port))
       )
+  )
+)
+
+/** A node with the limits by default, whose network has hosts of an attacker, too. */
+const UnderAttack = Layer.unwrapEffect(
+  Effect.map(
+    Effect.all({
+      origins: Config.all({ port: Config.integer("ORIGIN_PORT"), ca: Config.string("ORIGIN_CA") }),
+      attackers: Config.all({ port: Config.integer("ATTACKERS_PORT"), ca: Config.string("ATTACKERS_CA") }),
+      accept
+    }),
+    ({ accept, ...places }) =>
+      Fetcher.layerWithoutDependencies({ ca: [places.origins.ca, places.attackers.ca], accept }).pipe(
+        Layer.provide(Network.layer(places))
+      )
+  )
+)
+
+const Fetching = Layer.unwrapEffect(
+  Effect.map(
+    Config.option(Config.integer("ATTACKERS_PORT")),
+    (attackers) => Option.isSome(attackers) ? UnderAttack : Unlimited
   )
 )
 
@@ -114,26 +140,27 @@ type Services =
 
 const tallied = (
   calls: Effect.Effect<
-    ReadonlyArray<{ outcome: Either.Either<Resolver.Resolution, { _tag: string }>; millis: number }>,
+    ReadonlyArray<{ outcome: Either.Either<Resolver.Resolution, Resolver.ResolveError>; millis: number }>,
     never,
     Services
   >
 ) =>
   Effect.map(calls, (calls): Tally => {
-    const [sources, versions, errors] = [{}, {}, {}] as [Counts, Counts, Counts]
+    const [sources, versions, errors, throttled]: [Counts, Counts, Counts, Counts] = [{}, {}, {}, {}]
     let slowestMillis = 0
     let cause: string | undefined
     for (const { millis, outcome } of calls) {
       slowestMillis = Math.max(slowestMillis, millis)
       if (Either.isLeft(outcome)) {
         count(errors, outcome.left._tag)
+        if (outcome.left instanceof FetchError.Throttled) count(throttled, outcome.left.reason)
         if (outcome.left instanceof Cache.CacheError) cause ??= `${outcome.left.operation}: ${told(outcome.left.cause)}`
       } else {
         count(sources, outcome.right.stale ? "stale" : outcome.right.source)
         count(versions, versionOf(outcome.right) ?? "none")
       }
     }
-    return { sources, versions, errors, slowestMillis, ...(cause === undefined ? {} : { cause }) }
+    return { sources, versions, errors, throttled, slowestMillis, ...(cause === undefined ? {} : { cause }) }
   })
 
 /** An error and what it came from. */

@@ -13,6 +13,8 @@ export interface Tally {
   readonly versions: Readonly<Record<string, number>>
   /** By the tag of the error. */
   readonly errors: Readonly<Record<string, number>>
+  /** By the reason of `Throttled`. */
+  readonly throttled: Readonly<Record<string, number>>
   /** What was behind the first error of the cache. */
   readonly cause?: string
   readonly slowestMillis: number

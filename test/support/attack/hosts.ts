@@ -2,14 +2,14 @@
  * The hosts of the attacker, in a process of their own. Each listens on its own loopback address, which Linux permits
  * without any setup.
  */
-import { createDiffieHellmanGroup } from "node:crypto"
+import { createDiffieHellmanGroup, randomBytes } from "node:crypto"
 import { createServer } from "node:net"
 import type { Server, Socket } from "node:net"
 import * as tls from "node:tls"
 import * as Certificate from "../../../src/testing/internal/certificate.js"
 import * as Certificates from "../certificates.js"
 import { contentType, forgedRecords } from "../forgedRecords.js"
-import type { Kind, Place } from "./world.js"
+import type { Connections, Kind, Place } from "./world.js"
 import { hostCount, kinds, listenerOf } from "./world.js"
 
 const day = 86_400_000
@@ -123,7 +123,8 @@ const large = (head: string): string => {
   const [, target = "/"] = head.split(" ", 2)
   const [, host = ""] = /^host: (.*)\r$/im.exec(head) ?? []
   const document = { client_id: `https://${host}${target}`, redirect_uris: ["https://app.example/cb"], x: "" }
-  document.x = "x".repeat(5120 - JSON.stringify(document).length)
+  // Random, because Postgres compresses.
+  document.x = randomBytes(5120).toString("base64").slice(0, 5120 - JSON.stringify(document).length)
   return response(200, JSON.stringify(document), "Cache-Control: max-age=86400\r\n")
 }
 
@@ -135,11 +136,14 @@ const serve: { readonly [K in Kind]: (index: number) => (raw: Socket) => void } 
   large: () => answering(large)
 }
 
+let open = 0
+
 const listening = (kind: Kind, index: number, port: number): Promise<Server> =>
   new Promise((resolve, reject) => {
     const connection = serve[kind](index)
     const server = createServer((raw) => {
-      raw.on("error", () => {})
+      open++
+      raw.on("error", () => {}).on("close", () => open--)
       connection(raw)
     })
     server.on("error", reject).listen(port, listenerOf(kind, index), () => resolve(server))
@@ -157,4 +161,5 @@ for (const kind of kinds) {
   for (let index = kind === "hang" ? 1 : 0; index < count; index++) await listening(kind, index, port)
 }
 process.on("disconnect", () => process.exit(0))
+process.on("message", () => process.send?.({ open } satisfies Connections))
 process.send?.({ port, ca: authority.cert } satisfies Place)

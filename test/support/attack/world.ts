@@ -18,6 +18,11 @@ export interface Place {
   readonly ca: string
 }
 
+/** The connections to all hosts of the attacker. */
+export interface Connections {
+  readonly open: number
+}
+
 /** Hosts of one kind. An attacker of many sites has one host in each. */
 export const hostCount = { one: 250, many: 1000 }
 
@@ -31,7 +36,7 @@ export const ofManySites = (kind: Kind, request: number): string => {
   return `https://h${index}.${kind}.site${index}.example/${request}`
 }
 
-const attackerHost = /^h(\d+)\.([a-z-]+)\./
+const attackerHost = new RegExp(`^h(\\d+)\\.(${kinds.join("|")})\\.`)
 
 const numberOfKind = (kind: string): number => kinds.findIndex((name) => name === kind) + 1
 
