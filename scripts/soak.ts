@@ -100,9 +100,9 @@ const floors: Readonly<Record<string, number>> = {
   "broken origins": 4,
   "faults of Postgres": 3,
   "killed nodes": 2,
-  "requests of the attacker": 2000,
-  "answers of confirmed clients": 200,
-  "answers of new clients": 50
+  "requests of the attacker": 1500,
+  "answers of confirmed clients": 150,
+  "answers of new clients": 35
 }
 
 /** A place in the cluster. The process in it changes when it is killed, and its name with it. */
@@ -383,8 +383,8 @@ const main = Effect.gen(function*() {
     if (count < least) violated(`${what}: no more than ${count}, and at least ${least} were to be`)
   }
   log("the end: what is left")
-  // Longer than a lease, and longer than a failure is kept for the waiters.
-  yield* Effect.sleep("8 seconds")
+  // Longer than the wait for a permit, a fetch that hangs, and the time for which its failure is kept for the waiters.
+  yield* Effect.sleep("16 seconds")
   const swept = yield* ask((yield* pick(places)).node, "sweep", {})
   if (swept?.error !== null) violated(`the last sweep: ${swept?.error}`)
   const leases = yield* sql`SELECT * FROM cimd_leases`

@@ -56,6 +56,7 @@ const steps: Readonly<Record<string, () => Step>> = {
   properties: () => ({ name: "properties", command: ["npm", "run", "--silent", "test:properties"] }),
   differential: () => ({ name: "differential", command: ["npm", "run", "--silent", "differential"] }),
   leaks: () => ({ name: "leaks", command: ["npm", "run", "--silent", "bench:leaks"] }),
+  attack: () => ({ name: "attack", command: ["npm", "run", "--silent", "bench:attack"] }),
   soak: () => ({ name: "soak", command: ["npm", "run", "--silent", "soak", "--", "--minutes", "10"] })
 }
 
