@@ -46,8 +46,9 @@ export const refused = (databaseUrl: string, server: Server, count: number): Pro
   observed(databaseUrl, server, async (counts) => {
     const held = new Tally()
     const tally = new Tally()
-    // Until the node listens.
-    await seconds(2)
+    // What a node writes about itself after its start and its first request, it has written by then.
+    await server.resolve("https://usual.example/client.json")
+    await seconds(8)
     const before = await counts()
     const holding = inTurn(holders, holders, (index) => held.of(server.resolve(ofOneSite("hang", index))))
     await seconds(0.5)
