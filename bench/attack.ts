@@ -27,13 +27,19 @@ import { print } from "./row.js"
 
 const sizes = {
   full: {
-    load: { confirmed: { idle: 1500, attacked: 5000, many: 1500 }, confirmedPerSecond: 50 },
+    load: {
+      confirmed: { idle: 1500, attacked: 5000, many: 1500 },
+      perSecond: { confirmed: 50, fresh: 5, attacks: 100 }
+    },
     tls: { rounds: 3, secondsPerRound: 5 },
     documents: 10_000,
     refused: 2000
   },
   quick: {
-    load: { confirmed: { idle: 250, attacked: 1000, many: 750 }, confirmedPerSecond: 25 },
+    load: {
+      confirmed: { idle: 50, attacked: 200, many: 75 },
+      perSecond: { confirmed: 5, fresh: 1, attacks: 20 }
+    },
     tls: { rounds: 1, secondsPerRound: 5 },
     documents: 400,
     refused: 500

@@ -11,11 +11,9 @@ import { atRate, inTurn, Tally } from "./driver.js"
 
 export interface Size {
   readonly confirmed: { readonly idle: number; readonly attacked: number; readonly many: number }
-  readonly confirmedPerSecond: number
+  readonly perSecond: { readonly confirmed: number; readonly fresh: number; readonly attacks: number }
 }
 
-const newPerSecond = 5
-const attacksPerSecond = 100
 const turns: ReadonlyArray<Kind> = ["hang", "slow-tls", "tickets", "missing"]
 /** Requests a second of an attacker with many sites, one after the other. */
 const manyPerSecond = [10, 30, 100]
@@ -35,7 +33,7 @@ interface Load {
   readonly busy: number
 }
 
-const runner = (server: Server, perSecond: number) => {
+const runner = (server: Server, perSecond: Size["perSecond"]) => {
   let confirmed = 0
   let fresh = 0
   let attacks = 0
@@ -47,8 +45,12 @@ const runner = (server: Server, perSecond: number) => {
     const before = (await server.status()).activeMillis
     const start = performance.now()
     await Promise.all([
-      atRate(perSecond, perSecond * seconds, () => tallies.confirmed.of(server.resolve(confirmedClient(confirmed++)))),
-      atRate(newPerSecond, newPerSecond * seconds, () => tallies.fresh.of(server.resolve(newClient(fresh++)))),
+      atRate(
+        perSecond.confirmed,
+        perSecond.confirmed * seconds,
+        () => tallies.confirmed.of(server.resolve(confirmedClient(confirmed++)))
+      ),
+      atRate(perSecond.fresh, perSecond.fresh * seconds, () => tallies.fresh.of(server.resolve(newClient(fresh++)))),
       atRate(
         attack?.perSecond ?? 1,
         (attack?.perSecond ?? 0) * seconds,
@@ -87,23 +89,23 @@ const firstToGiveWay = (idle: Load, loads: ReadonlyArray<readonly [number, Load]
 }
 
 export const load = async (server: Server, size: Size): Promise<ReadonlyArray<Row>> => {
-  const { confirmed, confirmedPerSecond } = size
-  const run = runner(server, confirmedPerSecond)
-  const warmup = 5 * confirmedPerSecond
+  const { confirmed, perSecond } = size
+  const run = runner(server, perSecond)
+  const warmup = 5 * perSecond.confirmed
   const total = warmup + confirmed.idle + confirmed.attacked + confirmed.many
   await inTurn(16, total, (index) => server.confirm(confirmedClient(index)))
   await run(5)
 
-  const idle = await run(confirmed.idle / confirmedPerSecond)
+  const idle = await run(confirmed.idle / perSecond.confirmed)
   const attacked: Array<readonly [Kind, Load]> = []
   for (const kind of turns) {
-    const seconds = confirmed.attacked / turns.length / confirmedPerSecond
-    attacked.push([kind, await run(seconds, { perSecond: attacksPerSecond, client: (i) => ofOneSite(kind, i) })])
+    const seconds = confirmed.attacked / turns.length / perSecond.confirmed
+    attacked.push([kind, await run(seconds, { perSecond: perSecond.attacks, client: (i) => ofOneSite(kind, i) })])
   }
   const many: Array<readonly [number, Load]> = []
-  for (const perSecond of manyPerSecond) {
-    const seconds = confirmed.many / manyPerSecond.length / confirmedPerSecond
-    many.push([perSecond, await run(seconds, { perSecond, client: (i) => ofManySites("hang", i) })])
+  for (const rate of manyPerSecond) {
+    const seconds = confirmed.many / manyPerSecond.length / perSecond.confirmed
+    many.push([rate, await run(seconds, { perSecond: rate, client: (i) => ofManySites("hang", i) })])
   }
 
   const all = {

@@ -10,11 +10,16 @@ import { inTurn, seconds, Tally } from "./driver.js"
 /** As many as fetch at once from one site. */
 const holders = 4
 
+interface Counts {
+  readonly transactions: number
+  readonly notifications: number
+}
+
 /** A look at a database on which nothing else writes: it assigns a transaction id to what writes, and to nothing else. */
 const observed = async <A>(
   databaseUrl: string,
   server: Server,
-  use: (counts: () => Promise<{ readonly transactions: number; readonly notifications: number }>) => Promise<A>
+  use: (counts: () => Promise<Counts>) => Promise<A>
 ): Promise<A> => {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
@@ -41,32 +46,47 @@ const observed = async <A>(
   }
 }
 
-/** Holds the turns of a site, and then requests more of it than may wait. */
+const rounds = 4
+
+/** Holds the permits of a site, and then requests more of it than may wait, a few times. */
 export const refused = (databaseUrl: string, server: Server, count: number): Promise<ReadonlyArray<Row>> =>
   observed(databaseUrl, server, async (counts) => {
-    const held = new Tally()
-    const tally = new Tally()
+    const refused = new Tally()
+    const cost = {
+      permitted: { transactions: 0, notifications: 0 },
+      refused: { transactions: 0, notifications: 0 }
+    }
+    const add = (name: keyof typeof cost, from: Counts, to: Counts) => {
+      cost[name].transactions += to.transactions - from.transactions
+      cost[name].notifications += to.notifications - from.notifications
+    }
     // What a node writes about itself after its start and its first request, it has written by then.
     await server.resolve("https://usual.example/client.json")
     await seconds(8)
-    const before = await counts()
-    const holding = inTurn(holders, holders, (index) => held.of(server.resolve(ofOneSite("hang", index))))
-    await seconds(0.5)
-    const from = await counts()
-    await inTurn(64, count, (index) => tally.of(server.resolve(ofOneSite("missing", index))))
-    const to = await counts()
-    await holding
-    const throttled = [...tally.outcomes].reduce(
-      (sum, [outcome, count]) => sum + (outcome.startsWith("Throttled") ? count : 0),
-      0
-    )
-    const rows = (["transactions", "notifications"] as const).map((what) =>
-      atMost(
-        `${what === "transactions" ? "transaction ids" : what} of ${count} refused requests`,
-        to[what] - from[what],
-        0,
-        `against ${from[what] - before[what]} of ${holders} that are permitted; ${tally.text} answered`
+    for (let round = 0; round < rounds; round++) {
+      const before = await counts()
+      const holding = inTurn(holders, holders, (index) => server.resolve(ofOneSite("hang", round * holders + index)))
+      await seconds(0.5)
+      const from = await counts()
+      await inTurn(
+        64,
+        count / rounds,
+        (index) => refused.of(server.resolve(ofOneSite("missing", round * count + index)))
       )
-    )
-    return rows.map((row) => ({ ...row, holds: row.holds && throttled === count }))
+      const to = await counts()
+      await holding
+      add("permitted", before, from)
+      add("refused", from, to)
+    }
+    let throttled = 0
+    for (const [outcome, count] of refused.outcomes) if (outcome.startsWith("Throttled")) throttled += count
+    return (["transactions", "notifications"] as const).map((what) => {
+      const row = atMost(
+        `${what === "transactions" ? "transaction ids" : what} of ${count} refused requests`,
+        cost.refused[what],
+        0,
+        `against ${cost.permitted[what]} of ${rounds * holders} that are permitted; ${refused.text} answered`
+      )
+      return { ...row, holds: row.holds && throttled === count }
+    })
   })
