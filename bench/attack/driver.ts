@@ -49,6 +49,8 @@ export interface Server {
   readonly resolve: (clientId: string) => Promise<Outcome>
   readonly confirm: (clientId: string) => Promise<Outcome>
   readonly status: () => Promise<Status>
+  /** The status after a collection of garbage. */
+  readonly collected: () => Promise<Status>
 }
 
 /** A server under attack. */
@@ -69,7 +71,8 @@ export const withServer = <A>(setup: Setup, use: (server: Server) => Promise<A>)
     return use({
       resolve: (clientId) => ask({ _tag: "Resolve", clientId }),
       confirm: (clientId) => ask({ _tag: "Confirm", clientId }),
-      status: () => ask({ _tag: "Status" })
+      status: () => ask({ _tag: "Status" }),
+      collected: () => ask({ _tag: "Collect" })
     })
   })
 
@@ -97,6 +100,15 @@ export class Tally {
 
   get answered(): number {
     return this.outcomes.get("answered") ?? 0
+  }
+
+  get asked(): number {
+    return this.millis.length
+  }
+
+  /** How many the limits of the server refused. */
+  get throttled(): number {
+    return [...this.outcomes].reduce((sum, [outcome, count]) => sum + (outcome.startsWith("Throttled ") ? count : 0), 0)
   }
 
   get share(): number {

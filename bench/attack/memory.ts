@@ -9,11 +9,11 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 /** Fetches a quarter of the documents at a time, and returns how far the heap had grown at most after one. */
 const grown = async (server: Server, count: number, client: (index: number) => string) => {
   const tally = new Tally()
-  const before = await server.status()
+  const before = await server.collected()
   let [heap, external] = [0, 0]
   for (let quarter = 0; quarter < 4; quarter++) {
     await inTurn(16, count / 4, (index) => tally.of(server.resolve(client(quarter * count / 4 + index))))
-    const now = await server.status()
+    const now = await server.collected()
     heap = Math.max(heap, now.heapBytes - before.heapBytes)
     external = Math.max(external, now.externalBytes - before.externalBytes)
   }

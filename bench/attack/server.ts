@@ -33,6 +33,8 @@ export type Command =
   /** Confirms a client whose document has expired. */
   | { readonly _tag: "Confirm"; readonly clientId: string }
   | { readonly _tag: "Status" }
+  /** Collects garbage first. */
+  | { readonly _tag: "Collect" }
 
 /** The tag of an error, and its reason if it has one; or `answered`. */
 export interface Outcome {
@@ -42,7 +44,7 @@ export interface Outcome {
 export interface Status {
   /** Milliseconds in which the event loop was active, since the start. */
   readonly activeMillis: number
-  /** Bytes that the heap holds after a collection. */
+  /** Bytes that the heap holds. */
   readonly heapBytes: number
   /** Bytes outside of it, such as those of buffers. */
   readonly externalBytes: number
@@ -112,7 +114,6 @@ const confirm = (text: string) =>
   }).pipe(Effect.orDie)
 
 const status = Effect.sync((): Status => {
-  globalThis.gc?.()
   const { external, heapUsed } = process.memoryUsage()
   return {
     activeMillis: performance.eventLoopUtilization().active,
@@ -133,6 +134,8 @@ const run = (command: Command): Effect.Effect<Outcome | Status, never, Services>
       return confirm(command.clientId)
     case "Status":
       return status
+    case "Collect":
+      return Effect.zipRight(Effect.promise(async () => globalThis.gc?.()), status)
   }
 }
 
