@@ -74,7 +74,7 @@ export const settle = (options: TieredOptions): Effect.Effect<Settings, InvalidO
       sweepTimeoutMillis: Math.max(timeoutMillis, 8000),
       ...MemoryOptions.read(reader, options),
       maxPerSite: whole("maxPerSite", options.maxPerSite, 1000),
-      maxTableBytes: whole("maxTableBytes", options.maxTableBytes, 2 ** 30, { least: 2 ** 20 }),
+      maxTableBytes: whole("maxTableBytes", options.maxTableBytes, 1_073_741_824, { least: 2 ** 20 }),
       notifications: options.notifications ?? true,
       disconnectedTtlMillis: millis("disconnectedTtl", options.disconnectedTtl, "1 second", { least: 0 })
     }
