@@ -362,7 +362,7 @@ const main = Effect.gen(function*() {
   const actors = [
     ...(yield* origins(origin)),
     ...places.flatMap((place) => Array.from({ length: 6 }, () => calling(place))),
-    ...Array.from({ length: 2 }, () => confirmedCalling(places)),
+    ...Array.from({ length: 8 }, () => confirmedCalling(places)),
     ...Array.from({ length: 4 }, () => newCalling(places)),
     attacking(places),
     writing(places),
