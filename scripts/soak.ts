@@ -23,7 +23,8 @@
  *    for each minute nodes were killed, connections terminated and origins broken.
  * 8. Of the calls of confirmed clients with expired documents 0.999 are answered, and of those of new clients 0.95, without
  *    those during a fault of Postgres. Neither is ever paused for a failure, also when a refused call is repeated.
- * 9. In the end no lease, no connection to Postgres and no connection to any host is left, and every node ends with
+ * 9. The live documents take at most a tenth more than the bound of the table, which the attacker's documents reach.
+ * 10. In the end no lease, no connection to Postgres and no connection to any host is left, and every node ends with
  *    exit code 0.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -58,6 +59,8 @@ const lifetimeMillis = 20_000
 /** Long enough for a holder that dies, a holder whose origin hangs, and a fetch of one's own. */
 const callMillis = 20_000
 const heapBytes = 120 * 1024 * 1024
+/** More than the honest documents take, and less than the attacker's do within a minute. */
+const maxTableBytes = 2 ** 20
 const clientCount = 300
 const clientOf = (index: number) => `https://h${index % 60}.example/client-${index}.json`
 const clientIds = Array.from({ length: clientCount }, (_, index) => clientOf(index))
@@ -299,8 +302,22 @@ const watching = (places: ReadonlyArray<Place>, sql: PgClient.PgClient) =>
         return `${node.name} ${(heapUsed / 1e6).toFixed(1)} MB`
       }))
     const connections = yield* connectionsOf(sql)
-    log(`${JSON.stringify(ledger.summary())}; heaps: ${heaps.join(", ")}; connections: ${connections}`)
+    const bytes = yield* tableBytesOf(sql)
+    mostTableBytes = Math.max(mostTableBytes, bytes)
+    if (bytes > 1.1 * maxTableBytes) violated(`the live documents take ${bytes} bytes of the table`)
+    log(
+      `${JSON.stringify(ledger.summary())}; heaps: ${
+        heaps.join(", ")
+      }; connections: ${connections}; table: ${bytes} bytes`
+    )
   })
+
+let mostTableBytes = 0
+
+/** What the live documents take, counted row by row. */
+const tableBytesOf = (sql: PgClient.PgClient) =>
+  sql<{ bytes: number }>`SELECT coalesce(sum(bytes), 0)::float8 AS bytes FROM cimd_documents
+    WHERE document IS NOT NULL`.pipe(Effect.map(([row]) => row?.bytes ?? 0), Effect.orDie)
 
 const connectionsOf = (sql: PgClient.PgClient) =>
   sql<{ count: number }>`SELECT count(*)::int FROM pg_stat_activity
@@ -321,7 +338,15 @@ const main = Effect.gen(function*() {
   const occupied: Effect.Effect<Place, Client.NodeNotStarted> = Effect.gen(function*() {
     const scope = yield* Scope.make()
     const name = `n${processes++}`
-    const node = yield* Client.spawn({ name, database, origin, attackers, minimumLifetime: 1000, maxBytes: 262_144 })
+    const node = yield* Client.spawn({
+      name,
+      database,
+      origin,
+      attackers,
+      minimumLifetime: 1000,
+      maxBytes: 262_144,
+      maxTableBytes
+    })
       .pipe(
         Scope.extend(scope),
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
@@ -382,6 +407,7 @@ const main = Effect.gen(function*() {
     const least = Math.floor(floor * minutes)
     if (count < least) violated(`${what}: no more than ${count}, and at least ${least} were to be`)
   }
+  if (mostTableBytes < 0.8 * maxTableBytes) violated(`the table never held more than ${mostTableBytes} bytes`)
   log("the end: what is left")
   // Longer than the wait for a permit, a fetch that hangs, and the time for which its failure is kept for the waiters.
   yield* Effect.sleep("16 seconds")

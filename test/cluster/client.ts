@@ -56,6 +56,7 @@ export interface Options {
   readonly notifications?: boolean
   readonly admission?: "open" | "approve"
   readonly maxBytes?: number
+  readonly maxTableBytes?: number
   readonly maxConnections?: number
   /** The timeout of one statement. Defaults to 2 seconds. */
   readonly cacheTimeout?: Duration.DurationInput
@@ -123,6 +124,7 @@ const environment = (options: Options): Record<string, string> => {
     NOTIFICATIONS: options.notifications,
     ADMISSION: options.admission,
     MAX_BYTES: options.maxBytes,
+    MAX_TABLE_BYTES: options.maxTableBytes,
     MAX_CONNECTIONS: options.maxConnections,
     CACHE_TIMEOUT: duration(options.cacheTimeout),
     FETCH_TIMEOUT: duration(options.fetchTimeout),

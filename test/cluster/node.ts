@@ -56,7 +56,8 @@ const Caching = Layer.unwrapEffect(
       kind === "plain" ? PostgresCache.layerConfig({ timeout }) : PostgresCache.layerTieredConfig({
         timeout,
         notifications: Config.boolean("NOTIFICATIONS").pipe(Config.withDefault(true)),
-        maxBytes: Config.integer("MAX_BYTES").pipe(Config.withDefault(67_108_864))
+        maxBytes: Config.integer("MAX_BYTES").pipe(Config.withDefault(67_108_864)),
+        maxTableBytes: Config.integer("MAX_TABLE_BYTES").pipe(Config.withDefault(1_073_741_824))
       })
   )
 )
