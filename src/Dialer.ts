@@ -18,7 +18,7 @@ import type { Socket } from "node:net"
 import { connect, isIP, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
 import * as ProxyTunnel from "./internal/fetch/proxyTunnel.js"
-import { destroy, ignore, whenConnected } from "./internal/fetch/sockets.js"
+import { destroy, ignore, maxReadBytes, whenConnected } from "./internal/fetch/sockets.js"
 import * as OptionReader from "./internal/optionReader.js"
 import type { InvalidOptions } from "./InvalidOptions.js"
 
@@ -53,8 +53,26 @@ export class Dialer extends Context.Tag("effect-cimd/Dialer")<Dialer, {
   readonly dial: (address: string, port: number) => Effect.Effect<Duplex, DialError, Scope.Scope>
 }>() {}
 
+/**
+ * Opens a socket that reads at most `maxReadBytes` at a time. By default, Node.js reads up to 64 KiB before anything can
+ * count them.
+ */
+const open = (host: string, port: number): Socket => {
+  const socket: Socket = connect({
+    host,
+    port,
+    noDelay: true,
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(maxReadBytes),
+      // The buffer is used again. `push` returns `false` to read no more, and a later `_read` resumes.
+      callback: (length, buffer) => socket.push(Buffer.from(buffer.subarray(0, length)))
+    }
+  })
+  return ignore(socket)
+}
+
 const connected = (host: string, port: number): Effect.Effect<Socket, Error, Scope.Scope> =>
-  Effect.acquireRelease(Effect.sync(() => ignore(connect({ host, port, noDelay: true }))), destroy).pipe(
+  Effect.acquireRelease(Effect.sync(() => open(host, port)), destroy).pipe(
     Effect.tap((socket) => whenConnected(socket, "connect"))
   )
 

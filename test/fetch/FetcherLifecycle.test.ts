@@ -453,7 +453,7 @@ describe("Options of a fetcher", () => {
       maxBodyBytes: 1,
       maxHeaderBytes: 2,
       maxHeaderCount: 3,
-      maxReceivedBytes: 1 + 2 + 49_152,
+      maxReceivedBytes: 1 + 2 + 40_960,
       accept: "*/*",
       ca: undefined,
       limits: {

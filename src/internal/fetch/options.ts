@@ -4,6 +4,7 @@ import { X509Certificate } from "node:crypto"
 import type { InvalidOptions } from "../../InvalidOptions.js"
 import * as OptionReader from "../optionReader.js"
 import type * as Limiter from "./limiter.js"
+import { maxReadBytes } from "./sockets.js"
 
 /** The options of the fetcher. */
 export interface FetchOptions {
@@ -90,10 +91,10 @@ export interface Settings {
 }
 
 /**
- * Bytes for the handshake, TLS records, chunks and trailers. With the default limit of the head, 64 KiB come on top of
- * the body, so that it may also arrive in records of a few dozen bytes.
+ * Bytes for the handshake, TLS records, chunks and trailers, so that a body may also arrive in records of a few dozen
+ * bytes. The read that exceeds the limit belongs to them: with the default limit of the head, 64 KiB come on top of the body.
  */
-const overheadBytes = 49_152
+const overheadBytes = 49_152 - maxReadBytes
 
 /** Checks the options and adds the defaults. */
 export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, InvalidOptions> =>

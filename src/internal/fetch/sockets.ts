@@ -1,6 +1,9 @@
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 
+/** Maximum bytes that a dialed socket reads before they are counted. */
+export const maxReadBytes = 8192
+
 const nothing = () => {}
 
 /** A socket may fail after its last listener is gone, and an `error` event without a listener ends the process. */
