@@ -421,7 +421,7 @@ describe("Options of a fetcher", () => {
       maxBodyBytes: 5120,
       maxHeaderBytes: 16_384,
       maxHeaderCount: 100,
-      maxReceivedBytes: 5120 + 65_536,
+      maxReceivedBytes: 5120 + 65_536 - 8192,
       accept: "application/json",
       ca: undefined,
       limits: {
