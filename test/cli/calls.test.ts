@@ -38,7 +38,8 @@ const commands = [
   "unpin",
   "audit",
   "migrate",
-  "sweep"
+  "sweep",
+  "nodes"
 ]
 
 describe("cimd", () => {

@@ -642,7 +642,8 @@ describe("wrong calls", () => {
     ["pin", clientId, validFile, ...because],
     ["show", clientId],
     ["requests"],
-    ["audit"]
+    ["audit"],
+    ["nodes"]
   ])(
     "CAC-08, REG-14: with an unreachable server it fails without printing a stack or the password: %j",
     (args) =>
@@ -654,9 +655,13 @@ describe("wrong calls", () => {
       })
   )
 
-  it.live.each([["block", clientId, ...because], ["pin", clientId, validFile, ...because], ["show", clientId], [
-    "audit"
-  ]])(
+  it.live.each([
+    ["block", clientId, ...because],
+    ["pin", clientId, validFile, ...because],
+    ["show", clientId],
+    ["audit"],
+    ["nodes"]
+  ])(
     "without a database it is a usage error that lists the choices: %j",
     (args) =>
       Effect.gen(function*() {
