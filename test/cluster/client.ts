@@ -56,6 +56,8 @@ export interface Options {
   readonly notifications?: boolean
   readonly admission?: "open" | "approve"
   readonly maxBytes?: number
+  /** The bound of the memory of a node whose tables have version 1. It counted documents. */
+  readonly maxEntries?: number
   readonly maxTableBytes?: number
   readonly maxConnections?: number
   /** The timeout of one statement. Defaults to 2 seconds. */
@@ -124,6 +126,7 @@ const environment = (options: Options): Record<string, string> => {
     NOTIFICATIONS: options.notifications,
     ADMISSION: options.admission,
     MAX_BYTES: options.maxBytes,
+    MAX_ENTRIES: options.maxEntries,
     MAX_TABLE_BYTES: options.maxTableBytes,
     MAX_CONNECTIONS: options.maxConnections,
     CACHE_TIMEOUT: duration(options.cacheTimeout),

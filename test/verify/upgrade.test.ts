@@ -10,9 +10,9 @@ import type { Tally } from "../cluster/protocol.js"
 import * as World from "../cluster/world.js"
 import * as OldVersion from "./oldVersion.js"
 
-/** More than a memory tier holds, so most reads go to Postgres. */
-const clientIds = Array.from({ length: 20 }, (_, index) => `https://app.example/${index}.json`)
-const maxEntries = 5
+/** More than the memory of a node of either version holds, so many reads go to Postgres. */
+const clientIds = Array.from({ length: 200 }, (_, index) => `https://app.example/${index}.json`)
+const memory = { maxEntries: 5, maxBytes: 2 ** 16 }
 
 /** Callers that resolve on a node without a pause. Returns how to stop them, which returns what they received. */
 const traffic = (node: Client.Node) =>
@@ -94,7 +94,7 @@ describe.skipIf(!OldVersion.isInHistory)("an upgrade from tables of version 1", 
       expect(yield* OldVersion.cimd(folder, url, "migrate")).toBe("ran migration 1: client_metadata_documents\n")
       yield* Effect.forEach(clientIds, (clientId) => origin.document(clientId, World.document(clientId, "1")))
 
-      const settings = { database, origin, maxEntries }
+      const settings = { database, origin, ...memory }
       const old = (name: string) => Client.spawn({ ...settings, name, checkout: folder })
       const [staying, restarted] = yield* Effect.all([old("a"), old("b")], { concurrency: "unbounded" })
       yield* World.untilAllHear([staying, restarted])
