@@ -65,7 +65,14 @@ export default (tables: Tables): ReadonlyArray<string> => [
   // `version` is the first version of this package's tables that can still use them, and `latest` the last migration.
   // So nodes of version 1 serve and start as before. Each read of a document also reads this table, and waits while it is
   // altered. So this comes last, and gives up soon if it must wait itself.
-  `SET LOCAL lock_timeout = '1s'`,
+  //
+  // Statements of nodes lock the documents first, then the leases, then the state. Locks in another order would deadlock
+  // with them, if the next migration runs in this transaction. The first lock waits for longer than `deadlock_timeout`,
+  // after which Postgres ends an autovacuum that is in the way. The others wait for less, so no read is ended instead.
+  `SET LOCAL lock_timeout = '1200ms'`,
+  `LOCK TABLE ${quoted(tables.documents)} IN ACCESS EXCLUSIVE MODE`,
+  `SET LOCAL lock_timeout = '500ms'`,
+  `LOCK TABLE ${quoted(tables.leases)} IN ACCESS EXCLUSIVE MODE`,
   `ALTER TABLE ${quoted(tables.state)}
     ADD COLUMN latest integer NOT NULL DEFAULT 2,
     ADD COLUMN decision_generation bigint NOT NULL DEFAULT 0`

@@ -29,9 +29,6 @@ export default (tables: Tables): ReadonlyArray<string> => [
   // Reads wait behind a table that is to be altered, so this gives up soon if it must wait itself. It waits for longer than
   // `deadlock_timeout`, after which Postgres ends an autovacuum of the table that is in the way.
   `SET LOCAL lock_timeout = '1200ms'`,
-  // Whether another node found the lease held, and waits for a notification of its release. Nodes of the version before
-  // do not set it, and find the result by reading.
-  `ALTER TABLE ${quoted(tables.leases)} ADD COLUMN awaited boolean NOT NULL DEFAULT false`,
   // The site and the domain that pay for a document, and how many bytes it takes. Nodes of the version before leave them
   // null. `replaced_bytes` is what the row took before its last write, so that the write returns the exact difference.
   `ALTER TABLE ${quoted(tables.documents)}
@@ -42,8 +39,12 @@ export default (tables: Tables): ReadonlyArray<string> => [
   // No row has a site yet, so this reads the table once and sorts nothing.
   `CREATE INDEX ON ${quoted(tables.documents)} (site, fetched_at) WHERE document IS NOT NULL AND site IS NOT NULL`,
 
-  // Each read of a document also reads this table.
-  `SET LOCAL lock_timeout = '1s'`,
+  // The second and third table that statements of nodes lock. In this order, and with waits shorter than
+  // `deadlock_timeout`, no statement of a node is ended by Postgres.
+  `SET LOCAL lock_timeout = '500ms'`,
+  // Whether another node found the lease held, and waits for a notification of its release. Nodes of the version before
+  // do not set it, and find the result by reading.
+  `ALTER TABLE ${quoted(tables.leases)} ADD COLUMN awaited boolean NOT NULL DEFAULT false`,
   `ALTER TABLE ${quoted(tables.state)} ADD COLUMN swept_at timestamptz NOT NULL DEFAULT now()`,
   `UPDATE ${quoted(tables.state)} SET latest = 3`
 ]

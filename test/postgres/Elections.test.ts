@@ -134,16 +134,21 @@ describe.sequential("an election", () => {
       times: 20
     })
 
-  /** Waits until the node has written what it writes by itself. It then writes its row once a minute. */
-  const settled = Effect.repeat(
-    Effect.delay(
-      Effect.suspend(() =>
-        sql`SELECT 1 FROM cimd_nodes, cimd_usage WHERE rulesets <> '{}' AND measured_at > '-infinity'`
+  /**
+   * Waits until a node has written what it writes by itself. It then writes its row once a minute, and five seconds after it
+   * has served a further rule set.
+   */
+  const settled = (rulesets: number) =>
+    Effect.repeat(
+      Effect.delay(
+        Effect.suspend(() =>
+          sql`SELECT 1 FROM cimd_nodes, cimd_usage
+            WHERE cardinality(rulesets) = ${rulesets} AND measured_at > '-infinity' AND claimed_until = '-infinity'`
+        ),
+        "2 seconds"
       ),
-      "2 seconds"
-    ),
-    { until: (rows) => rows.length > 0 }
-  )
+      { until: (rows) => rows.length > 0 }
+    )
 
   it.scopedLive(
     "CAC-18: 2,000 calls that the limits refuse write nothing and notify nobody",
@@ -151,7 +156,7 @@ describe.sequential("an election", () => {
       Effect.gen(function*() {
         const limited = yield* resolver({ rateLimit: { limit: 2, window: "1 hour" } })
         yield* useUp(limited)
-        yield* settled
+        yield* settled(1)
         const sent = yield* notifications
         const start = yield* transactionId
         const startedAt = Date.now()
@@ -260,6 +265,7 @@ describe.sequential("an election", () => {
     () =>
       Effect.gen(function*() {
         const follower = yield* node()
+        yield* settled(0)
         for (const [options, writes] of [[{ permit: Effect.void }, 1], [refused, 0]] as const) {
           const clientId = newClient()
           yield* holdElsewhere(clientId)
