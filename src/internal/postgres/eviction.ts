@@ -38,7 +38,7 @@ const minPercent = 0.1
 const partOfPercent = 8
 
 /** Which documents are evicted, and in what order. */
-export const makeVictims = (
+const makeVictims = (
   { bytesOfRow, clients, documents, fetchedAtOf, isConfirmed, sql }: Statements,
   { maxTableBytes }: Pick<Settings, "maxTableBytes">
 ) => {
