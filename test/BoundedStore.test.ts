@@ -66,7 +66,9 @@ describe("BoundedStore", () => {
       for (const [key, value] of store.entries()) bytes[siteOf(key)] = (bytes[siteOf(key)] ?? 0) + value
       for (let site = 0; site < 8; site++) {
         expect(store.bytesOf(`site${site}`)).toBe(bytes[`site${site}`] ?? 0)
-        expect([...store.valuesOf(`site${site}`)].reduce((sum, value) => sum + value, 0)).toBe(bytes[`site${site}`] ?? 0)
+        expect([...store.valuesOf(`site${site}`)].reduce((sum, value) => sum + value, 0)).toBe(
+          bytes[`site${site}`] ?? 0
+        )
       }
       expect(Object.values(bytes).reduce((sum, value) => sum + value, 0)).toBe(store.bytes)
       expect(store.bytes).toBeLessThanOrEqual(1000)

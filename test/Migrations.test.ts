@@ -266,9 +266,10 @@ describe("Migrations.status", () => {
         { ruleset: "old", site: null, bytes: null }
       ])
       expect(yield* sql`SELECT awaited FROM cimd_leases`).toEqual([{ awaited: false }, { awaited: false }])
-      expect(yield* sql`SELECT version, latest, swept_at > now() - interval '1 minute' AS swept FROM cimd_state`).toEqual([
-        { version: 1, latest: 3, swept: true }
-      ])
+      expect(yield* sql`SELECT version, latest, swept_at > now() - interval '1 minute' AS swept FROM cimd_state`)
+        .toEqual([
+          { version: 1, latest: 3, swept: true }
+        ])
       expect(yield* sql`SELECT bytes, outdated, measured_at = '-infinity' AS never FROM cimd_usage`).toEqual([
         { bytes: "0", outdated: false, never: true }
       ])

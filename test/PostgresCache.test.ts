@@ -591,7 +591,9 @@ describe("caps", () => {
       yield* fill(10_000)
       const sql = yield* PgClient.PgClient
       const bytes = Effect.map(
-        sql<{ bytes: number }>`SELECT sum(250 + 2 * length(client_id) + pg_column_size(document) + pg_column_size(judgement))::float8 AS bytes FROM cimd_documents`,
+        sql<
+          { bytes: number }
+        >`SELECT sum(250 + 2 * length(client_id) + pg_column_size(document) + pg_column_size(judgement))::float8 AS bytes FROM cimd_documents`,
         ([row]) => row!.bytes
       )
       const bound = 2 ** 21

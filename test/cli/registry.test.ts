@@ -461,49 +461,53 @@ describe("cimd audit", () => {
 })
 
 describe("cimd nodes", () => {
-  it.scopedLive("CAC-28: prints the nodes that were seen within a day, and writes nothing", () =>
-    Effect.gen(function*() {
-      const { cache, command, json, sql } = yield* world()
-      yield* cache.get(clientId, reader)
-      const iso = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
-      const rows = Effect.map(json("nodes"), ({ result }) => result.nodes)
-      // A node writes what changed of it within seconds.
-      const [node] = yield* Effect.repeat(rows, {
-        until: (nodes) => nodes[0]?.listening === true && nodes[0]?.rulesets.length > 0
-      })
-      expect(node).toEqual({
-        nodeId: expect.stringMatching(/^[0-9a-z]{12}$/),
-        version: manifest.version,
-        rulesets: [ruleset],
-        limits: {
-          maxTableBytes: 2 ** 30,
-          maxPerSite: 1000,
-          maxBytes: 2 ** 26,
-          timeoutMillis: 2000,
-          staleIfErrorMillis: 0,
-          disconnectedTtlMillis: 1000,
-          notifications: true
-        },
-        listening: true,
-        startedAt: iso,
-        seenAt: iso
-      })
-      const { exitCode, stdout } = yield* command(["nodes"])
-      expect(exitCode).toBe(0)
-      expect(stdout).toContain(`${node.nodeId}, version ${manifest.version}, listening\n`)
-      expect(stdout).toContain(`rule sets: ${ruleset}\n`)
-      expect(stdout).toContain("maxTableBytes 1073741824, ")
-      // Reading registers no node.
-      expect(yield* sql`SELECT node_id FROM cimd_nodes`).toEqual([{ node_id: node.nodeId }])
+  it.scopedLive(
+    "CAC-28: prints the nodes that were seen within a day, and writes nothing",
+    () =>
+      Effect.gen(function*() {
+        const { cache, command, json, sql } = yield* world()
+        yield* cache.get(clientId, reader)
+        const iso = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
+        const rows = Effect.map(json("nodes"), ({ result }) => result.nodes)
+        // A node writes what changed of it within seconds.
+        const [node] = yield* Effect.repeat(rows, {
+          until: (nodes) => nodes[0]?.listening === true && nodes[0]?.rulesets.length > 0
+        })
+        expect(node).toEqual({
+          nodeId: expect.stringMatching(/^[0-9a-z]{12}$/),
+          version: manifest.version,
+          rulesets: [ruleset],
+          limits: {
+            maxTableBytes: 2 ** 30,
+            maxPerSite: 1000,
+            maxBytes: 2 ** 26,
+            timeoutMillis: 2000,
+            staleIfErrorMillis: 0,
+            disconnectedTtlMillis: 1000,
+            notifications: true
+          },
+          listening: true,
+          startedAt: iso,
+          seenAt: iso
+        })
+        const { exitCode, stdout } = yield* command(["nodes"])
+        expect(exitCode).toBe(0)
+        expect(stdout).toContain(`${node.nodeId}, version ${manifest.version}, listening\n`)
+        expect(stdout).toContain(`rule sets: ${ruleset}\n`)
+        expect(stdout).toContain("maxTableBytes 1073741824, ")
+        // Reading registers no node.
+        expect(yield* sql`SELECT node_id FROM cimd_nodes`).toEqual([{ node_id: node.nodeId }])
 
-      yield* sql`DELETE FROM cimd_nodes`
-      expect((yield* command(["nodes"])).stdout).toBe("No node was seen within a day.\n")
-      yield* sql`DROP TABLE cimd_nodes`
-      expect(yield* json("nodes")).toMatchObject({
-        exitCode: 3,
-        result: { ok: false, error: { code: "DatabaseUnavailable" } }
-      })
-    }), 60_000)
+        yield* sql`DELETE FROM cimd_nodes`
+        expect((yield* command(["nodes"])).stdout).toBe("No node was seen within a day.\n")
+        yield* sql`DROP TABLE cimd_nodes`
+        expect(yield* json("nodes")).toMatchObject({
+          exitCode: 3,
+          result: { ok: false, error: { code: "DatabaseUnavailable" } }
+        })
+      }),
+    60_000
+  )
 })
 
 describe("cimd sweep", () => {

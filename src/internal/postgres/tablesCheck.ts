@@ -71,8 +71,10 @@ export const check = (
 export const readable = (
   tables: TableNames.Tables
 ): Effect.Effect<void, DatabaseUnavailable, PgClient.PgClient> =>
-  Effect.flatMap(PgClient.PgClient, (client) =>
-    Effect.asVoid(check(client, tables, [{ table: tables.nodes, privileges: ["SELECT"] }], shortestTimeout)))
+  Effect.flatMap(
+    PgClient.PgClient,
+    (client) => Effect.asVoid(check(client, tables, [{ table: tables.nodes, privileges: ["SELECT"] }], shortestTimeout))
+  )
 
 /** Returns the error of a layer whose first reads failed, after the check of its tables. */
 export const unavailable = (tables: TableNames.Tables, cause: unknown): DatabaseUnavailable =>
