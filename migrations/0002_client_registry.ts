@@ -1,6 +1,12 @@
 import type { Tables } from "../src/internal/postgres/tableNames.js"
 import { quoted } from "../src/internal/postgres/tableNames.js"
 
+/** Locks a table until the transaction ends. `LOCK TABLE` alone fails outside of one. */
+const lock = (table: string): string =>
+  `DO $$ BEGIN
+  LOCK TABLE ${quoted(table)} IN ACCESS EXCLUSIVE MODE;
+END $$`
+
 /** The statements. They have no parameters, so that they can be run and printed. */
 export default (tables: Tables): ReadonlyArray<string> => [
   // The clients that users consented to. A row without a consent is the mark of an eviction.
@@ -70,9 +76,9 @@ export default (tables: Tables): ReadonlyArray<string> => [
   // with them, if the next migration runs in this transaction. The first lock waits for longer than `deadlock_timeout`,
   // after which Postgres ends an autovacuum that is in the way. The others wait for less, so no read is ended instead.
   `SET LOCAL lock_timeout = '1200ms'`,
-  `LOCK TABLE ${quoted(tables.documents)} IN ACCESS EXCLUSIVE MODE`,
+  lock(tables.documents),
   `SET LOCAL lock_timeout = '500ms'`,
-  `LOCK TABLE ${quoted(tables.leases)} IN ACCESS EXCLUSIVE MODE`,
+  lock(tables.leases),
   `ALTER TABLE ${quoted(tables.state)}
     ADD COLUMN latest integer NOT NULL DEFAULT 2,
     ADD COLUMN decision_generation bigint NOT NULL DEFAULT 0`

@@ -26,7 +26,7 @@ const rows = Effect.flatMap(
 
 const until = (holds: (found: Effect.Effect.Success<typeof rows>) => boolean) =>
   Effect.retry(
-    Effect.filterOrFail(rows, holds, (found) => new Error(JSON.stringify(found))),
+    Effect.filterOrFail(rows, holds, (found) => ({ _tag: "NotYet", found }) as const),
     { schedule: Schedule.spaced("100 millis"), times: 150 }
   )
 
@@ -92,14 +92,16 @@ describe("tables that nobody sweeps", () => {
   const started = (options: PostgresCache.TieredOptions = {}) =>
     Effect.gen(function*() {
       const { layer, messages } = yield* logged
-      yield* Effect.scoped(Effect.gen(function*() {
-        const cache = yield* build(options)
-        const sql = yield* PgClient.PgClient
-        const table = options.prefix === undefined ? "cimd_nodes" : `${options.prefix}nodes`
-        yield* Effect.repeat(sql`SELECT 1 FROM ${sql(table)}`, { until: (found) => found.length === 1 })
-        yield* Effect.sleep("1 second")
-        yield* cache.sweep()
-      }).pipe(Effect.provide(layer)))
+      yield* Effect.scoped(
+        Effect.gen(function*() {
+          const cache = yield* build(options)
+          const sql = yield* PgClient.PgClient
+          const table = options.prefix === undefined ? "cimd_nodes" : `${options.prefix}nodes`
+          yield* Effect.repeat(sql`SELECT 1 FROM ${sql(table)}`, { until: (found) => found.length === 1 })
+          yield* Effect.sleep("1 second")
+          yield* cache.sweep()
+        }).pipe(Effect.provide(layer))
+      )
       return messages.filter((message) => message.includes("swept"))
     })
 

@@ -46,7 +46,7 @@ const table = Effect.flatMap(PgClient.PgClient, (sql) =>
 
 const until = (holds: (found: Effect.Effect.Success<typeof table>) => boolean) =>
   Effect.retry(
-    Effect.filterOrFail(table, holds, (found) => new Error(JSON.stringify(found))),
+    Effect.filterOrFail(table, holds, (found) => ({ _tag: "NotYet", found }) as const),
     { schedule: Schedule.spaced("100 millis"), times: 200 }
   )
 
