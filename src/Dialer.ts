@@ -58,16 +58,19 @@ export class Dialer extends Context.Tag("effect-cimd/Dialer")<Dialer, {
  * count them.
  */
 const open = (host: string, port: number): Socket => {
-  const socket: Socket = connect({
+  const options = {
     host,
     port,
     noDelay: true,
+    // While the socket is paused, it keeps one read and no more.
+    readableHighWaterMark: 1,
     onread: {
       buffer: Buffer.allocUnsafeSlow(maxReadBytes),
       // The buffer is used again. `push` returns `false` to read no more, and a later `_read` resumes.
-      callback: (length, buffer) => socket.push(Buffer.from(buffer.subarray(0, length)))
+      callback: (length: number, buffer: Uint8Array) => socket.push(Buffer.from(buffer.subarray(0, length)))
     }
-  })
+  }
+  const socket: Socket = connect(options)
   return ignore(socket)
 }
 

@@ -33,6 +33,24 @@ describe("Direct dialer", () => {
       }
     }).pipe(Effect.provide(Dialer.layer)))
 
+  it.scopedLive("FET-17: a socket that nobody reads takes in one read of 8 KiB, and a resumed one the rest", () =>
+    Effect.gen(function*() {
+      const flood = Buffer.alloc(1_000_000, "x")
+      const { port } = yield* listening((peer) => peer.write(flood))
+      const socket = yield* dial("127.0.0.1", port)
+      yield* Effect.sleep(200)
+      expect(socket).toMatchObject({ bytesRead: expect.toSatisfy((read: number) => read <= 8192) })
+      let received = 0
+      socket.on("data", (chunk: Buffer) => {
+        received += chunk.length
+        expect(chunk.length).toBeLessThanOrEqual(8192)
+        socket.pause()
+        setTimeout(() => socket.resume(), 1)
+      })
+      yield* Effect.repeat(Effect.sleep(10), { until: () => received === flood.length, times: 500 })
+      expect(received).toBe(flood.length)
+    }).pipe(Effect.provide(Dialer.layer)))
+
   it.scopedLive("ADR-02: the error of a refused connection has its address", () =>
     Effect.gen(function*() {
       const { port } = yield* Effect.scoped(listening(() => {}))
