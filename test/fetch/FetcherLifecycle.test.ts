@@ -426,7 +426,7 @@ describe("Options of a fetcher", () => {
       ca: undefined,
       limits: {
         concurrency: 16,
-        confirmedConcurrency: 16,
+        confirmedConcurrency: 8,
         concurrencyPerSite: 4,
         rateLimit: { limit: 30, windowMillis: 10_000 },
         queueTimeoutMillis: 2000,

@@ -37,7 +37,7 @@ export interface FetchOptions {
   readonly concurrency?: number | undefined
   /**
    * Maximum number of concurrent fetches of confirmed clients. They have a queue and rates of their own, so fetches of
-   * other clients take nothing from them. Defaults to `16`.
+   * other clients take nothing from them. Defaults to `8`.
    */
   readonly confirmedConcurrency?: number | undefined
   /**
@@ -123,7 +123,7 @@ export const settingsOf = (options: FetchOptions): Effect.Effect<Settings, Inval
       ca,
       limits: {
         concurrency: whole("concurrency", options.concurrency, 16),
-        confirmedConcurrency: whole("confirmedConcurrency", options.confirmedConcurrency, 16),
+        confirmedConcurrency: whole("confirmedConcurrency", options.confirmedConcurrency, 8),
         concurrencyPerSite: whole("concurrencyPerSite", options.concurrencyPerSite, 4),
         rateLimit: {
           limit: whole("rateLimit.limit", options.rateLimit?.limit, 30),
