@@ -189,7 +189,7 @@ export class Cache extends Context.Tag("effect-cimd/Cache")<Cache, {
    * does not count as found. `minRemaining` defaults to `0`.
    *
    * `permit` is acquired before anything is written, and closed at once if another node fetches. If it fails, this only
-   * reads: it waits for the node that fetches, and fails with the error of the permit if there is none (CAC-18).
+   * reads: it waits for the node that fetches, and fails with the error of the permit if no node does (CAC-18).
    */
   readonly elect: <Permit, E>(
     clientId: ClientId,

@@ -3,7 +3,7 @@ import * as HeapSize from "./heapSize.js"
 
 const maxBytes = 1_048_576
 
-/** The outcome of a fetch. `shared` is `undefined` if the document may not be shared, or if there is none. */
+/** The outcome of a fetch. `shared` is `undefined` unless it found a document that may be shared. */
 interface Outcome<A> {
   readonly shared: A | undefined
   /** When the fetch started, by the cache's clock. */

@@ -41,7 +41,7 @@ export class Lane {
     this.#gauges = metrics.fetchGauges(name)
   }
 
-  /** Returns a ticket that has a permit or waits for one, or why there is none. */
+  /** Returns a ticket that has a permit or waits for one, or the refusal. */
   enter(request: Request, now: number): Ticket | Refusal {
     const payers = this.payers.of(request, now)
     for (const charge of payers.charges) {
